@@ -1,0 +1,1 @@
+"""Recollect: a self-hosted memory for Discord communities."""

@@ -1,0 +1,56 @@
+"""One small tree of exceptions; each docstring is the default message."""
+
+
+class RecollectError(Exception):
+    """Something went wrong; the log has the cause."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class SettingsError(RecollectError):
+    """The settings hold an unknown key or a wrong value."""
+
+
+class DataFolderError(RecollectError):
+    """The data folder cannot be used: it is missing, read-only or held by another process."""
+
+
+class DiscordLoginError(RecollectError):
+    """Discord refused the bot: the token or its intents are wrong."""
+
+
+class ServiceUnavailable(RecollectError):
+    """An outside service did not answer; what waits for it is kept and tried again."""
+
+
+class LLMUnavailable(ServiceUnavailable):
+    """The language model did not answer; extraction waits until it does."""
+
+
+class ModelMissing(LLMUnavailable):
+    """The language model is not installed on the Ollama server."""
+
+
+class AnswerRejected(RecollectError):
+    """The language model's answer was cut short or does not fit the schema."""
+
+
+class EmbedderUnavailable(ServiceUnavailable):
+    """The embedder did not answer; recall goes on with keywords alone."""
+
+
+class QuotaExhausted(EmbedderUnavailable):
+    """The embedder's quota is used up; embedding pauses until it is renewed."""
+
+
+class IndexUnavailable(ServiceUnavailable):
+    """The vector index did not answer; writes wait and recall falls back to keyword search."""
+
+
+class IndexMismatch(RecollectError):
+    """The collection was made for vectors of another size."""
+
+
+class StorageUnavailable(ServiceUnavailable):
+    """The database could not be written: it is locked, or the disk is full."""

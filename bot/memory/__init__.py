@@ -1,0 +1,1 @@
+"""Facts and messages become memories, and memories become answers."""

@@ -1,0 +1,109 @@
+"""The port to the vector index: one collection of points with four keys each.
+
+A point has up to four keys: its text and its window, each as a dense vector and as BM25. The
+dense text vector is the unnamed one and `bm25` its sparse twin, as mem0 lays a collection out;
+`window` and `bm25_window` are ours. Two implementations, `edge` and `server`, pass one
+conformance suite.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from bot.model import Scope
+
+
+class Key(StrEnum):
+    """The four keys of a memory; the value is the vector's name in the collection."""
+
+    DENSE = ""
+    WINDOW = "window"
+    BM25 = "bm25"
+    BM25_WINDOW = "bm25_window"
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVector:
+    """Token ids and their weights, equally long."""
+
+    indices: Sequence[int]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPoint:
+    """A stored memory: mem0's payload plus ours, and those of its keys that exist."""
+
+    id: str
+    payload: Mapping[str, Any]
+    dense: Mapping[Key, Sequence[float]] = field(default_factory=dict)
+    sparse: Mapping[Key, SparseVector] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One of the lists of a recall: the nearest points by one key."""
+
+    key: Key
+    vector: Sequence[float] | SparseVector
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPoint:
+    """A point found by one search: cosine similarity for dense keys, BM25 for sparse ones."""
+
+    id: str
+    score: float
+    payload: Mapping[str, Any]
+
+
+class VectorIndex(Protocol):
+    """Where memories live. `guild_id` None stands for the memories no guild has claimed.
+
+    Every method raises `IndexUnavailable` when the index cannot be reached, and none blocks the
+    event loop. A write has happened once its method returns.
+    """
+
+    async def open(self) -> None:
+        """Create what is missing (collection, payload indexes). Raises `IndexMismatch` on another vector size."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and release everything."""
+        ...
+
+    async def ping(self) -> None:
+        """Return if the index answers."""
+        ...
+
+    async def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
+        """Insert or replace points, their keys included."""
+        ...
+
+    async def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
+        """Remove points; ids that are not there are fine."""
+        ...
+
+    async def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
+        """Run all searches in one hop under the scope's filter: one list each, best first."""
+        ...
+
+    async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
+        """The points with these ids that exist, payload only."""
+        ...
+
+    async def scroll(
+        self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
+    ) -> tuple[list[IndexPoint], str | None]:
+        """A page of points in id order and where the next one starts (None at the end)."""
+        ...
+
+    async def count(self, guild_id: int | None) -> int:
+        """How many points a guild has, exactly."""
+        ...
+
+    async def drop_guild(self, guild_id: int) -> None:
+        """Remove a guild's points altogether."""
+        ...

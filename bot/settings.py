@@ -1,0 +1,177 @@
+"""Settings: a TOML file, overridden by `BOT_SECTION__KEY` variables, with secrets from files.
+
+Highest first: `BOT_*` variables, secret files, the ecosystem's own variables (`DISCORD_TOKEN`,
+`OLLAMA_HOST`, …), the TOML file, the defaults. `load` is the one place that builds them.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bot.errors import SettingsError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.IGNORECASE)
+_UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _parse_duration(value: object) -> object:
+    """`90s`, `15m`, `1h`, `30d` or `1h 30m`; anything else is left to pydantic (ISO 8601, seconds)."""
+    if isinstance(value, str) and (parts := _DURATION.findall(value)) and not _DURATION.sub("", value).strip():
+        return timedelta(seconds=sum(float(number) * _UNIT_SECONDS[unit.lower()] for number, unit in parts))
+    return value
+
+
+def _parse_http_url(value: object) -> object:
+    if not isinstance(value, str) or not value:
+        return value
+    url = urlsplit(value)
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        raise ValueError("must be a URL such as http://127.0.0.1:11434")
+    return value.rstrip("/")
+
+
+Duration = Annotated[timedelta, BeforeValidator(_parse_duration), Field(gt=timedelta(0))]
+HttpUrl = Annotated[str, BeforeValidator(_parse_http_url)]
+
+
+class Section(BaseModel):
+    """One table of the file: unknown keys are refused, values never appear in error messages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class DiscordSettings(Section):
+    token: SecretStr = SecretStr("")
+    """The bot's token, from the developer portal; better kept in a secret file or DISCORD_TOKEN."""
+    observe: tuple[int, ...] = ()
+    """Ids of channels to observe without anyone typing /observe, for headless deployments."""
+    allow_age_restricted: bool = False
+    """Whether age-restricted channels may be observed."""
+    api_url: HttpUrl = "https://discord.com/api/v10"
+    """Base of Discord's REST API; change it only to talk to a proxy or a stand-in."""
+    gateway_url: str = "wss://gateway.discord.gg/"
+    """Discord's gateway; change it only to talk to a proxy or a stand-in."""
+
+
+class StorageSettings(Section):
+    path: Path = Path("data")
+    """The folder that holds the database and the embedded index."""
+
+
+class BatchSettings(Section):
+    interval: Duration = timedelta(hours=1)
+    """How often waiting messages are turned into facts."""
+    max_messages: int = Field(100, ge=1)
+    """Start a batch early once a server has this many messages waiting."""
+    settle: Duration = timedelta(minutes=15)
+    """A conversation with a message younger than this is still going on and waits, at most one interval."""
+    window_tokens: int = Field(2400, ge=256)
+    """Most tokens of conversation in one call to the language model."""
+    context_lines: int = Field(4, ge=0, le=50)
+    """Lines already seen that are shown with a window so that it can be understood."""
+
+
+class LLMSettings(Section):
+    provider: Literal["ollama"] = "ollama"
+    """Who extracts facts; only a local Ollama reads whole conversations."""
+
+
+class OllamaSettings(Section):
+    url: HttpUrl = "http://127.0.0.1:11434"
+    """Where Ollama listens; a URL without a port means port 80."""
+    model: str = Field("llama3.1:8b", min_length=1)
+    """The model that extracts facts; pull it first with `ollama pull`."""
+    num_ctx: int = Field(8192, ge=2048)
+    """The context size asked for, in tokens; Ollama cuts longer prompts silently."""
+    timeout: Duration = timedelta(minutes=5)
+    """How long one answer may take; a cold model needs minutes to load."""
+    keep_alive: Duration = timedelta(minutes=10)
+    """How long Ollama keeps the model loaded after a call."""
+
+
+class OpenAISettings(Section):
+    api_key: SecretStr = SecretStr("")
+    """The key for embeddings; without one, recall searches by keywords only."""
+    base_url: HttpUrl = "https://api.openai.com/v1"
+    """Base of the API; any server that speaks OpenAI's embeddings will do, a local one included."""
+    embedding_model: str = Field("text-embedding-3-small", min_length=1)
+    """The embedding model; changing it later needs every memory embedded again."""
+    dimensions: int = Field(1536, ge=8, le=8192)
+    """The size of an embedding."""
+    timeout: Duration = timedelta(seconds=30)
+    """How long one request may take."""
+
+
+class QdrantSettings(Section):
+    url: HttpUrl = ""
+    """A Qdrant server; empty keeps the index embedded in the data folder."""
+    api_key: SecretStr = SecretStr("")
+    """The server's API key, if it has one."""
+    collection: str = Field("discord_memories", pattern=r"^[A-Za-z0-9_-]{1,200}$")
+    """The collection on the server."""
+    timeout: Duration = timedelta(seconds=10)
+    """How long one request may take."""
+
+
+class MemorySettings(Section):
+    embed_messages: bool = True
+    """Whether messages themselves are sent to the embedder; false keeps them to keyword search."""
+    index_interval: Duration = timedelta(seconds=15)
+    """How long a message waits at most before it can be recalled."""
+    person_facts: Literal["self", "all", "none"] = "self"
+    """Whose words may make a fact about a person: only their own, anyone's, or nobody's."""
+
+
+class RecallSettings(Section):
+    language: str = "english"
+    """Language of stemming and stop words in keyword search, or `none`."""
+    limit: int = Field(20, ge=1, le=100)
+    """Most memories one /recall returns."""
+
+
+class WebSettings(Section):
+    host: str = "127.0.0.1"
+    """The address of the health probes; 0.0.0.0 in a container."""
+    port: int = Field(8080, ge=0, le=65535)
+    """The port of the health probes; 0 takes any free one."""
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much is logged; message content never is."""
+    format: Literal["console", "json"] = "console"
+    """Lines for people, or JSON for a log collector."""
+
+
+class Settings(BaseSettings):
+    """Every setting. Build it with `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BOT_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    discord: DiscordSettings = DiscordSettings()
+    storage: StorageSettings = StorageSettings()
+    batch: BatchSettings = BatchSettings()
+    llm: LLMSettings = LLMSettings()
+    ollama: OllamaSettings = OllamaSettings()
+    openai: OpenAISettings = OpenAISettings()
+    qdrant: QdrantSettings = QdrantSettings()
+    memory: MemorySettings = MemorySettings()
+    recall: RecallSettings = RecallSettings()
+    web: WebSettings = WebSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _window_fits_context(self) -> Self:
+        if self.batch.window_tokens > self.ollama.num_ctx // 2:
+            raise ValueError("batch.window_tokens must be at most half of ollama.num_ctx")
+        return self

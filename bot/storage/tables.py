@@ -1,0 +1,168 @@
+"""The tables of the database. Times are integers: milliseconds since 1970 in UTC."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+# One row a message. It serves two pipelines: `extraction` (waiting → leased → done | dead) towards
+# facts, and `indexing` (pending → keywords → complete) towards the index.
+message = Table(
+    "message",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("channel_id", BigInteger, nullable=False),
+    Column("access_id", BigInteger, nullable=False),
+    Column("channel_name", Text, nullable=False),
+    Column("author_id", BigInteger, nullable=False),
+    Column("author_name", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("text", Text, nullable=False),  # Message.text: what the keyword search reads
+    Column("created_at", BigInteger, nullable=False),
+    Column("edited_at", BigInteger),
+    Column("reply_to", BigInteger),
+    Column("mentions", JSON, nullable=False),
+    Column("attachments", JSON, nullable=False),
+    Column("revision", Integer, nullable=False, default=0),
+    Column("captured_at", BigInteger, nullable=False),
+    Column("extraction", String(8), nullable=False, default="waiting"),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("lease", String(32)),
+    Column("lease_until", BigInteger),
+    Column("dead_reason", Text),
+    Column("indexing", String(8), nullable=False, default="pending"),
+)
+Index("message_by_channel", message.c.guild_id, message.c.channel_id, message.c.id)
+Index(
+    "message_waiting",
+    message.c.guild_id,
+    message.c.channel_id,
+    message.c.id,
+    sqlite_where=message.c.extraction == "waiting",
+)
+Index(
+    "message_not_indexed",
+    message.c.guild_id,
+    message.c.channel_id,
+    message.c.id,
+    sqlite_where=message.c.indexing != "complete",
+)
+Index("message_by_author", message.c.guild_id, message.c.author_id)
+
+fact = Table(
+    "fact",
+    metadata,
+    Column("seq", Integer, primary_key=True),  # the keyword search's row id
+    Column("id", String(36), nullable=False, unique=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("channel_id", BigInteger, nullable=False),
+    Column("access_id", BigInteger, nullable=False),
+    Column("channel_name", Text, nullable=False),
+    Column("subject_id", BigInteger),
+    Column("subject_name", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("speaker_ids", JSON, nullable=False),
+    Column("speaker_name", Text, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("importance", Float, nullable=False),
+    Column("entities", JSON, nullable=False),
+    Column("sensitive", Boolean, nullable=False),
+    Column("valid_from", String(10)),
+    Column("valid_until", String(10)),
+    Column("said_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("indexing", String(8), nullable=False, default="pending"),
+)
+Index("fact_by_subject", fact.c.guild_id, fact.c.subject_id)
+Index("fact_not_indexed", fact.c.guild_id, fact.c.seq, sqlite_where=fact.c.indexing != "complete")
+
+# Which messages a fact rests on. No foreign key to `message`: raw text expires before facts do.
+fact_source = Table(
+    "fact_source",
+    metadata,
+    Column("fact_id", String(36), ForeignKey("fact.id", ondelete="CASCADE"), primary_key=True),
+    Column("message_id", BigInteger, primary_key=True),
+    Column("author_id", BigInteger, nullable=False),
+)
+Index("fact_source_by_message", fact_source.c.message_id)
+Index("fact_source_by_author", fact_source.c.author_id)
+
+# Ids that must never come back: a late write, a catch-up or an import of one is refused.
+tombstone = Table(
+    "tombstone",
+    metadata,
+    Column("id", String(36), primary_key=True),  # a message id in decimal, or a fact's uuid
+    Column("guild_id", BigInteger, nullable=False),
+    Column("reason", String(16), nullable=False),  # deleted | forgotten | opted_out
+    Column("at", BigInteger, nullable=False),
+)
+
+# Points still to be removed from the index. Written in the transaction that removes their rows,
+# and hidden from every answer until they are gone.
+removal = Table(
+    "removal",
+    metadata,
+    Column("point_id", String(36), primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+# When a channel was observed: [started_at, ended_at).
+observation = Table(
+    "observation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("channel_id", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("by_user_id", BigInteger),  # null: the settings file
+)
+Index("observation_by_channel", observation.c.guild_id, observation.c.channel_id)
+
+# When a member had opted out: [started_at, ended_at).
+opt_out = Table(
+    "opt_out",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+)
+Index("opt_out_by_user", opt_out.c.guild_id, opt_out.c.user_id)
+
+# When each guild's next batch is due, and what the last one did.
+schedule = Table(
+    "schedule",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("attempted_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("since_attempt", Integer, nullable=False, default=0),  # messages captured since attempted_at
+)
+
+breaker = Table(
+    "breaker",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("opened_at", BigInteger),
+    Column("retry_at", BigInteger),
+    Column("reason", Text),
+)
