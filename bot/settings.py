@@ -1,22 +1,16 @@
 """Settings: a TOML file, overridden by `BOT_SECTION__KEY` variables, with secrets from files.
 
-Highest first: `BOT_*` variables, secret files, the ecosystem's own variables (`DISCORD_TOKEN`,
-`OLLAMA_HOST`, …), the TOML file, the defaults. `load` is the one place that builds them.
+One class a table of the file. `settings_sources.load` is the one place that builds them.
 """
 
-import os
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
-
-from bot.errors import SettingsError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.IGNORECASE)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -38,8 +32,13 @@ def _parse_http_url(value: object) -> object:
     return value.rstrip("/")
 
 
+def _split_list(value: object) -> object:
+    return [part for part in re.split(r"[\s,]+", value.strip("[] ")) if part] if isinstance(value, str) else value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_parse_duration), Field(gt=timedelta(0))]
 HttpUrl = Annotated[str, BeforeValidator(_parse_http_url)]
+Ids = Annotated[tuple[int, ...], BeforeValidator(_split_list), NoDecode]
 
 
 class Section(BaseModel):
@@ -51,7 +50,7 @@ class Section(BaseModel):
 class DiscordSettings(Section):
     token: SecretStr = SecretStr("")
     """The bot's token, from the developer portal; better kept in a secret file or DISCORD_TOKEN."""
-    observe: tuple[int, ...] = ()
+    observe: Ids = ()
     """Ids of channels to observe without anyone typing /observe, for headless deployments."""
     allow_age_restricted: bool = False
     """Whether age-restricted channels may be observed."""
@@ -69,13 +68,13 @@ class StorageSettings(Section):
 class BatchSettings(Section):
     interval: Duration = timedelta(hours=1)
     """How often waiting messages are turned into facts."""
-    max_messages: int = Field(100, ge=1)
+    max_messages: int = Field(default=100, ge=1)
     """Start a batch early once a server has this many messages waiting."""
     settle: Duration = timedelta(minutes=15)
     """A conversation with a message younger than this is still going on and waits, at most one interval."""
-    window_tokens: int = Field(2400, ge=256)
+    window_tokens: int = Field(default=2400, ge=256)
     """Most tokens of conversation in one call to the language model."""
-    context_lines: int = Field(4, ge=0, le=50)
+    context_lines: int = Field(default=4, ge=0, le=50)
     """Lines already seen that are shown with a window so that it can be understood."""
 
 
@@ -87,9 +86,9 @@ class LLMSettings(Section):
 class OllamaSettings(Section):
     url: HttpUrl = "http://127.0.0.1:11434"
     """Where Ollama listens; a URL without a port means port 80."""
-    model: str = Field("llama3.1:8b", min_length=1)
+    model: str = Field(default="llama3.1:8b", min_length=1)
     """The model that extracts facts; pull it first with `ollama pull`."""
-    num_ctx: int = Field(8192, ge=2048)
+    num_ctx: int = Field(default=8192, ge=2048)
     """The context size asked for, in tokens; Ollama cuts longer prompts silently."""
     timeout: Duration = timedelta(minutes=5)
     """How long one answer may take; a cold model needs minutes to load."""
@@ -102,9 +101,9 @@ class OpenAISettings(Section):
     """The key for embeddings; without one, recall searches by keywords only."""
     base_url: HttpUrl = "https://api.openai.com/v1"
     """Base of the API; any server that speaks OpenAI's embeddings will do, a local one included."""
-    embedding_model: str = Field("text-embedding-3-small", min_length=1)
+    embedding_model: str = Field(default="text-embedding-3-small", min_length=1)
     """The embedding model; changing it later needs every memory embedded again."""
-    dimensions: int = Field(1536, ge=8, le=8192)
+    dimensions: int = Field(default=1536, ge=8, le=8192)
     """The size of an embedding."""
     timeout: Duration = timedelta(seconds=30)
     """How long one request may take."""
@@ -115,7 +114,7 @@ class QdrantSettings(Section):
     """A Qdrant server; empty keeps the index embedded in the data folder."""
     api_key: SecretStr = SecretStr("")
     """The server's API key, if it has one."""
-    collection: str = Field("discord_memories", pattern=r"^[A-Za-z0-9_-]{1,200}$")
+    collection: str = Field(default="discord_memories", pattern=r"^[A-Za-z0-9_-]{1,200}$")
     """The collection on the server."""
     timeout: Duration = timedelta(seconds=10)
     """How long one request may take."""
@@ -133,14 +132,14 @@ class MemorySettings(Section):
 class RecallSettings(Section):
     language: str = "english"
     """Language of stemming and stop words in keyword search, or `none`."""
-    limit: int = Field(20, ge=1, le=100)
+    limit: int = Field(default=20, ge=1, le=100)
     """Most memories one /recall returns."""
 
 
 class WebSettings(Section):
     host: str = "127.0.0.1"
     """The address of the health probes; 0.0.0.0 in a container."""
-    port: int = Field(8080, ge=0, le=65535)
+    port: int = Field(default=8080, ge=0, le=65535)
     """The port of the health probes; 0 takes any free one."""
 
 
@@ -152,7 +151,7 @@ class LogSettings(Section):
 
 
 class Settings(BaseSettings):
-    """Every setting. Build it with `load`."""
+    """Every setting. Build it with `settings_sources.load`."""
 
     model_config = SettingsConfigDict(
         env_prefix="BOT_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True

@@ -1,0 +1,184 @@
+"""Where settings come from, and how a wrong one is explained.
+
+Highest first: `BOT_SECTION__KEY` variables, secret files, the ecosystem's own variables
+(`DISCORD_TOKEN`, `OLLAMA_HOST`, …), the TOML file, the defaults.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    TomlConfigSettingsSource,
+)
+
+from bot.errors import SettingsError
+from bot.settings import Settings
+
+# What the ecosystem and earlier deployments already use, as environment variables or secret files.
+_WELL_KNOWN = {
+    "DISCORD_TOKEN": ("discord", "token"),
+    "OPENAI_API_KEY": ("openai", "api_key"),
+    "OLLAMA_MODEL": ("ollama", "model"),
+    "QDRANT_URL": ("qdrant", "url"),
+    "QDRANT_API_KEY": ("qdrant", "api_key"),
+    "MEM0_LLM_PROVIDER": ("llm", "provider"),
+}
+# These are read with a rule of their own; here they only say where a wrong value came from.
+_WELL_KNOWN_ADDRESSES = {("ollama", "url"): "OLLAMA_HOST or OLLAMA_BASE_URL", ("qdrant", "url"): "MEM0_QDRANT_HOST"}
+
+
+def load(config: Path | None = None) -> Settings:
+    """Build the settings from every source.
+
+    `config` is the TOML file; without it `BOT_CONFIG`, and else `./config.toml` where there is one.
+    Raises `SettingsError`, one sentence that names the file or variable, the key and the fix.
+    """
+    secrets_dir = Path(os.environ.get("BOT_SECRETS_DIR", "/run/secrets"))
+    _refuse_unknown_sections(os.environ)
+    file = _config_file(config)
+    sources: dict[str, PydanticBaseSettingsSource] = {
+        "environment": EnvSettingsSource(Settings),
+        f"a file in {secrets_dir}": _secret_files(secrets_dir),
+        "secret file": InitSettingsSource(Settings, _well_known(_read_secrets(secrets_dir))),
+        "well-known variable": InitSettingsSource(Settings, _well_known(os.environ)),
+    }
+    if file:
+        sources[str(file)] = _toml(file)
+
+    class Loaded(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return tuple(sources.values())
+
+    try:
+        return Loaded()
+    except ValidationError as error:
+        raise SettingsError(_explain(error.errors(include_input=False), sources)) from None
+
+
+def _config_file(config: Path | None) -> Path | None:
+    named = config or (Path(os.environ["BOT_CONFIG"]) if os.environ.get("BOT_CONFIG") else None)
+    if named is None:
+        return Path("config.toml") if Path("config.toml").is_file() else None
+    if not named.is_file():
+        raise SettingsError(f"There is no settings file {named}; copy config.example.toml there and edit it.")
+    return named
+
+
+def _toml(file: Path) -> TomlConfigSettingsSource:
+    try:
+        return TomlConfigSettingsSource(Settings, file)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file} is not valid TOML: {str(error)[0].lower()}{str(error)[1:]}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read as UTF-8 text: {error}.") from None
+
+
+def _secret_files(folder: Path) -> NestedSecretsSettingsSource:
+    return NestedSecretsSettingsSource(
+        SecretsSettingsSource(Settings),
+        secrets_dir=folder,
+        secrets_dir_missing="ok",
+        secrets_prefix="",
+        secrets_nested_delimiter="__",
+    )
+
+
+def _read_secrets(folder: Path) -> dict[str, str]:
+    """The well-known names among the files of the folder, in either case."""
+    files = [folder / name for known in _WELL_KNOWN for name in (known, known.lower())]
+    return {file.name.upper(): file.read_text("utf-8").strip() for file in files if file.is_file()}
+
+
+def _well_known(values: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, dict[str, str]] = {}
+    for name, (section, key) in _WELL_KNOWN.items():
+        if value := values.get(name, "").strip():
+            found.setdefault(section, {})[key] = value
+    if url := values.get("OLLAMA_BASE_URL") or values.get("OLLAMA_HOST"):
+        found.setdefault("ollama", {})["url"] = _ollama_url(url)
+    if (host := values.get("MEM0_QDRANT_HOST")) and "url" not in found.get("qdrant", {}):
+        url = f"http://{host}:{values.get('MEM0_QDRANT_PORT') or 6333}"
+        found.setdefault("qdrant", {})["url"] = url
+    return found
+
+
+def _ollama_url(host: str) -> str:
+    """Ollama's own reading of OLLAMA_HOST: a bare host means http and port 11434, 0.0.0.0 this machine."""
+    if "://" in host:
+        return host
+    address, colon, port = host.strip("/").rpartition(":") if re.search(r":\d+/*$", host) else (host.strip("/"), "", "")
+    address = "127.0.0.1" if address in {"", "0.0.0.0"} else address  # noqa: S104  (a server's bind address)
+    return f"http://{address}:{port if colon else 11434}"
+
+
+def _refuse_unknown_sections(environ: Mapping[str, str]) -> None:
+    for name in environ:
+        section, separator, _ = name.removeprefix("BOT_").partition("__")
+        if name.startswith("BOT_") and separator and section.lower() not in Settings.model_fields:
+            guess = _closest(section.lower(), list(Settings.model_fields))
+            raise SettingsError(f"{name} names no section of the settings{guess}; correct or unset it.")
+
+
+def _closest(name: str, known: Sequence[str], prefix: str = "") -> str:
+    matches = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {prefix}{matches[0]}" if matches else ""
+
+
+def _explain(errors: list[ErrorDetails], sources: Mapping[str, PydanticBaseSettingsSource]) -> str:
+    """The first problem in one sentence: where it stands, which key, how to mend it."""
+    error = errors[0]
+    location = tuple(str(part) for part in error["loc"])
+    if not location:
+        return f"The settings do not fit together: {_reason(error)}."
+    key = ".".join(location[:2])
+    if error["type"] == "extra_forbidden":
+        section = Settings.model_fields.get(location[0])
+        if section is None or len(location) == 1:
+            problem = (
+                f"[{location[0]}] is no section of the settings{_closest(location[0], list(Settings.model_fields))}"
+            )
+        else:
+            keys = list(section.annotation.model_fields)  # type: ignore[union-attr]  # every field is a Section
+            problem = f"{key} is not a setting{_closest(location[1], keys, location[0] + '.')}"
+        return f"{_origin(location, sources)}: {problem}; correct or remove it."
+    return f"{_origin(location, sources)}: {key} is wrong: {_reason(error)}."
+
+
+def _reason(error: ErrorDetails) -> str:
+    text = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "time_delta_parsing":
+        return "it must be a duration such as 90s, 15m, 1h or 30d"
+    return f"{text[0].lower()}{text[1:]}"
+
+
+def _origin(location: tuple[str, ...], sources: Mapping[str, PydanticBaseSettingsSource]) -> str:
+    """Which source set the offending key, by the name an operator knows it under."""
+    for name, source in sources.items():
+        value: Any = source()
+        for part in location[:2]:
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is None:
+            continue
+        if name == "environment":
+            return "BOT_" + "__".join(location[:2]).upper()
+        if name in {"well-known variable", "secret file"}:
+            names = {path: known for known, path in _WELL_KNOWN.items()}
+            return (names | _WELL_KNOWN_ADDRESSES)[location[0], location[1]]
+        return name
+    return "settings"
