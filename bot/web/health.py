@@ -1,0 +1,82 @@
+"""Health probes: `/livez` says the process runs, `/readyz` that it can do its job."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from bot.errors import RecollectError
+from bot.model import ServiceHealth
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Ready means the gateway and the database; other services only degrade the answers."""
+
+    gateway: bool
+    database: bool
+    services: tuple[ServiceHealth, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        return self.gateway and self.database
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave SIGTERM and SIGINT to the composition root, which drains everything in order."""
+        yield
+
+
+class HealthServer:
+    """Serves the probes on `host:port`; port 0 takes any free one, see `port` once `serving`."""
+
+    def __init__(self, host: str, port: int, readiness: Callable[[], Awaitable[Readiness]]) -> None:
+        self._readiness = readiness
+        self._host = host
+        self.port = port
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Answer probes inside the block. Raises `RecollectError` when the port is taken."""
+        app = Starlette(routes=[Route("/livez", self._livez), Route("/readyz", self._readyz)])
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        server = _Server(config)
+        with self._bind() as listener:
+            self.port = listener.getsockname()[1]
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(server.serve(sockets=[listener]), name="health")
+                try:
+                    yield
+                finally:
+                    server.should_exit = True
+
+    def _bind(self) -> socket.socket:
+        try:
+            return socket.create_server((self._host, self.port), backlog=64)
+        except OSError as error:
+            raise RecollectError(
+                f"The health probes cannot listen on {self._host}:{self.port} ({error.strerror}); "
+                "free the port or set web.port to another."
+            ) from None
+
+    async def _livez(self, _: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def _readyz(self, _: Request) -> Response:
+        state = await self._readiness()
+        body = {
+            "ready": state.ready,
+            "gateway": state.gateway,
+            "database": state.database,
+            "services": {s.name: {"ok": s.ok, "detail": s.detail} for s in state.services},
+        }
+        return JSONResponse(body, status_code=200 if state.ready else 503)

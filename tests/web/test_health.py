@@ -1,0 +1,57 @@
+"""The health probes, over real HTTP."""
+
+import socket
+
+import httpx
+import pytest
+
+from bot.errors import RecollectError
+from bot.model import ServiceHealth
+from bot.web.health import HealthServer, Readiness
+
+
+def server(readiness: Readiness, port: int = 0) -> HealthServer:
+    async def state() -> Readiness:
+        return readiness
+
+    return HealthServer("127.0.0.1", port, state)
+
+
+async def get(health: HealthServer, path: str) -> httpx.Response:
+    async with httpx.AsyncClient() as client:
+        return await client.get(f"http://127.0.0.1:{health.port}{path}")
+
+
+async def test_a_process_that_runs_is_live() -> None:
+    """/livez answers 200 whatever the services do."""
+    health = server(Readiness(gateway=False, database=False))
+    async with health.serving():
+        assert (await get(health, "/livez")).status_code == 200
+
+
+async def test_ready_needs_gateway_and_database_only() -> None:
+    """A service that is down is reported in a 200 answer, by name and reason."""
+    down = ServiceHealth("Ollama", False, "connection refused")
+    health = server(Readiness(gateway=True, database=True, services=(down,)))
+    async with health.serving():
+        answer = await get(health, "/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["services"] == {"Ollama": {"ok": False, "detail": "connection refused"}}
+
+
+@pytest.mark.parametrize("state", [Readiness(gateway=False, database=True), Readiness(gateway=True, database=False)])
+async def test_not_ready_without_either(state: Readiness) -> None:
+    """Without the gateway or the database /readyz answers 503."""
+    health = server(state)
+    async with health.serving():
+        answer = await get(health, "/readyz")
+    assert (answer.status_code, answer.json()["ready"]) == (503, False)
+
+
+async def test_a_taken_port_is_one_sentence() -> None:
+    """The error names the address and the setting to change."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RecollectError, match=rf"127\.0\.0\.1:{port}.*web\.port"):
+            async with server(Readiness(True, True), port).serving():
+                pass
