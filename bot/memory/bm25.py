@@ -1,0 +1,45 @@
+"""BM25 keys: text to sparse vectors, with the same token ids as fastembed's `Qdrant/bm25` and no download."""
+
+import qdrant_edge as edge
+
+from bot.errors import SettingsError
+from bot.memory.index import SparseVector
+
+NO_LANGUAGE = "none"
+
+
+class Bm25:
+    """The term-frequency half of BM25 (k 1.2, b 0.75, average length 256); the index holds the IDF half.
+
+    The parameters are those of `Qdrant/bm25`, which mem0 uses, so points written by either compare.
+    Pure CPU: call it in a worker thread for batches.
+    """
+
+    def __init__(self, language: str) -> None:
+        """`language` names the stemmer and stop words, `none` for neither. Raises `SettingsError` on another."""
+        self._model = edge.Bm25(_config(language))
+
+    def document(self, text: str) -> SparseVector:
+        """The sparse vector a text is stored under; empty for a text without words."""
+        vector = self._model.embed_document(text)
+        return SparseVector(vector.indices, vector.values)
+
+    def query(self, text: str) -> SparseVector:
+        """The sparse vector to search with: weight 1 for each distinct word."""
+        vector = self._model.embed_query(text)
+        return SparseVector(vector.indices, vector.values)
+
+
+def languages() -> list[str]:
+    """The languages with stop words, and `none`."""
+    names = (name for name in dir(edge.Language) if not name.startswith("_"))
+    return [*sorted(name.lower() for name in names), NO_LANGUAGE]
+
+
+def _config(language: str) -> edge.Bm25Config:
+    language = language.strip().lower()
+    if language == NO_LANGUAGE:
+        return edge.Bm25Config(stopwords=edge.StopwordsSet(), stemmer=edge.DisabledStemmer())
+    if language not in languages():
+        raise SettingsError(f"recall.language {language!r} is not known; use one of {', '.join(languages())}.")
+    return edge.Bm25Config(language=language)

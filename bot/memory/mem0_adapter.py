@@ -1,0 +1,105 @@
+"""Our memories as mem0 stores them, and mem0's as ours.
+
+A plain `mem0.Memory` pointed at the same index reads what `to_payload` writes: mem0's own keys
+come first, then ours. `guild_id` is a string because only keyword fields can be a Qdrant tenant.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from bot.model import FactKind, Memory, MemoryKind
+
+SERVER = "SERVER"
+
+
+def to_payload(memory: Memory) -> dict[str, Any]:
+    """The payload of a memory's point; keys without a value are left out."""
+    created_at = memory.created_at.isoformat()
+    payload = {
+        "data": memory.text,
+        "hash": hashlib.md5(memory.text.encode(), usedforsecurity=False).hexdigest(),
+        "created_at": created_at,
+        "updated_at": created_at,
+        "text_lemmatized": memory.line,
+        "user_id": SERVER if memory.subject_id is None else str(memory.subject_id),
+        "agent_id": str(memory.guild_id),
+        "run_id": str(memory.channel_id),
+        "kind": memory.kind.value,
+        "guild_id": str(memory.guild_id),
+        "channel_id": memory.channel_id,
+        "access_id": memory.access_id,
+        "channel_name": memory.channel_name,
+        "subject_id": memory.subject_id,
+        "speaker_ids": list(memory.speaker_ids),
+        "speaker_name": memory.speaker_name,
+        "sources": list(memory.sources),
+        "said_at": _milliseconds(memory.said_at),
+        "importance": memory.importance,
+        "fact_kind": memory.fact_kind and memory.fact_kind.value,
+        "entities": list(memory.entities),
+        "valid_from": memory.valid_from and memory.valid_from.isoformat(),
+        "valid_until": memory.valid_until and memory.valid_until.isoformat(),
+    }
+    return {key: value for key, value in payload.items() if value is not None}
+
+
+def from_payload(id: str, payload: Mapping[str, Any]) -> Memory | None:
+    """The memory a payload holds; None when it names no guild and channel, or makes no sense.
+
+    mem0 names a guild by `agent_id` and a channel by `run_id`. Who may see such a memory is decided
+    by that channel's own id, until it is adopted.
+    """
+    try:
+        guild_id, channel_id = _snowflake(payload.get("agent_id")), _snowflake(payload.get("run_id"))
+        if guild_id is None or channel_id is None:
+            return None
+        created_at = _time(payload["created_at"])
+        said_at = payload.get("said_at")
+        fact_kind = payload.get("fact_kind")
+        return Memory(
+            id=id,
+            kind=MemoryKind(payload.get("kind", MemoryKind.FACT)),
+            guild_id=guild_id,
+            channel_id=channel_id,
+            access_id=int(payload.get("access_id", channel_id)),
+            channel_name=str(payload.get("channel_name", "")),
+            subject_id=_snowflake(payload.get("user_id")),
+            text=str(payload["data"]),
+            speaker_ids=tuple(int(speaker) for speaker in payload.get("speaker_ids", ())),
+            speaker_name=str(payload.get("speaker_name") or payload.get("actor_id") or ""),
+            sources=tuple(int(source) for source in payload.get("sources", ())),
+            said_at=created_at if said_at is None else datetime.fromtimestamp(said_at / 1000, UTC),
+            created_at=created_at,
+            importance=float(payload.get("importance", 0.0)),
+            fact_kind=None if fact_kind is None else FactKind(fact_kind),
+            entities=tuple(str(entity) for entity in payload.get("entities", ())),
+            valid_from=_date(payload.get("valid_from")),
+            valid_until=_date(payload.get("valid_until")),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None  # any mem0 client may write here: what it wrote badly is shown to nobody
+
+
+def guild_of(payload: Mapping[str, Any]) -> int | None:
+    """The guild a payload belongs to by mem0's `agent_id`; None for one no guild has claimed."""
+    return _snowflake(payload.get("agent_id"))
+
+
+def _snowflake(value: object) -> int | None:
+    text = str(value)
+    return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def _time(value: str) -> datetime:
+    moment = datetime.fromisoformat(value)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _date(value: str | None) -> date | None:
+    return None if value is None else date.fromisoformat(value)
