@@ -35,7 +35,7 @@ def to_payload(memory: Memory) -> dict[str, Any]:
         "speaker_ids": list(memory.speaker_ids),
         "speaker_name": memory.speaker_name,
         "sources": list(memory.sources),
-        "said_at": _milliseconds(memory.said_at),
+        "said_at": milliseconds(memory.said_at),
         "importance": memory.importance,
         "fact_kind": memory.fact_kind and memory.fact_kind.value,
         "entities": list(memory.entities),
@@ -92,7 +92,8 @@ def _snowflake(value: object) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() else None
 
 
-def _milliseconds(moment: datetime) -> int:
+def milliseconds(moment: datetime) -> int:
+    """Milliseconds since 1970, the unit of `said_at`."""
     return round(moment.timestamp() * 1000)
 
 

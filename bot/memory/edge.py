@@ -1,0 +1,86 @@
+"""The embedded index: Qdrant Edge behind the `VectorIndex` port, every call in a worker thread."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import qdrant_edge
+
+from bot.memory.filters import AnyOf, Between, conditions
+from bot.memory.index import IndexPoint, ScoredPoint, Search
+from bot.memory.shards import Shards
+from bot.model import Scope
+
+# Edge holds the GIL while it writes: smaller steps keep the event loop's longest pause short.
+_UPSERT_STEP = 64
+_THREADS = 4
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class EdgeIndex:
+    """One shard folder per guild under `folder`, `unmapped` for memories no guild has claimed."""
+
+    def __init__(self, folder: Path, dimensions: int, open_shards: int = 16) -> None:
+        self.shards = Shards(folder, dimensions, open_shards)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="index")
+
+    async def open(self) -> None:
+        await self._call(self.shards.prepare)
+
+    async def close(self) -> None:
+        await self._call(self.shards.close)
+        self._pool.shutdown()
+
+    async def ping(self) -> None:
+        await self._call(self.shards.prepare)
+
+    async def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
+        for start in range(0, len(points), _UPSERT_STEP):
+            await self._call(self.shards.upsert, guild_id, points[start : start + _UPSERT_STEP])
+
+    async def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
+        if ids:
+            await self._call(self.shards.delete, guild_id, ids)
+
+    async def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
+        if not scope.access_ids:
+            return [[] for _ in searches]
+        return await self._call(self.shards.search, scope.guild_id, searches, _filter(scope))
+
+    async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
+        return await self._call(self.shards.retrieve, guild_id, ids)
+
+    async def scroll(
+        self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
+    ) -> tuple[list[IndexPoint], str | None]:
+        return await self._call(self.shards.scroll, guild_id, after, limit, keys)
+
+    async def count(self, guild_id: int | None) -> int:
+        return await self._call(self.shards.count, guild_id)
+
+    async def drop_guild(self, guild_id: int) -> None:
+        await self._call(self.shards.drop, guild_id)
+
+    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run in the pool. A cancelled caller waits for the call to end: its write must not overtake the next one."""
+        task = asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise
+
+
+def _filter(scope: Scope) -> qdrant_edge.Filter:
+    return qdrant_edge.Filter(must=[_condition(condition) for condition in conditions(scope)])
+
+
+def _condition(condition: AnyOf | Between) -> qdrant_edge.FieldCondition:
+    if isinstance(condition, AnyOf):
+        return qdrant_edge.FieldCondition(condition.field, match=qdrant_edge.MatchAny(condition.values))
+    span = qdrant_edge.RangeFloat(gte=condition.at_least, lt=condition.below)
+    return qdrant_edge.FieldCondition(condition.field, range=span)

@@ -1,0 +1,235 @@
+"""Qdrant Edge shards, one folder per guild: the synchronous, thread-safe half of the embedded index.
+
+A shard takes one call at a time, held by a lock per guild; different guilds work side by side.
+"""
+
+import json
+import shutil
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import qdrant_edge as edge
+
+from bot.errors import IndexMismatch, IndexUnavailable
+from bot.memory.index import IndexPoint, Key, ScoredPoint, Search, SparseVector
+
+UNMAPPED = "unmapped"
+_HALF_MADE, _HALF_REMOVED = ".new", ".removed"
+_DENSE = (Key.DENSE, Key.WINDOW)
+_SPARSE = (Key.BM25, Key.BM25_WINDOW)
+_KEYWORD_FIELDS = ("guild_id",)
+_INTEGER_FIELDS = ("access_id", "channel_id", "subject_id", "said_at")
+# TurboQuant codes rank candidates, the exact vectors of this many times the limit settle their order.
+_OVERSAMPLING = 4.0
+
+
+class Shards:
+    """The shard folders under `folder`; at most `open_shards` idle ones stay open.
+
+    Every method raises `IndexUnavailable` when a shard cannot be used and `IndexMismatch` when it
+    holds vectors of another size.
+    """
+
+    def __init__(self, folder: Path, dimensions: int, open_shards: int) -> None:
+        self._folder = folder
+        self._dimensions = dimensions
+        self._limit = open_shards
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._open: OrderedDict[str, edge.EdgeShard] = OrderedDict()
+        self._mutex = threading.Lock()  # guards the two above, never held during a shard's call
+
+    def prepare(self) -> None:
+        """Make the folder, finish removals a crash cut short, and check every shard's vector size."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for folder in self._folder.iterdir():
+                if folder.suffix in {_HALF_MADE, _HALF_REMOVED}:
+                    shutil.rmtree(folder)
+                elif folder.is_dir():
+                    self._check_size(folder)
+        except OSError as error:
+            raise IndexUnavailable(f"The index folder {self._folder} cannot be used: {error.strerror}.") from error
+
+    def guilds(self) -> list[int | None]:
+        """Whose shards exist."""
+        if not self._folder.is_dir():
+            return []
+        names = sorted(folder.name for folder in self._folder.iterdir())
+        return [None if name == UNMAPPED else int(name) for name in names if name == UNMAPPED or name.isdecimal()]
+
+    def close(self) -> None:
+        """Flush and close every open shard."""
+        for name in list(self._open):
+            with self._lock(name):
+                self._close(name)
+
+    def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
+        with self._use(guild_id, create=True) as shard:
+            if shard is not None:
+                shard.update(edge.UpdateOperation.upsert_points([_to_edge(point) for point in points]))
+
+    def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
+        with self._use(guild_id) as shard:
+            if shard is not None:
+                shard.update(edge.UpdateOperation.delete_points(list(ids)))
+
+    def search(self, guild_id: int | None, searches: Sequence[Search], where: edge.Filter) -> list[list[ScoredPoint]]:
+        with self._use(guild_id) as shard:
+            if shard is None:
+                return [[] for _ in searches]
+            batches = shard.query_batch(edge.QueryBatchRequest([_request(search, where) for search in searches]))
+            return [[ScoredPoint(str(p.id), p.score, p.payload or {}) for p in batch] for batch in batches]
+
+    def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
+        with self._use(guild_id) as shard:
+            records = [] if shard is None else shard.retrieve(list(ids), with_payload=True, with_vector=False)
+            return [_from_edge(record) for record in records]
+
+    def scroll(
+        self,
+        guild_id: int | None,
+        after: str | None = None,
+        limit: int = 256,
+        keys: bool = False,
+        where: edge.Filter | None = None,
+    ) -> tuple[list[IndexPoint], str | None]:
+        with self._use(guild_id) as shard:
+            if shard is None:
+                return [], None
+            request = edge.ScrollRequest(offset=after, limit=limit, filter=where, with_payload=True, with_vector=keys)
+            records, following = shard.scroll(request)
+            return [_from_edge(record) for record in records], None if following is None else str(following)
+
+    def count(self, guild_id: int | None) -> int:
+        with self._use(guild_id) as shard:
+            return 0 if shard is None else shard.count(edge.CountRequest(exact=True))
+
+    def drop(self, guild_id: int | None) -> None:
+        """Close a shard and remove its folder; a crash in between is finished by `prepare`."""
+        name = _name(guild_id)
+        with self._lock(name):
+            self._close(name)
+            folder = self._folder / name
+            if folder.exists():
+                doomed = folder.rename(folder.with_suffix(_HALF_REMOVED))
+                shutil.rmtree(doomed)
+
+    @contextmanager
+    def _use(self, guild_id: int | None, create: bool = False) -> Iterator[edge.EdgeShard | None]:
+        """The guild's shard for one call; None if it has none and none shall be made."""
+        name = _name(guild_id)
+        with self._lock(name):
+            try:
+                yield self._opened(name, create)
+            except (IndexMismatch, ValueError):
+                raise
+            except Exception as error:  # all that qdrant_edge raises is a plain Exception
+                raise IndexUnavailable(f"The index of guild {name} failed: {error}") from error
+
+    def _lock(self, name: str) -> threading.Lock:
+        with self._mutex:
+            return self._locks[name]
+
+    def _opened(self, name: str, create: bool) -> edge.EdgeShard | None:
+        with self._mutex:
+            if name in self._open:
+                self._open.move_to_end(name)
+                return self._open[name]
+        folder = self._folder / name
+        if not folder.is_dir():
+            if not create:
+                return None
+            self._make(folder)
+        self._check_size(folder)
+        self._make_room()
+        shard = edge.EdgeShard.load(str(folder), self._config())
+        with self._mutex:
+            self._open[name] = shard
+        return shard
+
+    def _make_room(self) -> None:
+        """Close the least recently used shards nobody is calling until there is room for one more."""
+        with self._mutex:
+            spare = len(self._open) - self._limit + 1
+            idle = [name for name in self._open if self._locks[name].acquire(blocking=False)] if spare > 0 else []
+        for position, name in enumerate(idle):
+            try:
+                if position < spare:
+                    self._close(name)
+            finally:
+                self._locks[name].release()
+
+    def _close(self, name: str) -> None:
+        with self._mutex:
+            shard = self._open.pop(name, None)
+        if shard is not None:
+            shard.close()
+
+    def _make(self, folder: Path) -> None:
+        """Create a shard and its payload indexes aside and move it into place, so that no crash leaves half of one."""
+        aside = folder.with_suffix(_HALF_MADE)
+        shutil.rmtree(aside, ignore_errors=True)
+        shard = edge.EdgeShard.create(str(aside), self._config())
+        for field in _KEYWORD_FIELDS:
+            shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
+        for field in _INTEGER_FIELDS:
+            shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Integer))
+        shard.close()
+        aside.rename(folder)
+
+    def _config(self) -> edge.EdgeConfig:
+        vector = edge.EdgeVectorParams(self._dimensions, edge.Distance.Cosine, memory=edge.Memory.Cold)
+        return edge.EdgeConfig(
+            vectors={key.value: vector for key in _DENSE},
+            sparse_vectors={key.value: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf) for key in _SPARSE},
+            quantization_config=edge.TurboQuantQuantizationConfig(),
+            max_search_threads=1,
+        )
+
+    def _check_size(self, folder: Path) -> None:
+        stored = json.loads((folder / "edge_config.json").read_text())["vectors"][Key.DENSE.value]["size"]
+        if stored != self._dimensions:
+            raise IndexMismatch(
+                f"The index in {folder} holds vectors of size {stored}, but openai.dimensions is {self._dimensions}: "
+                "set it back, or move the folder away and index again."
+            )
+
+
+def _name(guild_id: int | None) -> str:
+    return UNMAPPED if guild_id is None else str(guild_id)
+
+
+def _request(search: Search, where: edge.Filter) -> edge.QueryRequest:
+    return edge.QueryRequest(
+        query=edge.Query.Nearest(_vector(search.vector), using=search.key.value),
+        filter=where,
+        limit=search.limit,
+        params=edge.SearchParams(quantization=edge.QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING)),
+        with_payload=True,
+    )
+
+
+def _vector(vector: Sequence[float] | SparseVector) -> Any:
+    if isinstance(vector, SparseVector):
+        return edge.SparseVector(list(vector.indices), list(vector.values))
+    return list(vector)
+
+
+def _to_edge(point: IndexPoint) -> edge.Point:
+    dense = {key.value: _vector(vector) for key, vector in point.dense.items()}
+    sparse = {key.value: _vector(vector) for key, vector in point.sparse.items()}
+    return edge.Point(id=point.id, vector=dense | sparse, payload=dict(point.payload))
+
+
+def _from_edge(record: edge.Record) -> IndexPoint:
+    vectors: dict[str, Any] = record.vector if isinstance(record.vector, dict) else {}
+    return IndexPoint(
+        id=str(record.id),
+        payload=record.payload or {},
+        dense={key: vectors[key] for key in _DENSE if key in vectors},
+        sparse={key: SparseVector(vectors[key].indices, vectors[key].values) for key in _SPARSE if key in vectors},
+    )
