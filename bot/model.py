@@ -164,6 +164,49 @@ class Memory:
         """The text key: `speaker: text` for a message, the text alone for a fact (it names its subject)."""
         return f"{self.speaker_name}: {self.text}" if self.kind is MemoryKind.MESSAGE else self.text
 
+    @classmethod
+    def of_message(cls, message: Message) -> "Memory":
+        """The memory a message is, before and beside any fact made of it."""
+        return cls(
+            id=message_memory_id(message),
+            kind=MemoryKind.MESSAGE,
+            guild_id=message.guild_id,
+            channel_id=message.channel_id,
+            access_id=message.access_id,
+            channel_name=message.channel_name,
+            subject_id=message.author_id,
+            text=message.text,
+            speaker_ids=(message.author_id,),
+            speaker_name=message.author_name,
+            sources=(message.id,),
+            said_at=message.created_at,
+            created_at=message.created_at,
+        )
+
+    @classmethod
+    def of_fact(cls, fact: Fact) -> "Memory":
+        """The memory a fact is; dated by what it rests on, so that indexing it again changes nothing."""
+        return cls(
+            id=fact.id,
+            kind=MemoryKind.FACT,
+            guild_id=fact.guild_id,
+            channel_id=fact.channel_id,
+            access_id=fact.access_id,
+            channel_name=fact.channel_name,
+            subject_id=fact.subject_id,
+            text=fact.text,
+            speaker_ids=fact.speaker_ids,
+            speaker_name=fact.speaker_name,
+            sources=fact.sources,
+            said_at=fact.said_at,
+            created_at=fact.said_at,
+            importance=fact.importance,
+            fact_kind=fact.kind,
+            entities=fact.entities,
+            valid_from=fact.valid_from,
+            valid_until=fact.valid_until,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -248,9 +291,7 @@ def normalise(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def memory_id(
-    guild_id: int, channel_id: int, subject_id: int | None, sources: Sequence[int], text: str = ""
-) -> str:
+def memory_id(guild_id: int, channel_id: int, subject_id: int | None, sources: Sequence[int], text: str = "") -> str:
     """The id of a memory: uuid5 of (guild, channel, subject, source ids, normalised text).
 
     A message's own id is its identity and its text may be edited, so for messages `text` stays empty.
