@@ -1,0 +1,209 @@
+"""What the demo shows: narration, Discord's messages as panels, a progress bar, the summary.
+
+On a terminal in colour; without one the same story in plain lines.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.segment import Segment
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from bot.sandbox.markup import Markup
+
+_EPHEMERAL = 64
+_BLURPLE = "#5865f2"
+_MAX_WIDTH = 100
+_BUTTON_STYLES = {1: f"white on {_BLURPLE}", 2: "white on grey30", 3: "white on #248046", 4: "white on #da373c"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise of the demo: what was looked at, what came out, and whether it held."""
+
+    name: str
+    result: str
+    held: bool
+
+
+class Screen:
+    """The demo's voice. One step is one call."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        if self._console.width > _MAX_WIDTH:
+            self._console.width = _MAX_WIDTH
+
+    @property
+    def shows_links(self) -> bool:
+        """Whether a label can carry its address invisibly."""
+        return self._console.is_terminal
+
+    def title(self, name: str, lines: Sequence[str]) -> None:
+        """The opening panel."""
+        text = Text("\n").join(Text.from_markup(line) for line in lines)
+        self._console.print(Panel(text, title=f"[bold]{name}[/]", border_style=_BLURPLE, padding=(1, 2)))
+
+    def chapter(self, title: str) -> None:
+        """A new part of the story."""
+        self._console.print()
+        self._console.rule(Text(title, style="bold"), align="left", style="bright_black")
+
+    def say(self, line: str) -> None:
+        """A line of narration; `[bold]` and the like are rich's markup."""
+        self._console.print(Text.from_markup(line))
+
+    def typed(self, name: str, command: str) -> None:
+        """A member types a command or presses something."""
+        self._console.print()
+        self._console.print(Text.assemble((f"  {name} ", "bold cyan"), ("▸ ", "bright_black"), (command, "bold")))
+
+    def message(
+        self, data: Mapping[str, Any], markup: Markup, reader: str | None = None, cards: int | None = None
+    ) -> None:
+        """A message of the bot as a client shows it, cut to its first `cards` embeds.
+
+        `reader` is who sees an ephemeral message.
+        """
+        private = bool(int(data.get("flags") or 0) & _EPHEMERAL)
+        footer = f"only {reader} can see this" if private and reader else None
+        panel = Panel(
+            Group(*_parts(data, markup, cards)),
+            title=Text.assemble(("Recollect", "bold"), ("  APP ", f"white on {_BLURPLE}")),
+            title_align="left",
+            subtitle=Text(footer, style="dim italic") if footer else None,
+            subtitle_align="right",
+            border_style="bright_black",
+            box=box.ROUNDED,
+            padding=(0, 1),
+        )
+        self._console.print(Padding(panel, (0, 0, 0, 2)))
+
+    @contextmanager
+    def progress(self, label: str, total: int) -> Iterator[Callable[[], None]]:
+        """A bar that goes one step further with each call; without a terminal, one line at the end."""
+        if not self._console.is_terminal:
+            count = 0
+
+            def step() -> None:
+                nonlocal count
+                count += 1
+
+            yield step
+            self.say(f"{label}: {count} of {total}")
+            return
+        columns = (TextColumn("  {task.description}"), BarColumn(None, complete_style=_BLURPLE), MofNCompleteColumn())
+        with Progress(*columns, console=self._console, expand=True) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda: bar.advance(task)
+
+    def check(self, check: Check) -> None:
+        """A promise as it is put to the test."""
+        mark = ("✓", "bold green") if check.held else ("✗", "bold red")
+        self._console.print(Text.assemble("  ", mark, f" {check.name}: ", (check.result, "bold")))
+
+    def summary(self, checks: Sequence[Check], footer: str) -> None:
+        """The closing table, and one line under it."""
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
+        table.add_column("")
+        table.add_column("What was promised", style="bold")
+        table.add_column("What happened", overflow="fold")
+        for check in checks:
+            mark = Text("✓", style="bold green") if check.held else Text("✗", style="bold red")
+            table.add_row(mark, check.name, check.result if check.held else Text(check.result, style="red"))
+        self.chapter("Summary")
+        self._console.print(Padding(table, (1, 0, 1, 2)))
+        self.say(footer)
+
+
+class _Stripe:
+    """What stands beside the coloured stripe of an embed or a container."""
+
+    def __init__(self, parts: Sequence[RenderableType], colour: int | None) -> None:
+        self._content = Group(*parts)
+        self._bar = Segment("▌ ", Style.parse(f"#{colour:06x}" if colour else "grey42"))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self._content, options.update_width(options.max_width - 2)):
+            yield self._bar
+            yield from line
+            yield Segment.line()
+
+
+def _parts(data: Mapping[str, Any], markup: Markup, cards: int | None) -> Iterator[RenderableType]:
+    """Content, embeds and components of a message from top to bottom; only the first `cards` embeds."""
+    if content := data.get("content"):
+        yield markup.render(content)
+    embeds = data.get("embeds") or []
+    for number, embed in enumerate(embeds[:cards]):
+        if number or content:
+            yield Text("")
+        yield _Stripe(list(_embed(embed, markup)), embed.get("color"))
+    if hidden := len(embeds) - len(embeds[:cards]):
+        yield Text(f"\n… and {hidden} more on this page", style="dim italic")
+    for component in data.get("components") or []:
+        yield Text("")
+        yield from _component(component, markup)
+
+
+def _embed(embed: Mapping[str, Any], markup: Markup) -> Iterator[RenderableType]:
+    if author := embed.get("author"):
+        yield Text(author["name"], style="bold")
+    if title := embed.get("title"):
+        yield _styled(markup.render(title), "bold" + (f" link {embed['url']}" if embed.get("url") else ""))
+    if description := embed.get("description"):
+        yield markup.render(description)
+    for field in embed.get("fields") or []:
+        yield _styled(markup.render(field["name"]), "bold dim") + Text("  ") + markup.render(field["value"])
+    if footer := (embed.get("footer") or {}).get("text"):
+        yield Text(footer, style="dim")
+
+
+def _component(component: Mapping[str, Any], markup: Markup) -> Iterator[RenderableType]:
+    """A component as drawn; their types are at https://discord.com/developers/docs/components/reference."""
+    match component:
+        case {"type": 1, "components": [{"type": 2}, *_] as buttons}:
+            yield Text("  ").join(_button(button) for button in buttons)
+        case {"type": 1 | 9, "components": children}:
+            for child in [*children, *filter(None, [component.get("accessory")])]:
+                yield from _component(child, markup)
+        case {"type": 2}:
+            yield _button(component)
+        case {"type": 3 | 5 | 6 | 7 | 8}:
+            yield from _select(component)
+        case {"type": 10, "content": content}:
+            yield markup.render(content)
+        case {"type": 17, "components": children}:
+            yield _Stripe(
+                [part for child in children for part in _component(child, markup)], component.get("accent_color")
+            )
+        case _:
+            yield Text("")
+
+
+def _button(button: Mapping[str, Any]) -> Text:
+    label = " ".join(filter(None, [(button.get("emoji") or {}).get("name"), button.get("label")]))
+    if url := button.get("url"):
+        return Text(f"[{label} ↗]", style=f"{_BUTTON_STYLES[2]} link {url}")
+    return Text(f"[{label}]", style="strike dim" if button.get("disabled") else _BUTTON_STYLES[button["style"]])
+
+
+def _select(select: Mapping[str, Any]) -> Iterator[Text]:
+    yield Text(f"▾ {select.get('placeholder') or 'Choose'}", style="dim")
+    for option in select.get("options") or []:
+        mark = "☑" if option.get("default") else "☐"
+        yield Text.assemble(f"{mark} ", option["label"], (f"  {option.get('description') or ''}", "dim"))
+
+
+def _styled(text: Text, style: str) -> Text:
+    text.stylize(style)
+    return text

@@ -1,0 +1,96 @@
+"""What the demo prints, on a terminal and without one."""
+
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from bot.sandbox.markup import Markup
+from bot.sandbox.screen import Check, Screen
+
+MARKUP = Markup(datetime(2026, 5, 1, tzinfo=UTC), channels={8: "general"}, show_urls=True)
+CARD: dict[str, Any] = {
+    "flags": 64,
+    "content": "Found something.",
+    "embeds": [
+        {"author": {"name": "Nadia · decision"}, "description": "The fair is on **16 May**.", "color": 0xF1C40F},
+        {"title": "Status", "url": "https://a.example/", "fields": [{"name": "Waiting", "value": "3 in <#8>"}]},
+        {"description": "third", "footer": {"text": "Page 1 of 2"}},
+    ],
+    "components": [
+        {"type": 1, "components": [{"type": 2, "style": 1, "label": "Next"}, {"type": 2, "style": 2, "label": "Back"}]},
+        {
+            "type": 1,
+            "components": [
+                {"type": 3, "placeholder": "Which?", "options": [{"label": "One", "default": True}, {"label": "Two"}]}
+            ],
+        },
+        {
+            "type": 17,
+            "components": [
+                {"type": 10, "content": "in a container"},
+                {"type": 14},
+                {
+                    "type": 9,
+                    "components": [{"type": 10, "content": "beside it"}],
+                    "accessory": {"type": 2, "style": 5, "label": "Open", "url": "https://a.example/"},
+                },
+            ],
+        },
+    ],
+}
+
+
+def printed(width: int = 80, terminal: bool = False) -> tuple[Screen, io.StringIO]:
+    out = io.StringIO()
+    return Screen(Console(file=out, width=width, force_terminal=terminal, highlight=False)), out
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_message_fits_any_terminal(width: int) -> None:
+    """No line is wider than the terminal or than is good to read, and everything is there."""
+    screen, out = printed(width)
+    screen.message(CARD, MARKUP, reader="Mika")
+    lines = out.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= min(width, 100)
+    words = " ".join(out.getvalue().replace("│", " ").replace("▌", " ").split())
+    for expected in ("Recollect", "Found something.", "Nadia · decision", "The fair is on 16 May.", "3 in #general"):
+        assert expected in words
+    for expected in ("[Next] [Back]", "Which?", "☑ One", "☐ Two", "in a container", "beside it", "[Open ↗]"):
+        assert expected in words
+    assert "only Mika can see this" in words
+
+
+def test_a_long_page_is_cut_to_its_first_cards() -> None:
+    """The demo shows the best cards and says how many more there were."""
+    screen, out = printed()
+    screen.message(CARD, MARKUP, cards=1)
+    assert "16 May" in out.getvalue()
+    assert "third" not in out.getvalue()
+    assert "and 2 more on this page" in out.getvalue()
+
+
+@pytest.mark.parametrize(("terminal", "shown"), [(False, "talking: 2 of 3"), (True, "2/3")])
+def test_progress_counts_steps(terminal: bool, shown: str) -> None:
+    """A bar on a terminal, one plain line without one."""
+    screen, out = printed(terminal=terminal)
+    with screen.progress("talking", 3) as step:
+        step()
+        step()
+    assert shown in out.getvalue()
+    assert ("\x1b" in out.getvalue()) is terminal
+
+
+def test_the_summary_tells_what_held() -> None:
+    """Each promise has its mark and its result."""
+    screen, out = printed()
+    checks = [Check("messages captured", "279 of 279", True), Check("recall afterwards", "still found", False)]
+    screen.check(checks[1])
+    screen.summary(checks, "[bold]Took[/] 12 s")
+    lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    assert "✗ recall afterwards: still found" in lines
+    assert "✓ messages captured 279 of 279" in lines
+    assert "Took 12 s" in lines
