@@ -164,49 +164,6 @@ class Memory:
         """The text key: `speaker: text` for a message, the text alone for a fact (it names its subject)."""
         return f"{self.speaker_name}: {self.text}" if self.kind is MemoryKind.MESSAGE else self.text
 
-    @classmethod
-    def of_message(cls, message: Message) -> "Memory":
-        """The memory a message is, before and beside any fact made of it."""
-        return cls(
-            id=message_memory_id(message),
-            kind=MemoryKind.MESSAGE,
-            guild_id=message.guild_id,
-            channel_id=message.channel_id,
-            access_id=message.access_id,
-            channel_name=message.channel_name,
-            subject_id=message.author_id,
-            text=message.text,
-            speaker_ids=(message.author_id,),
-            speaker_name=message.author_name,
-            sources=(message.id,),
-            said_at=message.created_at,
-            created_at=message.created_at,
-        )
-
-    @classmethod
-    def of_fact(cls, fact: Fact) -> "Memory":
-        """The memory a fact is; dated by what it rests on, so that indexing it again changes nothing."""
-        return cls(
-            id=fact.id,
-            kind=MemoryKind.FACT,
-            guild_id=fact.guild_id,
-            channel_id=fact.channel_id,
-            access_id=fact.access_id,
-            channel_name=fact.channel_name,
-            subject_id=fact.subject_id,
-            text=fact.text,
-            speaker_ids=fact.speaker_ids,
-            speaker_name=fact.speaker_name,
-            sources=fact.sources,
-            said_at=fact.said_at,
-            created_at=fact.said_at,
-            importance=fact.importance,
-            fact_kind=fact.kind,
-            entities=fact.entities,
-            valid_from=fact.valid_from,
-            valid_until=fact.valid_until,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -304,3 +261,46 @@ def memory_id(guild_id: int, channel_id: int, subject_id: int | None, sources: S
 def message_memory_id(message: Message) -> str:
     """The id of the `message` memory of a message, the same for every revision."""
     return memory_id(message.guild_id, message.channel_id, message.author_id, [message.id])
+
+
+def message_memory(message: Message) -> Memory:
+    """A message as the memory of what its author said."""
+    return Memory(
+        id=message_memory_id(message),
+        kind=MemoryKind.MESSAGE,
+        guild_id=message.guild_id,
+        channel_id=message.channel_id,
+        access_id=message.access_id,
+        channel_name=message.channel_name,
+        subject_id=message.author_id,
+        text=message.text,
+        speaker_ids=(message.author_id,),
+        speaker_name=message.author_name,
+        sources=(message.id,),
+        said_at=message.created_at,
+        created_at=message.created_at,
+    )
+
+
+def fact_memory(fact: Fact) -> Memory:
+    """A fact as a memory; it dates from when its newest source was said."""
+    return Memory(
+        id=fact.id,
+        kind=MemoryKind.FACT,
+        guild_id=fact.guild_id,
+        channel_id=fact.channel_id,
+        access_id=fact.access_id,
+        channel_name=fact.channel_name,
+        subject_id=fact.subject_id,
+        text=fact.text,
+        speaker_ids=fact.speaker_ids,
+        speaker_name=fact.speaker_name,
+        sources=fact.sources,
+        said_at=fact.said_at,
+        created_at=fact.said_at,
+        importance=fact.importance,
+        fact_kind=fact.kind,
+        entities=fact.entities,
+        valid_from=fact.valid_from,
+        valid_until=fact.valid_until,
+    )
