@@ -17,12 +17,16 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+# SQLite makes a column its row id only when it is declared INTEGER, which holds 64 bits there.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
 # One row a message. It serves two pipelines: `extraction` (waiting → leased → done | dead) towards
-# facts, and `indexing` (pending → keywords → complete) towards the index.
+# facts, and `indexing` (pending → taken → keywords | complete) towards the index. A message whose
+# words or window change goes back to pending, so a write of a `taken` row tells if it came too late.
 message = Table(
     "message",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", RowId, primary_key=True, autoincrement=False),
     Column("guild_id", BigInteger, nullable=False),
     Column("channel_id", BigInteger, nullable=False),
     Column("access_id", BigInteger, nullable=False),
@@ -45,7 +49,7 @@ message = Table(
     Column("dead_reason", Text),
     Column("indexing", String(8), nullable=False, default="pending"),
 )
-Index("message_by_channel", message.c.guild_id, message.c.channel_id, message.c.id)
+Index("message_by_channel", message.c.channel_id, message.c.id)
 Index(
     "message_waiting",
     message.c.guild_id,
@@ -53,11 +57,13 @@ Index(
     message.c.id,
     sqlite_where=message.c.extraction == "waiting",
 )
+Index("message_leased", message.c.guild_id, sqlite_where=message.c.extraction == "leased")
+Index("message_dead", message.c.guild_id, sqlite_where=message.c.extraction == "dead")
 Index(
     "message_not_indexed",
-    message.c.guild_id,
-    message.c.channel_id,
+    message.c.indexing,
     message.c.id,
+    message.c.guild_id,
     sqlite_where=message.c.indexing != "complete",
 )
 Index("message_by_author", message.c.guild_id, message.c.author_id)
@@ -88,7 +94,7 @@ fact = Table(
     Column("indexing", String(8), nullable=False, default="pending"),
 )
 Index("fact_by_subject", fact.c.guild_id, fact.c.subject_id)
-Index("fact_not_indexed", fact.c.guild_id, fact.c.seq, sqlite_where=fact.c.indexing != "complete")
+Index("fact_not_indexed", fact.c.indexing, fact.c.seq, sqlite_where=fact.c.indexing != "complete")
 
 # Which messages a fact rests on. No foreign key to `message`: raw text expires before facts do.
 fact_source = Table(
@@ -150,7 +156,7 @@ Index("opt_out_by_user", opt_out.c.guild_id, opt_out.c.user_id)
 schedule = Table(
     "schedule",
     metadata,
-    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("guild_id", RowId, primary_key=True, autoincrement=False),
     Column("due_at", BigInteger, nullable=False),
     Column("attempted_at", BigInteger),
     Column("finished_at", BigInteger),

@@ -1,0 +1,72 @@
+"""The facts drawn from messages."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.model import Fact, utcnow
+from bot.storage.database import Database
+from bot.storage.rows import AnyRow, among, fact_of
+from bot.storage.states import FACT_NOT_COMPLETE
+from bot.storage.tables import fact, fact_source
+
+
+class FactStore:
+    """Reads facts and keeps track of which are in the index; `ExtractionQueue.commit` writes them."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime] = utcnow) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def get(self, ids: Iterable[str]) -> dict[str, Fact]:
+        """The held ones of these facts."""
+        return {one.id: one for one in await self._facts(select(fact).where(among(fact.c.id, ids)))}
+
+    async def about(self, guild_id: int, subject_id: int | None) -> list[Fact]:
+        """The facts about a member, or about the server itself, oldest first."""
+        where = (fact.c.guild_id == guild_id) & (fact.c.subject_id == subject_id)
+        return await self._facts(select(fact).where(where).order_by(fact.c.said_at, fact.c.seq))
+
+    async def resting_on(self, message_ids: Iterable[int]) -> list[Fact]:
+        """The facts that rest on any of these messages, oldest first."""
+        resting = select(fact_source.c.fact_id).where(among(fact_source.c.message_id, message_ids))
+        return await self._facts(select(fact).where(fact.c.id.in_(resting)).order_by(fact.c.seq))
+
+    async def to_index(self, limit: int, embedding: bool) -> list[Fact]:
+        """The oldest facts whose keys are missing; with `embedding` also those lacking only vectors."""
+        states = ("pending", "keywords") if embedding else ("pending",)
+        oldest = [
+            select(fact.c.seq)
+            .where(fact.c.indexing == state, FACT_NOT_COMPLETE)
+            .order_by(fact.c.seq)
+            .limit(limit)
+            .subquery()
+            for state in states
+        ]
+        seqs = select(oldest[0].c.seq).union_all(*(select(part.c.seq) for part in oldest[1:])).subquery()
+        chosen = fact.c.seq.in_(select(seqs.c.seq).order_by(seqs.c.seq).limit(limit))
+        return await self._facts(select(fact).where(chosen).order_by(fact.c.seq))
+
+    async def mark_indexed(self, facts: Sequence[Fact], complete: bool) -> list[str]:
+        """Note that the index holds these facts; the ids no longer held, whose points must go."""
+        ids = [one.id for one in facts]
+        mark = update(fact).where(among(fact.c.id, ids)).values(indexing="complete" if complete else "keywords")
+        async with self._database.write() as connection:
+            held = set((await connection.execute(mark.returning(fact.c.id))).scalars())
+        return [id for id in ids if id not in held]
+
+    async def _facts(self, query: Select[*tuple[Any, ...]]) -> list[Fact]:
+        async with self._database.read() as connection:
+            return await facts_of(connection, (await connection.execute(query)).all())
+
+
+async def facts_of(connection: AsyncConnection, rows: Sequence[AnyRow]) -> list[Fact]:
+    """The facts in these rows of the `fact` table, with the messages they rest on."""
+    sources: dict[str, list[int]] = {row.id: [] for row in rows}
+    of_these = select(fact_source.c.fact_id, fact_source.c.message_id).where(among(fact_source.c.fact_id, sources))
+    for row in await connection.execute(of_these.order_by(fact_source.c.message_id)):
+        sources[row.fact_id].append(row.message_id)
+    return [fact_of(row, sources[row.id]) for row in rows]

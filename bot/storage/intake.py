@@ -1,0 +1,134 @@
+"""What a group of captures and edits changes: newest content wins, and a tombstone beats them all."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import String, bindparam, cast, func, or_, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.model import Attachment, Mention, Message
+from bot.storage import windows
+from bot.storage.retraction import messages_edited
+from bot.storage.rows import MESSAGE_COLUMNS, maybe_ms, message_of, message_row, to_ms
+from bot.storage.tables import message, schedule, tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """New words for a message that is held."""
+
+    id: int
+    content: str
+    mentions: tuple[Mention, ...]
+    attachments: tuple[Attachment, ...]
+    edited_at: datetime
+
+    def applied_to(self, held: Message) -> Message:
+        """The message with these words."""
+        return replace(
+            held,
+            content=self.content,
+            mentions=self.mentions,
+            attachments=self.attachments,
+            edited_at=self.edited_at,
+        )
+
+
+_ids = func.json_each(bindparam("ids")).table_valued("value").alias("given")
+_KNOWN = (
+    select(_ids.c.value.label("given"), tombstone.c.id.label("tombstone"), *MESSAGE_COLUMNS)
+    .select_from(_ids)
+    .outerjoin(message, message.c.id == _ids.c.value)
+    .outerjoin(tombstone, tombstone.c.id == cast(_ids.c.value, String))
+    .where(or_(message.c.id.is_not(None), tombstone.c.id.is_not(None)))
+)
+_INSERT = insert(message)
+_CHANGE = update(message).where(message.c.id == bindparam("held_id"))
+_SCHEDULE = insert(schedule)
+_SCHEDULE = _SCHEDULE.on_conflict_do_update(
+    index_elements=[schedule.c.guild_id],
+    set_={"since_attempt": schedule.c.since_attempt + _SCHEDULE.excluded.since_attempt},
+)
+
+
+async def record(
+    connection: AsyncConnection, changes: Sequence[Message | Edit], now: int, first_due: int
+) -> list[bool]:
+    """Write a group of changes in order; for each whether it brought anything new."""
+    known = (await connection.execute(_KNOWN, {"ids": json.dumps([change.id for change in changes])})).all()
+    buried = {row.given for row in known if row.tombstone is not None}
+    plan = Plan({row.id: message_of(row) for row in known if row.id is not None}, buried)
+    results = [plan.take(change) for change in changes]
+
+    if plan.new:
+        await connection.execute(_INSERT, [message_row(plan.held[id], now) for id in plan.new])
+        guilds = Counter(plan.held[id].guild_id for id in plan.new)
+        await connection.execute(
+            _SCHEDULE,
+            [{"guild_id": guild, "due_at": first_due, "since_attempt": count} for guild, count in guilds.items()],
+        )
+    if plan.changed:
+        await messages_edited(connection, plan.changed, now)
+        await connection.execute(_CHANGE, [_changed(plan.held[id], now) for id in plan.changed])
+    if plan.stamped:
+        await connection.execute(
+            _CHANGE, [{"held_id": id, "edited_at": maybe_ms(plan.held[id].edited_at)} for id in plan.stamped]
+        )
+    if plan.new or plan.changed:
+        await windows.touch(connection, [(plan.held[id].channel_id, id) for id in (*plan.new, *plan.changed)])
+    return results
+
+
+class Plan:
+    """Decides, change by change, what stands in the end."""
+
+    def __init__(self, held: dict[int, Message], buried: set[int]) -> None:
+        self.held = held
+        self.new: set[int] = set()
+        self.changed: set[int] = set()
+        self.stamped: set[int] = set()  # the same words, known to be current at a later time
+        self._buried = buried
+
+    def take(self, change: Message | Edit) -> bool:
+        """Whether the change brings anything new."""
+        id, current = change.id, self.held.get(change.id)
+        if id in self._buried:
+            return False
+        if current is None:
+            if isinstance(change, Edit):
+                return False
+            self.held[id] = replace(change, revision=0)
+            self.new.add(id)
+            return True
+        if _stamp(change) <= _stamp(current):
+            return False
+        if (change.content, change.attachments) == (current.content, current.attachments):
+            self.held[id] = replace(current, edited_at=change.edited_at)
+            if id not in self.new and id not in self.changed:
+                self.stamped.add(id)
+            return False
+        if isinstance(change, Edit):
+            change = change.applied_to(current)
+        self.held[id] = replace(change, revision=current.revision + 1)
+        if id not in self.new:
+            self.changed.add(id)
+            self.stamped.discard(id)
+        return True
+
+
+def _stamp(change: Message | Edit) -> int:
+    """When this content was written, in milliseconds."""
+    if isinstance(change, Edit):
+        return to_ms(change.edited_at)
+    return to_ms(change.edited_at or change.created_at)
+
+
+def _changed(held: Message, now: int) -> dict[str, object]:
+    """The columns of a message whose words changed: it starts over in both pipelines."""
+    row = message_row(held, now)
+    fresh = {"extraction": "waiting", "attempts": 0, "lease": None, "lease_until": None, "dead_reason": None}
+    return row | fresh | {"indexing": "pending", "held_id": row.pop("id")}

@@ -1,0 +1,91 @@
+"""Keyword search in SQL over messages and facts: the answer of last resort when the index is down."""
+
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Float, Integer, Table, column, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.model import Hit, Memory, Scope, fact_memory, message_memory
+from bot.storage.database import Database
+from bot.storage.facts import facts_of
+from bot.storage.retraction import hidden
+from bot.storage.rows import MESSAGE_COLUMNS, among, clean, message_of, to_ms
+from bot.storage.tables import fact, message
+
+MOST_TERMS = 64
+
+
+class KeywordSearch:
+    """FTS5 with Porter stemming, ranked by BM25 (https://www.sqlite.org/fts5.html#the_bm25_function)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def search(self, query: str, scope: Scope, limit: int) -> list[Hit]:
+        """The best matches within the scope, best first; any text is a safe query.
+
+        `signals` holds the BM25 score under `keyword`, higher is better.
+        """
+        match = _match(query)
+        if not match or not scope.access_ids:
+            return []
+        async with self._database.read() as connection:
+            hits = [
+                *await _messages(connection, match, scope, limit),
+                *await _facts(connection, match, scope, limit),
+            ]
+            gone = await hidden(connection, [memory.id for memory, _ in hits])
+        hits.sort(key=lambda hit: (-hit[1], hit[0].id))
+        return [Hit(memory, score, {"keyword": score}) for memory, score in hits if memory.id not in gone][:limit]
+
+
+def _match(query: str) -> str:
+    """The query's words, each quoted so that nothing in it is an operator, joined by OR."""
+    words = list(dict.fromkeys(clean(query).replace("\0", " ").split()))[:MOST_TERMS]
+    return " OR ".join('"' + word.replace('"', '""') + '"' for word in words)
+
+
+async def _messages(connection: AsyncConnection, match: str, scope: Scope, limit: int) -> list[tuple[Memory, float]]:
+    where = _within(message, message.c.author_id, message.c.created_at, scope)
+    scores = await _ranked(connection, message, message.c.id, match, where, limit)
+    rows = await connection.execute(select(*MESSAGE_COLUMNS).where(among(message.c.id, scores)))
+    return [(message_memory(message_of(row)), scores[row.id]) for row in rows]
+
+
+async def _facts(connection: AsyncConnection, match: str, scope: Scope, limit: int) -> list[tuple[Memory, float]]:
+    where = _within(fact, fact.c.subject_id, fact.c.said_at, scope)
+    scores = await _ranked(connection, fact, fact.c.seq, match, where, limit)
+    rows = (await connection.execute(select(fact).where(among(fact.c.seq, scores)))).all()
+    return [
+        (fact_memory(found), scores[row.seq]) for row, found in zip(rows, await facts_of(connection, rows), strict=True)
+    ]
+
+
+def _within(table: Table, about: Column[Any], said_at: Column[int], scope: Scope) -> ColumnElement[bool]:
+    where = (table.c.guild_id == scope.guild_id) & among(table.c.access_id, scope.access_ids)
+    if scope.channel_id is not None:
+        where &= table.c.channel_id == scope.channel_id
+    if scope.about_id is not None:
+        where &= about == scope.about_id
+    if scope.since is not None:
+        where &= said_at >= to_ms(scope.since)
+    if scope.until is not None:
+        where &= said_at < to_ms(scope.until)
+    return where
+
+
+async def _ranked(
+    connection: AsyncConnection, table: Table, rowid: Column[int], match: str, where: ColumnElement[bool], limit: int
+) -> dict[int, float]:
+    """Row id and score of the best matches, best first."""
+    name = f"{table.name}_fts"
+    found = text(f"SELECT rowid, -bm25({name}) AS score FROM {name} WHERE {name} MATCH :match")  # noqa: S608
+    ranked = found.bindparams(match=match).columns(column("rowid", Integer), column("score", Float)).subquery()
+    query = (
+        select(ranked.c.rowid, ranked.c.score)
+        .join(table, rowid == ranked.c.rowid)
+        .where(where)
+        .order_by(ranked.c.score.desc())
+        .limit(limit)
+    )
+    return {row.rowid: row.score for row in await connection.execute(query)}

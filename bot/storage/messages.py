@@ -1,0 +1,193 @@
+"""The messages: captured in groups, newest content first, read by every pipeline."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, ScalarSelect, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.model import Attachment, Mention, Message, utcnow
+from bot.storage import windows
+from bot.storage.database import Database
+from bot.storage.group import GroupCommit
+from bot.storage.intake import Edit, record
+from bot.storage.rows import MESSAGE_COLUMNS, among, maybe_time, message_of, to_ms
+from bot.storage.states import DEAD, LEASED, NOT_COMPLETE, WAITING
+from bot.storage.tables import fact, message
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """A guild's numbers: messages by where they stand in extraction, and what is not yet in the index at all."""
+
+    waiting: int
+    oldest_waiting_at: datetime | None
+    leased: int
+    dead: int
+    held: int
+    not_indexed: int
+    facts: int
+
+
+class MessageStore:
+    """Holds every captured message. `on_captured` is called after each commit that brought new words."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime] = utcnow,
+        on_captured: Callable[[], None] = lambda: None,
+        batch_interval: timedelta = timedelta(hours=1),
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._on_captured = on_captured
+        self._batch_interval = batch_interval
+        self._group: GroupCommit[Message | Edit, bool] = GroupCommit(self._record)
+
+    async def capture(self, message: Message) -> bool:
+        """Hold a message and return once that is committed: whether it brought anything new.
+
+        False if it was deleted or forgotten, or if its content or a newer one is already held.
+        Raises `StorageUnavailable` if it could not be written; then it is not held.
+        """
+        return await self._group.submit(message)
+
+    async def edit(
+        self,
+        message_id: int,
+        content: str,
+        mentions: Sequence[Mention],
+        attachments: Sequence[Attachment],
+        edited_at: datetime,
+    ) -> bool:
+        """Change a held message's words, in order with the captures before it: whether anything changed.
+
+        Facts resting on the old words are removed and the message is extracted and indexed again.
+        """
+        return await self._group.submit(Edit(message_id, content, tuple(mentions), tuple(attachments), edited_at))
+
+    async def capture_many(self, messages: Sequence[Message]) -> int:
+        """Hold many messages in one transaction; how many brought anything new."""
+        return sum(await self._record(messages))
+
+    async def _record(self, changes: Sequence[Message | Edit]) -> list[bool]:
+        now = self._clock()
+        async with self._database.write() as connection:
+            results = await record(connection, changes, to_ms(now), to_ms(now + self._batch_interval))
+        if any(results):
+            self._on_captured()
+        return results
+
+    async def get(self, ids: Iterable[int]) -> dict[int, Message]:
+        """The held ones of these messages, in id order."""
+        async with self._database.read() as connection:
+            return await _get(connection, ids)
+
+    async def holds(self, message_id: int) -> bool:
+        """Whether this message is held."""
+        async with self._database.read() as connection:
+            return (
+                await connection.execute(select(message.c.id).where(message.c.id == message_id))
+            ).first() is not None
+
+    async def around(
+        self, message_ids: Iterable[int], before: int = windows.BEFORE, after: int = windows.AFTER
+    ) -> dict[int, list[Message]]:
+        """The window of each held message: itself and its neighbours in the same channel, in id order."""
+        async with self._database.read() as connection:
+            near = await windows.around(connection, message_ids, before, after)
+            found = await _get(connection, {id for ids in near.values() for id in ids})
+        return {id: [found[other] for other in ids] for id, ids in near.items()}
+
+    async def to_index(self, limit: int, embedding: bool) -> list[Message]:
+        """The oldest messages whose keys are missing or stale; with `embedding` also those lacking only vectors.
+
+        They count as taken: `mark_indexed` tells which of them changed meanwhile and stay in line.
+        """
+        states = ("pending", "taken", "keywords") if embedding else ("pending", "taken")
+        oldest = [
+            select(message.c.id)
+            .where(message.c.indexing == state, NOT_COMPLETE)
+            .order_by(message.c.id)
+            .limit(limit)
+            .subquery()
+            for state in states
+        ]
+        ids = select(oldest[0].c.id).union_all(*(select(part.c.id) for part in oldest[1:])).subquery()
+        query = (
+            select(*MESSAGE_COLUMNS)
+            .where(message.c.id.in_(select(ids.c.id).order_by(ids.c.id).limit(limit)))
+            .order_by(message.c.id)
+        )
+        async with self._database.read() as connection:
+            messages = [message_of(row) for row in await connection.execute(query)]
+        if messages:
+            chosen = among(message.c.id, [held.id for held in messages])
+            async with self._database.write() as connection:
+                await connection.execute(
+                    update(message).where(chosen, message.c.indexing == "pending").values(indexing="taken")
+                )
+        return messages
+
+    async def mark_indexed(self, messages: Sequence[Message], complete: bool) -> list[int]:
+        """Note that the index holds these messages; the ids no longer held, whose points must go.
+
+        One whose words or window changed since it was taken stays in line.
+        """
+        state = "complete" if complete else "keywords"
+        revisions = {held.id: held.revision for held in messages}
+        async with self._database.write() as connection:
+            query = select(message.c.id, message.c.revision).where(among(message.c.id, revisions))
+            held = {row.id: row.revision for row in await connection.execute(query)}
+            same = [id for id, revision in held.items() if revision == revisions[id]]
+            await connection.execute(
+                update(message)
+                .where(among(message.c.id, same), message.c.indexing.in_(["taken", "keywords"]))
+                .values(indexing=state)
+            )
+        return [id for id in revisions if id not in held]
+
+    async def stats(self, guild_id: int) -> QueueStats:
+        """A guild's numbers for people."""
+        here = message.c.guild_id == guild_id
+        oldest = select(func.min(message.c.id)).where(here, WAITING).scalar_subquery()
+        not_indexed = message.c.indexing.in_(["pending", "taken"]) & NOT_COMPLETE
+        query = select(
+            _count(here, WAITING).label("waiting"),
+            select(message.c.created_at).where(message.c.id == oldest).scalar_subquery().label("oldest_waiting_at"),
+            _count(here, LEASED).label("leased"),
+            _count(here, DEAD).label("dead"),
+            _count(here).label("held"),
+            _count(here, not_indexed).label("not_indexed"),
+            select(func.count()).select_from(fact).where(fact.c.guild_id == guild_id).scalar_subquery().label("facts"),
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one()
+        return QueueStats(
+            waiting=row.waiting,
+            oldest_waiting_at=maybe_time(row.oldest_waiting_at),
+            leased=row.leased,
+            dead=row.dead,
+            held=row.held,
+            not_indexed=row.not_indexed,
+            facts=row.facts,
+        )
+
+    async def flush(self) -> None:
+        """Wait until everything captured so far is committed or refused."""
+        await self._group.flush()
+
+    async def close(self) -> None:
+        """Write what is queued."""
+        await self._group.flush()
+
+
+async def _get(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, Message]:
+    query = select(*MESSAGE_COLUMNS).where(among(message.c.id, ids)).order_by(message.c.id)
+    return {row.id: message_of(row) for row in await connection.execute(query)}
+
+
+def _count(*where: ColumnElement[bool]) -> ScalarSelect[int]:
+    return select(func.count()).select_from(message).where(*where).scalar_subquery()

@@ -1,0 +1,1 @@
+"""Alembic migrations; CONTRIBUTING says how to add one."""

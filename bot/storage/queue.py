@@ -1,0 +1,237 @@
+"""The queue from messages to facts: leases, and the transaction in which facts and messages change together."""
+
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Update, func, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.model import Fact, Message, utcnow
+from bot.storage.database import Database
+from bot.storage.retraction import remove_facts
+from bot.storage.rows import MESSAGE_COLUMNS, among, fact_row, from_ms, maybe_time, message_of, to_ms
+from bot.storage.states import DEAD, LEASED, WAITING
+from bot.storage.tables import fact, fact_source, message, removal, schedule, tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Messages one extraction may work on until the lease ends; `token` proves that it holds them."""
+
+    token: str
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GuildSchedule:
+    """When a guild's next batch is due, and what waits for it."""
+
+    guild_id: int
+    due_at: datetime
+    attempted_at: datetime | None
+    finished_at: datetime | None
+    since_attempt: int
+    waiting: int
+
+
+_NO_LEASE = {"lease": None, "lease_until": None}
+
+
+class ExtractionQueue:
+    """Hands out waiting messages and takes back facts."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime] = utcnow) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def release_all(self) -> int:
+        """Take back every lease, at start: none outlives its process."""
+        async with self._database.write() as connection:
+            return (await connection.execute(_back().where(LEASED))).rowcount
+
+    async def guilds(self) -> list[GuildSchedule]:
+        """Every guild that ever had a message, with its deadline."""
+        waiting = select(message.c.guild_id, func.count().label("count")).where(WAITING).group_by(message.c.guild_id)
+        counts = waiting.subquery()
+        query = (
+            select(schedule, func.coalesce(counts.c.count, 0).label("waiting"))
+            .outerjoin(counts, counts.c.guild_id == schedule.c.guild_id)
+            .order_by(schedule.c.due_at)
+        )
+        async with self._database.read() as connection:
+            return [
+                GuildSchedule(
+                    guild_id=row.guild_id,
+                    due_at=from_ms(row.due_at),
+                    attempted_at=maybe_time(row.attempted_at),
+                    finished_at=maybe_time(row.finished_at),
+                    since_attempt=row.since_attempt,
+                    waiting=row.waiting,
+                )
+                for row in await connection.execute(query)
+            ]
+
+    async def begin_batch(self, guild_id: int, next_due: datetime) -> None:
+        """Note the attempt, before its first call, and take back expired leases."""
+        now = to_ms(self._clock())
+        attempt = {"due_at": to_ms(next_due), "attempted_at": now, "since_attempt": 0}
+        row = insert(schedule).values(guild_id=guild_id, **attempt)
+        async with self._database.write() as connection:
+            await connection.execute(row.on_conflict_do_update(index_elements=[schedule.c.guild_id], set_=attempt))
+            expired = (message.c.guild_id == guild_id) & LEASED & (message.c.lease_until < now)
+            await connection.execute(_back().where(expired))
+
+    async def finish_batch(self, guild_id: int) -> None:
+        """Note that the batch ran to its end."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(schedule).where(schedule.c.guild_id == guild_id).values(finished_at=to_ms(self._clock()))
+            )
+
+    async def channels_waiting(self, guild_id: int) -> list[int]:
+        """The channels with waiting messages, the one that waits longest first."""
+        query = (
+            select(message.c.channel_id)
+            .where(message.c.guild_id == guild_id, WAITING)
+            .group_by(message.c.channel_id)
+            .order_by(func.min(message.c.id))
+        )
+        async with self._database.read() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def waiting(self, guild_id: int, channel_id: int, limit: int, after_id: int = 0) -> list[Message]:
+        """A channel's waiting messages after `after_id`, oldest first."""
+        query = (
+            select(*MESSAGE_COLUMNS)
+            .where(message.c.guild_id == guild_id, message.c.channel_id == channel_id, message.c.id > after_id, WAITING)
+            .order_by(message.c.id)
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            return [message_of(row) for row in await connection.execute(query)]
+
+    async def context(self, channel_id: int, before_id: int, limit: int) -> list[Message]:
+        """The last messages of a channel before `before_id` that were extracted already, oldest first."""
+        query = (
+            select(*MESSAGE_COLUMNS)
+            .where(message.c.channel_id == channel_id, message.c.id < before_id, message.c.extraction == "done")
+            .order_by(message.c.id.desc())
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            return [message_of(row) for row in await connection.execute(query)][::-1]
+
+    async def claim(self, ids: Sequence[int], lease_for: timedelta) -> Lease:
+        """Lease those of these messages that wait or whose lease has ended; that may be fewer, or none."""
+        token, now = uuid.uuid4().hex, self._clock()
+        free = WAITING | (LEASED & (message.c.lease_until < to_ms(now)))
+        claim = (
+            update(message)
+            .where(among(message.c.id, ids), free)
+            .values(extraction="leased", lease=token, lease_until=to_ms(now + lease_for))
+            .returning(*MESSAGE_COLUMNS)
+        )
+        async with self._database.write() as connection:
+            claimed = [message_of(row) for row in await connection.execute(claim)]
+        return Lease(token, tuple(sorted(claimed, key=lambda held: held.id)))
+
+    async def commit(self, lease: Lease, facts: Sequence[Fact]) -> int:
+        """Store a lease's facts and mark its messages done, in one transaction; how many facts were stored.
+
+        A fact is refused if a message it rests on was edited, deleted or leased anew meanwhile, or
+        if it was forgotten before. The unchanged messages of a refused fact wait again, as the
+        edited one does. Facts an earlier extraction drew from these messages alone are replaced.
+        """
+        now = to_ms(self._clock())
+        async with self._database.write() as connection:
+            authors = await _unchanged(connection, lease)
+            changed = {held.id for held in lease.messages} - authors.keys()
+            again = {id for one in facts if not changed.isdisjoint(one.sources) for id in one.sources} & authors.keys()
+            sound = {one.id: one for one in facts if authors.keys() >= set(one.sources)}
+            buried = select(tombstone.c.id).where(among(tombstone.c.id, sound))
+            for id in (await connection.execute(buried)).scalars():
+                del sound[id]
+            stored = await _replace(connection, authors, sound, now)
+            await connection.execute(
+                update(message)
+                .where(among(message.c.id, authors.keys() - again))
+                .values(extraction="done", **_NO_LEASE)
+            )
+            await connection.execute(_back().where(among(message.c.id, again)))
+        return stored
+
+    async def release(self, lease: Lease) -> None:
+        """Give the lease's messages back; no attempt is counted."""
+        async with self._database.write() as connection:
+            await connection.execute(_back().where(_held_by(lease)))
+
+    async def failed(self, lease: Lease) -> None:
+        """Give the lease's messages back and count an attempt."""
+        async with self._database.write() as connection:
+            await connection.execute(_back().where(_held_by(lease)).values(attempts=message.c.attempts + 1))
+
+    async def bury(self, lease: Lease, reason: str) -> None:
+        """Put the lease's messages aside, replayable; the reason never holds their text."""
+        dead = update(message).where(_held_by(lease)).values(extraction="dead", dead_reason=reason, **_NO_LEASE)
+        async with self._database.write() as connection:
+            await connection.execute(dead)
+
+    async def dead(self, guild_id: int) -> int:
+        """How many messages are put aside."""
+        query = select(func.count()).select_from(message).where(message.c.guild_id == guild_id, DEAD)
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).scalar_one()
+
+    async def replay_dead(self, guild_id: int) -> int:
+        """Let the messages put aside wait again; how many there were."""
+        again = _back().where(message.c.guild_id == guild_id, DEAD).values(attempts=0, dead_reason=None)
+        async with self._database.write() as connection:
+            return (await connection.execute(again)).rowcount
+
+
+def _back() -> Update:
+    return update(message).values(extraction="waiting", **_NO_LEASE)
+
+
+def _held_by(lease: Lease) -> ColumnElement[bool]:
+    ids = [held.id for held in lease.messages]
+    return among(message.c.id, ids) & LEASED & (message.c.lease == lease.token)
+
+
+async def _unchanged(connection: AsyncConnection, lease: Lease) -> dict[int, int]:
+    """Id and author of the messages this lease still holds at the revision it was given."""
+    revisions = {held.id: held.revision for held in lease.messages}
+    query = select(message.c.id, message.c.author_id, message.c.revision).where(_held_by(lease))
+    rows = await connection.execute(query)
+    return {row.id: row.author_id for row in rows if row.revision == revisions[row.id]}
+
+
+async def _replace(connection: AsyncConnection, authors: dict[int, int], facts: dict[str, Fact], now: int) -> int:
+    """Put `facts` in the place of those that rest on these messages alone; how many were not there before."""
+    earlier = await _resting_only_on(connection, authors.keys())
+    await remove_facts(connection, earlier - facts.keys(), now)
+    held = set((await connection.execute(select(fact.c.id).where(among(fact.c.id, facts)))).scalars())
+    fresh = [one for id, one in facts.items() if id not in held]
+    if fresh:
+        await connection.execute(insert(fact), [fact_row(one, now) for one in fresh])
+        sources = [
+            {"fact_id": one.id, "message_id": id, "author_id": authors[id]} for one in fresh for id in set(one.sources)
+        ]
+        await connection.execute(insert(fact_source), sources)
+        # A fact derived again must not fall to the removal of its former self.
+        await connection.execute(removal.delete().where(among(removal.c.point_id, [one.id for one in fresh])))
+    return len(fresh)
+
+
+async def _resting_only_on(connection: AsyncConnection, ids: Collection[int]) -> set[str]:
+    touching = select(fact_source.c.fact_id).where(among(fact_source.c.message_id, ids))
+    rows = await connection.execute(
+        select(fact_source.c.fact_id, fact_source.c.message_id).where(fact_source.c.fact_id.in_(touching))
+    )
+    sources: dict[str, set[int]] = {}
+    for row in rows:
+        sources.setdefault(row.fact_id, set()).add(row.message_id)
+    return {id for id, resting in sources.items() if resting <= set(ids)}

@@ -1,0 +1,155 @@
+"""Taking things back: every cascade of an edit, a deletion or a forgetting, each in one transaction.
+
+A tombstone keeps what was deleted or forgotten from coming back by a late write, and a removal
+hides its point from every answer until the index no longer holds it.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Select, delete, literal, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.model import memory_id, utcnow
+from bot.storage import windows
+from bot.storage.database import Database
+from bot.storage.rows import among, to_ms
+from bot.storage.tables import fact, fact_source, message, removal, tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class Retracted:
+    """How many held messages and facts a retraction removed."""
+
+    messages: int = 0
+    facts: int = 0
+
+
+class Retraction:
+    """Removes messages and facts for good. Every method is one transaction and can be repeated."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime] = utcnow) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def messages_deleted(self, guild_id: int, ids: Iterable[int], reason: str = "deleted") -> Retracted:
+        """Remove messages and every fact that rests on one of them, and keep them from ever coming back.
+
+        Ids that were never held count too: a deletion may overtake the message. Messages a removed
+        fact also rested on are extracted again.
+        """
+        async with self._database.write() as connection:
+            return await _remove_messages(connection, guild_id, set(ids), reason, to_ms(self._clock()))
+
+    async def facts_forgotten(self, guild_id: int, fact_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
+        """Remove facts and refuse them from now on; the messages they rest on stay."""
+        async with self._database.write() as connection:
+            where = (fact.c.guild_id == guild_id) & among(fact.c.id, fact_ids)
+            forgotten = await _fact_ids(connection, select(fact.c.id).where(where))
+            await remove_facts(connection, forgotten, to_ms(self._clock()), reason)
+            return Retracted(facts=len(forgotten))
+
+    async def member_forgotten(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Retracted:
+        """Remove every message the member wrote, and every fact about them or resting on their words."""
+        at = to_ms(self._clock())
+        async with self._database.write() as connection:
+            about = select(fact.c.id).where(fact.c.guild_id == guild_id, fact.c.subject_id == user_id)
+            subject_of = await _fact_ids(connection, about)
+            await remove_facts(connection, subject_of, at, reason)
+            held = select(message.c.id).where(message.c.guild_id == guild_id, message.c.author_id == user_id)
+            expired = (  # words a fact still rests on although the message itself is no longer held
+                select(fact_source.c.message_id)
+                .join(fact, fact.c.id == fact_source.c.fact_id)
+                .where(fact.c.guild_id == guild_id, fact_source.c.author_id == user_id)
+            )
+            written = set((await connection.execute(held.union(expired))).scalars())
+            removed = await _remove_messages(connection, guild_id, written, reason, at)
+            return Retracted(removed.messages, removed.facts + len(subject_of))
+
+    async def pending_removals(self, limit: int) -> list[tuple[int, str]]:
+        """Guild and id of points still to be removed from the index, oldest first."""
+        query = select(removal.c.guild_id, removal.c.point_id).order_by(removal.c.at, removal.c.point_id).limit(limit)
+        async with self._database.read() as connection:
+            return [(row.guild_id, row.point_id) for row in await connection.execute(query)]
+
+    async def removed(self, point_ids: Iterable[str]) -> None:
+        """Note that the index no longer holds these points."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(removal).where(among(removal.c.point_id, point_ids)))
+
+    async def hidden(self, point_ids: Iterable[str]) -> set[str]:
+        """Those of these points that must not be shown any more."""
+        async with self._database.read() as connection:
+            return await hidden(connection, point_ids)
+
+
+async def hidden(connection: AsyncConnection, point_ids: Iterable[str]) -> set[str]:
+    """Those of these points that wait for their removal."""
+    query = select(removal.c.point_id).where(among(removal.c.point_id, point_ids))
+    return set((await connection.execute(query)).scalars())
+
+
+async def messages_edited(connection: AsyncConnection, ids: Collection[int], at: int) -> None:
+    """Remove the facts resting on messages whose words changed; what they state may be derived again."""
+    resting = await _fact_ids(connection, _resting_on(ids))
+    await _derive_again(connection, resting, without=ids)
+    await remove_facts(connection, resting, at)
+
+
+async def remove_facts(
+    connection: AsyncConnection, fact_ids: Collection[str], at: int, reason: str | None = None
+) -> None:
+    """Remove facts and their points; with a reason they are also refused from now on."""
+    if not fact_ids:
+        return
+    chosen = among(fact.c.id, fact_ids)
+    if reason is not None:
+        buried = select(fact.c.id, fact.c.guild_id, literal(reason), literal(at)).where(chosen)
+        await connection.execute(
+            insert(tombstone).from_select(list(tombstone.c.keys()), buried).on_conflict_do_nothing()
+        )
+    points = select(fact.c.id, fact.c.guild_id, literal(at)).where(chosen)
+    await connection.execute(insert(removal).from_select(list(removal.c.keys()), points).on_conflict_do_nothing())
+    await connection.execute(delete(fact).where(chosen))
+
+
+async def _remove_messages(
+    connection: AsyncConnection, guild_id: int, ids: Collection[int], reason: str, at: int
+) -> Retracted:
+    if not ids:
+        return Retracted()
+    buried = [{"id": str(id), "guild_id": guild_id, "reason": reason, "at": at} for id in ids]
+    await connection.execute(insert(tombstone).on_conflict_do_nothing(), buried)
+
+    resting = await _fact_ids(connection, _resting_on(ids))
+    await _derive_again(connection, resting, without=ids)
+    await remove_facts(connection, resting, at, reason)
+
+    chosen = (message.c.guild_id == guild_id) & among(message.c.id, ids)
+    columns = (message.c.id, message.c.channel_id, message.c.author_id)
+    held = (await connection.execute(select(*columns).where(chosen))).all()
+    if held:
+        points = [memory_id(guild_id, row.channel_id, row.author_id, [row.id]) for row in held]
+        rows = [{"point_id": point, "guild_id": guild_id, "at": at} for point in points]
+        await connection.execute(insert(removal).on_conflict_do_nothing(), rows)
+        await connection.execute(delete(message).where(chosen))
+        await windows.touch(connection, [(row.channel_id, row.id) for row in held])
+    return Retracted(len(held), len(resting))
+
+
+async def _derive_again(connection: AsyncConnection, fact_ids: Collection[str], without: Collection[int]) -> None:
+    """Send the other messages these facts rest on back to be extracted."""
+    others = select(fact_source.c.message_id).where(among(fact_source.c.fact_id, fact_ids))
+    where = message.c.id.in_(others) & ~among(message.c.id, without) & (message.c.extraction == "done")
+    await connection.execute(update(message).where(where).values(extraction="waiting", attempts=0))
+
+
+def _resting_on(ids: Collection[int]) -> Select[str]:
+    where: ColumnElement[bool] = among(fact_source.c.message_id, ids)
+    return select(fact_source.c.fact_id).where(where).distinct()
+
+
+async def _fact_ids(connection: AsyncConnection, query: Select[str]) -> list[str]:
+    return list((await connection.execute(query)).scalars())
