@@ -80,6 +80,10 @@ class Observations:
         active = [one for one in newest if one.guild_id == guild_id and one.ended_at is None]
         return sorted(active, key=lambda one: (one.started_at, one.channel_id))
 
+    def ever(self, guild_id: int) -> frozenset[int]:
+        """The channels that are or once were observed: memories of the latter stay."""
+        return frozenset(channel for guild, channel in self._intervals if guild == guild_id)
+
     def observed(self, guild_id: int, channel_id: int, at: datetime) -> bool:
         """Whether the channel was observed at this time."""
         return any(one.covers(at) for one in self._intervals.get((guild_id, channel_id), ()))
