@@ -1,0 +1,202 @@
+"""The connection to Discord: least intents, nothing cached that is not needed, events handed to the observer."""
+
+import asyncio
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+import aiohttp
+import discord
+import stamina
+import structlog
+import yarl
+from discord import app_commands
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from bot.capture.convert import Place
+from bot.capture.observer import Observer
+from bot.errors import DiscordLoginError
+from bot.settings import DiscordSettings
+from bot.storage.observations import Observations
+
+log = structlog.get_logger(__name__)
+
+NOT_CONFIGURED = (
+    "There is no Discord token: put the bot's token (discord.com/developers/applications → Bot → Reset Token)"
+    " into DISCORD_TOKEN or a secret file of that name."
+)
+NOT_ACCEPTED = (
+    "Discord refused the bot's token: copy a new one (discord.com/developers/applications → Bot → Reset Token)"
+    " into DISCORD_TOKEN or the secret file of that name."
+)
+NOT_PERMITTED = (
+    "Discord refused the intents: switch on Message Content Intent for the bot"
+    " (discord.com/developers/applications → Bot → Privileged Gateway Intents)."
+)
+
+# https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes
+_AUTHENTICATION_FAILED = 4004
+
+
+_DISCORD = DiscordSettings()
+Observable = Place | discord.ForumChannel
+_FAREWELL = 10.0  # seconds that handlers have to finish once the connection is closed
+
+
+def use_addresses(settings: DiscordSettings) -> None:
+    """Point discord.py at the API and gateway of the settings, for the whole process.
+
+    discord.py keeps both as class attributes and offers no argument for them. Settings that name
+    Discord's own addresses change nothing.
+    """
+    if settings.api_url != _DISCORD.api_url:
+        Route.BASE = settings.api_url
+    if settings.gateway_url != _DISCORD.gateway_url:
+        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.gateway_url)
+
+
+class Client(discord.Client):
+    """A discord.py client that asks for guilds, their messages and the messages' content, and nothing else.
+
+    `ready` is set while the gateway is connected. Two things are attached before `serve`: `tree`, the
+    commands Discord is told about, and `announce`, which posts the notice in a channel that the
+    settings switched on.
+    """
+
+    def __init__(self, settings: DiscordSettings, observer: Observer, observations: Observations) -> None:
+        intents = discord.Intents(guilds=True, guild_messages=True, message_content=True)
+        super().__init__(
+            intents=intents,
+            max_messages=None,  # a cached message shows the words of a later edit
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False,
+            allowed_mentions=discord.AllowedMentions.none(),
+            guild_ready_timeout=0.25,  # nothing is chunked: a guild that comes later is simply handled then
+        )
+        self._settings = settings
+        self._observer = observer
+        self._observations = observations
+        self._switched_on: set[int] = set()
+        self._handling: set[asyncio.Task[None]] = set()
+        self.ready = asyncio.Event()
+        self.tree: app_commands.CommandTree | None = None
+        self.announce: Callable[[Observable], Awaitable[None]] | None = None
+
+    async def serve(self, token: str) -> None:
+        """Log in and handle events until `close` is called, through every loss of the connection.
+
+        Discord being out of reach, at the start or later, is waited out. Raises `DiscordLoginError`,
+        saying what to do, if Discord refuses the token or the intents.
+        """
+        if not token:
+            raise DiscordLoginError(NOT_CONFIGURED)
+        try:
+            async for attempt in stamina.retry_context(self._out_of_reach, attempts=None, timeout=None, wait_max=60):
+                with attempt:
+                    await self._log_in_and_connect(token)
+        except discord.LoginFailure:
+            raise DiscordLoginError(NOT_ACCEPTED) from None
+        except discord.PrivilegedIntentsRequired:
+            raise DiscordLoginError(NOT_PERMITTED) from None
+        except discord.ConnectionClosed as closed:
+            known = {_AUTHENTICATION_FAILED: NOT_ACCEPTED}
+            raise DiscordLoginError(known.get(closed.code, f"Discord refused the bot for good: {closed}.")) from None
+        finally:
+            await self.close()
+
+    async def _log_in_and_connect(self, token: str) -> None:
+        await self.http.close()  # the session of an attempt before
+        self.http.connector = discord.utils.MISSING
+        await self.login(token)
+        await self.connect()
+
+    def _out_of_reach(self, error: Exception) -> bool:
+        if isinstance(error, AttributeError):
+            return self.ws is None  # discord.py 2.7 reconnects a lost socket, but trips if there never was one
+        return isinstance(error, OSError | aiohttp.ClientError | discord.DiscordServerError)
+
+    async def close(self) -> None:
+        """Leave Discord, then let the handlers of events already received finish."""
+        await super().close()
+        if handlers := self._handling - {asyncio.current_task()}:
+            _, late = await asyncio.wait(handlers, timeout=_FAREWELL)
+            for handler in late:
+                handler.cancel()
+
+    async def setup_hook(self) -> None:
+        """Tell Discord which commands there are."""
+        if self.tree is not None:
+            await self.tree.sync()
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Wait before identifying anew, as Discord demands; a stand-in does not."""
+        if self._settings.gateway_url == _DISCORD.gateway_url:
+            await super().before_identify_hook(shard_id, initial=initial)
+
+    def _schedule_event(
+        self, coro: Callable[..., Coroutine[Any, Any, Any]], event_name: str, *args: Any, **kwargs: Any
+    ) -> asyncio.Task[None]:
+        """Own the handlers' tasks, which discord.py only starts."""
+        handler: asyncio.Task[None] = super()._schedule_event(coro, event_name, *args, **kwargs)
+        self._handling.add(handler)
+        handler.add_done_callback(self._handling.discard)
+        return handler
+
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
+        """Log an exception of a handler: its kind and where it came from, since its text may quote a message."""
+        error = sys.exception()
+        stack = "".join(traceback.format_tb(error.__traceback__)) if error else ""
+        log.error("handler_failed", handler=event_method, error=type(error).__name__, stack=stack)
+
+    async def on_ready(self) -> None:
+        self.ready.set()
+        log.info("ready", guilds=len(self.guilds))
+        await self._observe_configured(self._settings.observe)
+
+    async def on_resumed(self) -> None:
+        self.ready.set()
+
+    async def on_disconnect(self) -> None:
+        self.ready.clear()
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        await self._observe_configured(id for id in self._settings.observe if guild.get_channel_or_thread(id))
+
+    on_guild_join = on_guild_available
+
+    async def on_message(self, message: discord.Message) -> None:
+        await self._observer.message(message)
+
+    async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
+        await self._observer.edited(payload.message)
+
+    async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
+        await self._deleted(payload.guild_id, payload.channel_id, {payload.message_id})
+
+    async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
+        await self._deleted(payload.guild_id, payload.channel_id, payload.message_ids)
+
+    async def _deleted(self, guild_id: int | None, channel_id: int, message_ids: set[int]) -> None:
+        if guild_id is not None:
+            place = self.get_channel(channel_id) or discord.Object(channel_id)
+            await self._observer.deleted(guild_id, place, message_ids)
+
+    async def _observe_configured(self, channel_ids: Iterable[int]) -> None:
+        """Switch on channels named in the settings, each once in the life of the process.
+
+        So an admin's `/observe off` holds until the next start.
+        """
+        for channel_id in set(channel_ids) - self._switched_on:
+            place = self.get_channel(channel_id)
+            if not isinstance(place, Observable) or not place.permissions_for(place.guild.me).view_channel:
+                log.warning("cannot_observe", channel_id=channel_id, reason="the bot does not see such a channel")
+            elif not self._observer.may_observe(place):
+                log.warning("cannot_observe", channel_id=channel_id, reason="the channel is age-restricted")
+            else:
+                self._switched_on.add(channel_id)
+                if await self._observations.switch_on(place.guild.id, channel_id, None):
+                    log.info("observing", guild_id=place.guild.id, channel_id=channel_id)
+                    if self.announce:
+                        await self.announce(place)

@@ -1,0 +1,48 @@
+"""From discord.py's message to ours, with secrets already blanked out."""
+
+from typing import TypeGuard
+
+import discord
+
+from bot.capture.redaction import redact
+from bot.model import Attachment, Mention, Message
+
+# Where people of a guild talk. A channel discord.py does not know (`PartialMessageable`) is none of these.
+Place = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
+PLACES = (discord.TextChannel, discord.VoiceChannel, discord.StageChannel, discord.Thread)
+
+
+def to_record(message: discord.Message, place: Place) -> Message:
+    """What is kept of a message said in `place`.
+
+    The author and those mentioned go by the names they show in the guild. Only a reply has a
+    target: a forwarded message points at words that are not its author's.
+    """
+    reference = message.reference if message.type is discord.MessageType.reply else None
+    return Message(
+        id=message.id,
+        guild_id=place.guild.id,
+        channel_id=place.id,
+        access_id=access_id(place),
+        channel_name=place.name,
+        author_id=message.author.id,
+        author_name=message.author.display_name,
+        content=redact(message.content),
+        created_at=message.created_at,
+        edited_at=message.edited_at,
+        reply_to=reference.message_id if reference and reference.guild_id in (None, place.guild.id) else None,
+        mentions=tuple(Mention(user.id, user.display_name) for user in message.mentions),
+        attachments=tuple(
+            Attachment(redact(file.filename), redact(file.description or "")) for file in message.attachments
+        ),
+    )
+
+
+def access_id(place: Place) -> int:
+    """The id whose visibility decides who may read this place: a public thread's or forum post's is its parent's."""
+    return place.parent_id if is_public_thread(place) else place.id
+
+
+def is_public_thread(place: object) -> TypeGuard[discord.Thread]:
+    """Whether this is a thread or forum post that everyone in its parent channel sees."""
+    return isinstance(place, discord.Thread) and not place.is_private()

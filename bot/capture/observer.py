@@ -1,0 +1,117 @@
+"""What of Discord's events is kept: the policy, and the way into the queue."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import discord
+import structlog
+
+from bot.capture.convert import PLACES, Place, is_public_thread, to_record
+from bot.errors import StorageUnavailable
+from bot.model import Message, snowflake_time
+from bot.settings import DiscordSettings
+from bot.storage.consent import Consent
+from bot.storage.messages import MessageStore
+from bot.storage.observations import Observations
+from bot.storage.retraction import Retraction
+
+log = structlog.get_logger(__name__)
+
+_SAID = (discord.MessageType.default, discord.MessageType.reply)
+
+
+class Observer:
+    """Captures, changes and retracts messages as Discord's events say.
+
+    A method returns once its change is committed. What the database refuses is logged and counted
+    in `refused`.
+    """
+
+    def __init__(
+        self,
+        messages: MessageStore,
+        retraction: Retraction,
+        observations: Observations,
+        consent: Consent,
+        settings: DiscordSettings,
+    ) -> None:
+        self._messages = messages
+        self._retraction = retraction
+        self._observations = observations
+        self._consent = consent
+        self._allow_age_restricted = settings.allow_age_restricted
+        self.refused = 0
+
+    def accept(self, message: discord.Message) -> Message | None:
+        """The record to keep of a message, None if the policy keeps nothing of it.
+
+        Kept are words and files of people, said where and when a channel was observed, by those
+        who had not opted out then. The bot's own output falls out with every other bot's.
+        """
+        place = message.channel
+        if not isinstance(place, PLACES) or not _by_a_person(message) or not (message.content or message.attachments):
+            return None
+        if not self._observed(place.guild.id, place, message.created_at) or not self.may_observe(place):
+            return None
+        if not self._consent.allows(place.guild.id, message.author.id, message.created_at):
+            return None
+        return to_record(message, place)
+
+    def may_observe(self, place: Place | discord.ForumChannel) -> bool:
+        """Whether the settings let this channel be observed at all: age-restricted ones only if they say so."""
+        return self._allow_age_restricted or not place.is_nsfw()
+
+    async def message(self, message: discord.Message) -> None:
+        """Capture a message, if it is one to keep."""
+        if record := self.accept(message):
+            with self._counting_refusals("message", message.id):
+                await self._messages.capture(record)
+
+    async def edited(self, message: discord.Message) -> None:
+        """Let the new words of a message replace the held ones.
+
+        Discord also reports link previews, pins and new threads as edits; those carry no time of an
+        edit. If the message is not held, its new words are captured by the rules of its own time.
+        """
+        place = message.channel
+        if message.edited_at is None or not isinstance(place, PLACES) or not _by_a_person(message):
+            return
+        with self._counting_refusals("edit", message.id):
+            if record := self.accept(message):
+                await self._messages.capture(record)
+            elif self._observed(place.guild.id, place, message.created_at):
+                # It would not be captured now, being empty or age-restricted; its old words must go all the same.
+                new = to_record(message, place)
+                await self._messages.edit(new.id, new.content, new.mentions, new.attachments, message.edited_at)
+
+    async def deleted(self, guild_id: int, place: discord.abc.Snowflake, message_ids: Iterable[int]) -> None:
+        """Retract messages. `place` is their channel or thread, or its bare id if discord.py does not know it.
+
+        Those of observed channels are kept from ever coming back even if they are not held: events
+        are handled side by side, so a deletion may overtake its message.
+        """
+        ids = list(message_ids)
+        gone = [id for id in ids if self._observed(guild_id, place, snowflake_time(id))]
+        with self._counting_refusals("deletion", *ids):
+            if len(gone) < len(ids):
+                gone += (await self._messages.get(set(ids).difference(gone))).keys()
+            if gone:
+                await self._retraction.messages_deleted(guild_id, gone)
+
+    def _observed(self, guild_id: int, place: discord.abc.Snowflake, at: datetime) -> bool:
+        """An observed channel covers its public threads and forum posts; a private thread is observed by itself."""
+        observed = self._observations.observed
+        return observed(guild_id, place.id, at) or (is_public_thread(place) and observed(guild_id, place.parent_id, at))
+
+    @contextmanager
+    def _counting_refusals(self, change: str, *message_ids: int) -> Iterator[None]:
+        try:
+            yield
+        except StorageUnavailable as error:
+            self.refused += len(message_ids)
+            log.error("refused", change=change, message_ids=message_ids, reason=str(error))
+
+
+def _by_a_person(message: discord.Message) -> bool:
+    return message.type in _SAID and not message.author.bot and message.webhook_id is None

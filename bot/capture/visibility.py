@@ -1,0 +1,110 @@
+"""Who may see what, now: Discord's permissions as discord.py computes them, closed when in doubt."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar, cast
+
+import aiohttp
+import discord
+import structlog
+
+from bot.storage.observations import Observations
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_PATIENCE = 3.0  # seconds Discord has to answer; what it was asked about stays hidden then
+_REMEMBER = 15.0  # seconds for which an answer about a private thread is taken as current
+_REMEMBER_AT_MOST = 10_000
+
+_NO_ANSWER = (discord.DiscordException, aiohttp.ClientError, OSError)  # OSError includes TimeoutError
+
+
+class DiscordVisibility:
+    """Implements `model.Visibility` on a connected client. `now` is a monotonic clock in seconds."""
+
+    def __init__(
+        self, client: discord.Client, observations: Observations, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client = client
+        self._observations = observations
+        self._now = now
+        self._answers: dict[tuple[int, ...], tuple[object, float]] = {}
+
+    async def visible(self, guild_id: int, user_id: int) -> frozenset[int]:
+        """The `access_id`s this member may view and whose history they may read.
+
+        Empty if the guild is unknown or unavailable, if the user is no member of it, or if Discord
+        does not answer in time.
+        """
+        guild = self._client.get_guild(guild_id)
+        if guild is None:
+            return frozenset()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                member = await guild.fetch_member(user_id)
+        except discord.NotFound:
+            return frozenset()
+        except _NO_ANSWER as error:
+            log.warning("member_unknown", guild_id=guild_id, user_id=user_id, error=type(error).__name__)
+            return frozenset()
+        return await self.for_member(member)
+
+    async def for_member(self, member: discord.Member) -> frozenset[int]:
+        """The same for a member whose roles are current, as an interaction's are."""
+        guild = member.guild
+        if guild.unavailable:
+            return frozenset()
+        readable = {channel.id: channel for channel in guild.channels if _may_read(channel, member)}
+        candidates = self._observations.ever(guild.id).difference(channel.id for channel in guild.channels)
+        inside = await asyncio.gather(*(self._may_read_thread(member, id, readable) for id in candidates))
+        return frozenset(readable).union(id for id, yes in zip(candidates, inside, strict=True) if yes)
+
+    async def _may_read_thread(
+        self, member: discord.Member, thread_id: int, readable: Mapping[int, discord.abc.GuildChannel]
+    ) -> bool:
+        """Whether this is a private thread the member is in, or oversees, below a channel they may read."""
+        guild = member.guild
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                thread: object = guild.get_thread(thread_id)
+                if thread is None:  # archived ones are not kept
+                    thread = await self._ask((thread_id,), lambda: guild.fetch_channel(thread_id))
+                if not isinstance(thread, discord.Thread) or not thread.is_private():
+                    return False
+                parent = readable.get(thread.parent_id)
+                if parent is None:
+                    return False
+                return parent.permissions_for(member).manage_threads or await self._ask(
+                    (thread_id, member.id), lambda: _is_in(thread, member.id)
+                )
+        except _NO_ANSWER as error:
+            log.warning("thread_hidden", guild_id=guild.id, thread_id=thread_id, error=type(error).__name__)
+            return False
+
+    async def _ask(self, question: tuple[int, ...], discord_says: Callable[[], Awaitable[T]]) -> T:
+        answer, until = self._answers.get(question, (None, 0.0))
+        if until <= self._now():
+            answer = await discord_says()
+            if len(self._answers) >= _REMEMBER_AT_MOST:
+                self._answers.clear()
+            self._answers[question] = (answer, self._now() + _REMEMBER)
+        return cast(T, answer)
+
+
+async def _is_in(thread: discord.Thread, user_id: int) -> bool:
+    try:
+        await thread.fetch_member(user_id)
+    except discord.NotFound:
+        return False
+    return True
+
+
+def _may_read(channel: discord.abc.GuildChannel, member: discord.Member) -> bool:
+    """View Channel and Read Message History; for the chat of a voice channel also Connect."""
+    permissions = channel.permissions_for(member)
+    if isinstance(channel, discord.VoiceChannel | discord.StageChannel) and not permissions.connect:
+        return False
+    return permissions.view_channel and permissions.read_message_history
