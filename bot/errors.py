@@ -54,3 +54,7 @@ class IndexMismatch(RecollectError):
 
 class StorageUnavailable(ServiceUnavailable):
     """The database could not be written: it is locked, or the disk is full."""
+
+
+class QueryTooShort(RecollectError):
+    """Ask with at least two letters or digits."""

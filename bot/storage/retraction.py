@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, delete, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.model import memory_id, utcnow
+from bot.model import Memory, memory_id, utcnow
 from bot.storage import windows
 from bot.storage.database import Database
 from bot.storage.rows import among, to_ms
@@ -44,12 +44,19 @@ class Retraction:
             return await _remove_messages(connection, guild_id, set(ids), reason, to_ms(self._clock()))
 
     async def facts_forgotten(self, guild_id: int, fact_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
-        """Remove facts and refuse them from now on; the messages they rest on stay."""
+        """Remove facts and refuse them from now on; the messages they rest on stay.
+
+        Ids of no held fact count too: what a mem0 client wrote is in the index alone.
+        """
+        ids, at = set(fact_ids), to_ms(self._clock())
         async with self._database.write() as connection:
-            where = (fact.c.guild_id == guild_id) & among(fact.c.id, fact_ids)
-            forgotten = await _fact_ids(connection, select(fact.c.id).where(where))
-            await remove_facts(connection, forgotten, to_ms(self._clock()), reason)
-            return Retracted(facts=len(forgotten))
+            foreign = select(fact.c.id).where(fact.c.guild_id != guild_id, among(fact.c.id, ids))
+            ids -= set(await _fact_ids(connection, foreign))
+            known = set(await _fact_ids(connection, select(tombstone.c.id).where(among(tombstone.c.id, ids))))
+            await _bury(connection, guild_id, ids, reason, at)
+            await _hide(connection, guild_id, ids, at)
+            await connection.execute(delete(fact).where(among(fact.c.id, ids)))
+            return Retracted(facts=len(ids - known))
 
     async def member_forgotten(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Retracted:
         """Remove every message the member wrote, and every fact about them or resting on their words."""
@@ -83,6 +90,18 @@ class Retraction:
         """Those of these points that must not be shown any more."""
         async with self._database.read() as connection:
             return await hidden(connection, point_ids)
+
+    async def retracted(self, memories: Iterable[Memory]) -> set[str]:
+        """Ids of those memories that must not be shown: on their way out of the index, or deleted or forgotten.
+
+        For answers read from the index earlier: a removal may have come and gone since, a tombstone stays.
+        """
+        points = {memory.id: {memory.id, *map(str, memory.sources)} for memory in memories}
+        everything = {id for ids in points.values() for id in ids}
+        query = select(tombstone.c.id).where(among(tombstone.c.id, everything))
+        async with self._database.read() as connection:
+            gone = set((await connection.execute(query)).scalars()) | await hidden(connection, points)
+        return {point for point, ids in points.items() if ids & gone}
 
 
 async def hidden(connection: AsyncConnection, point_ids: Iterable[str]) -> set[str]:
@@ -120,8 +139,7 @@ async def _remove_messages(
 ) -> Retracted:
     if not ids:
         return Retracted()
-    buried = [{"id": str(id), "guild_id": guild_id, "reason": reason, "at": at} for id in ids]
-    await connection.execute(insert(tombstone).on_conflict_do_nothing(), buried)
+    await _bury(connection, guild_id, ids, reason, at)
 
     resting = await _fact_ids(connection, _resting_on(ids))
     await _derive_again(connection, resting, without=ids)
@@ -132,11 +150,26 @@ async def _remove_messages(
     held = (await connection.execute(select(*columns).where(chosen))).all()
     if held:
         points = [memory_id(guild_id, row.channel_id, row.author_id, [row.id]) for row in held]
-        rows = [{"point_id": point, "guild_id": guild_id, "at": at} for point in points]
-        await connection.execute(insert(removal).on_conflict_do_nothing(), rows)
+        await _hide(connection, guild_id, points, at)
         await connection.execute(delete(message).where(chosen))
         await windows.touch(connection, [(row.channel_id, row.id) for row in held])
     return Retracted(len(held), len(resting))
+
+
+async def _bury(
+    connection: AsyncConnection, guild_id: int, ids: Iterable[int] | Iterable[str], reason: str, at: int
+) -> None:
+    """Refuse these messages or facts from now on."""
+    rows = [{"id": str(id), "guild_id": guild_id, "reason": reason, "at": at} for id in ids]
+    if rows:
+        await connection.execute(insert(tombstone).on_conflict_do_nothing(), rows)
+
+
+async def _hide(connection: AsyncConnection, guild_id: int, points: Iterable[str], at: int) -> None:
+    """Have these points removed from the index, and shown to nobody until then."""
+    rows = [{"point_id": point, "guild_id": guild_id, "at": at} for point in points]
+    if rows:
+        await connection.execute(insert(removal).on_conflict_do_nothing(), rows)
 
 
 async def _derive_again(connection: AsyncConnection, fact_ids: Collection[str], without: Collection[int]) -> None:

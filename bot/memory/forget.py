@@ -1,0 +1,83 @@
+"""Forgetting: retracted in SQL first, which hides it at once, then taken out of the index."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from bot.errors import IndexUnavailable, ServiceUnavailable
+from bot.memory.index import VectorIndex
+from bot.memory.indexer import Indexer
+from bot.memory.mem0_adapter import from_payload
+from bot.model import Memory, MemoryKind
+from bot.storage.retraction import Retracted, Retraction
+
+log = structlog.get_logger(__name__)
+
+_PATIENCE = 5.0  # seconds to wait for the index; what is retracted is hidden meanwhile
+
+
+def may_forget(memory: Memory, user_id: int, manager: bool) -> bool:
+    """Whether a member may forget a memory: their own messages, facts about them or on their words alone.
+
+    `manager` says that they may manage the server and see the memory.
+    """
+    if manager or memory.subject_id == user_id:
+        return True
+    return bool(memory.speaker_ids) and set(memory.speaker_ids) == {user_id}
+
+
+class Forget:
+    """Removes memories for good. Returns once no answer can hold them; counts what was held in SQL.
+
+    If the index does not answer, its points wait in the outbox, hidden, until it does.
+    """
+
+    def __init__(self, retraction: Retraction, indexer: Indexer, index: VectorIndex) -> None:
+        self._retraction = retraction
+        self._indexer = indexer
+        self._index = index
+
+    async def memories(self, guild_id: int, memories: Sequence[Memory]) -> Retracted:
+        """Forget these memories of a guild, and with a message the facts that rest on it."""
+        own = [memory for memory in memories if memory.guild_id == guild_id]
+        said = [source for memory in own if memory.kind is MemoryKind.MESSAGE for source in memory.sources]
+        facts = [memory.id for memory in own if memory.kind is MemoryKind.FACT]
+        known = await self._retraction.facts_forgotten(guild_id, facts)
+        gone = await self._retraction.messages_deleted(guild_id, said, "forgotten")
+        await self._take_out()
+        return Retracted(gone.messages, gone.facts + known.facts)
+
+    async def member(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Retracted:
+        """Forget every message a member wrote and every fact about them or on their words.
+
+        What mem0 clients wrote about them is in the index alone: it goes too, if the index answers.
+        """
+        gone = await self._retraction.member_forgotten(guild_id, user_id, reason)
+        foreign = Retracted()
+        try:
+            foreign = await self._retraction.facts_forgotten(guild_id, await self._about(guild_id, user_id), reason)
+        except IndexUnavailable as error:
+            log.warning("forget.index_not_searched", guild_id=guild_id, reason=str(error))
+        await self._take_out()
+        return Retracted(gone.messages, gone.facts + foreign.facts)
+
+    async def _about(self, guild_id: int, user_id: int) -> list[str]:
+        """The guild's points that are the member's to forget and not on their way out already."""
+        found: list[str] = []
+        after: str | None = None
+        while True:
+            points, after = await self._index.scroll(guild_id, after)
+            memories = [memory for point in points if (memory := from_payload(point.id, point.payload))]
+            theirs = [memory.id for memory in memories if may_forget(memory, user_id, manager=False)]
+            found += set(theirs) - await self._retraction.hidden(theirs)
+            if after is None:
+                return found
+
+    async def _take_out(self) -> None:
+        self._indexer.wake()  # neighbours' windows changed, and what cannot be removed now is tried again
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._indexer.remove_pending()
+        except (ServiceUnavailable, TimeoutError) as error:
+            log.warning("forget.index_waits", reason=str(error) or "slow")

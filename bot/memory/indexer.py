@@ -1,0 +1,199 @@
+"""Bringing messages and facts into the index, and taking retracted ones out of it.
+
+SQL is the truth: what waits is marked there, and only a written point takes it out of the line.
+Every write happens under one lock, after a look whether its record is still held as it was read.
+A retraction commits its removals before it asks for that lock, so no late write outlives it.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import structlog
+
+from bot.errors import EmbedderUnavailable, QuotaExhausted, ServiceUnavailable
+from bot.memory.backlog import Backlog, Batch
+from bot.memory.bm25 import Bm25
+from bot.memory.embeddings import Embedder
+from bot.memory.index import VectorIndex
+from bot.memory.keys import DenseKeys, dense_keys, point, sparse_keys
+from bot.model import ServiceHealth, utcnow
+from bot.storage.facts import FactStore
+from bot.storage.messages import MessageStore
+from bot.storage.retraction import Retraction
+
+log = structlog.get_logger(__name__)
+
+BATCH = 256
+LONGEST_PAUSE = timedelta(minutes=5)
+QUOTA_PAUSE = timedelta(hours=1)
+_PING_SECONDS = 2.0
+
+T = TypeVar("T")
+
+
+class Indexer:
+    """Drains what waits for the index. `run` keeps at it, `drain` does it once.
+
+    Without an embedder everything is indexed by keywords. While the embedder is down, entries are
+    indexed by keywords at once and get their vectors when it answers again. `interval` bounds how
+    long a message waits.
+    """
+
+    def __init__(
+        self,
+        messages: MessageStore,
+        facts: FactStore,
+        retraction: Retraction,
+        index: VectorIndex,
+        embedder: Embedder | None,
+        bm25: Bm25,
+        embed_messages: bool,
+        interval: timedelta,
+        clock: Callable[[], datetime] = utcnow,
+    ) -> None:
+        self.lock = asyncio.Lock()  # held around every write to the index, whoever writes
+        self._backlog = Backlog(messages, facts, embed_messages)
+        self._retraction = retraction
+        self._index = index
+        self._embedder = embedder
+        self._bm25 = bm25
+        self._interval = interval
+        self._clock = clock
+        self._woken = asyncio.Event()
+        self._embedder_pauses = _Pauses(interval)
+        self._embedder_resumes = clock()
+
+    async def run(self) -> None:
+        """Drain forever, at most once per interval while there is work; an outage only slows it down."""
+        pauses = _Pauses(self._interval)
+        while True:
+            self._woken.clear()
+            try:
+                busy = await self.drain() > 0
+            except Exception as error:
+                pause = pauses.next()
+                if isinstance(error, ServiceUnavailable):
+                    log.warning("index.waiting", reason=str(error), retry_in=pause.total_seconds())
+                else:
+                    log.exception("index.failed", retry_in=pause.total_seconds())
+                await asyncio.sleep(pause.total_seconds())
+                continue
+            pauses.reset()
+            await self._rest(busy)
+
+    def wake(self) -> None:
+        """Say that something waits; an idle `run` drains at once, a busy one with its next batch."""
+        self._woken.set()
+
+    async def drain(self) -> int:
+        """Remove what is to be removed, then index everything waiting; how many points were written.
+
+        Raises `ServiceUnavailable` if the index or the database is down; all that still waits is kept.
+        """
+        await self.remove_pending()
+        written = 0
+        while batch := await self._backlog.take(BATCH, self._embedder_ready()):
+            written += await self._write(batch)
+        return written
+
+    async def remove_pending(self) -> int:
+        """Take retracted points out of the index now; how many. Raises `ServiceUnavailable`."""
+        removed = 0
+        async with self.lock:
+            while pending := await self._retraction.pending_removals(BATCH):
+                await self._delete(pending)
+                await self._retraction.removed([point_id for _, point_id in pending])
+                removed += len(pending)
+        return removed
+
+    async def health(self) -> list[ServiceHealth]:
+        """The embedder as it last answered and the index as it answers now."""
+        if self._embedder is None:
+            embedder = ServiceHealth("OpenAI", True, "No key is set: recall searches by keywords.")
+        else:
+            embedder = await self._embedder.health()
+        return [embedder, await self._index_health()]
+
+    async def _index_health(self) -> ServiceHealth:
+        try:
+            async with asyncio.timeout(_PING_SECONDS):
+                await self._index.ping()
+        except ServiceUnavailable as error:
+            return ServiceHealth("Qdrant", False, str(error))
+        except TimeoutError:
+            return ServiceHealth("Qdrant", False, "The memory index is slow to answer.")
+        return ServiceHealth("Qdrant", True, "The memory index answers.")
+
+    async def _rest(self, busy: bool) -> None:
+        """Give messages time to gather into a batch; with nothing gathering, wait for the first one."""
+        if busy:
+            await asyncio.sleep(self._interval.total_seconds())
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval.total_seconds()):
+                    await self._woken.wait()
+
+    async def _write(self, batch: Batch) -> int:
+        sparse = await sparse_keys(self._bm25, batch.entries)
+        dense = await self._dense(batch)
+        complete = dense is not None or not batch.to_embed or self._embedder is None
+        points = {
+            entry.memory.id: (entry.memory.guild_id, point(entry, words, vectors))
+            for entry, words, vectors in zip(batch.entries, sparse, dense or [{}] * len(sparse), strict=True)
+        }
+        async with self.lock:
+            current = await batch.current()
+            for guild_id, group in _by_guild(points[id] for id in current).items():
+                await self._index.upsert(guild_id, group)
+            gone = await batch.mark(current, complete)
+            await self._delete((points[id][0], id) for id in gone)
+        log.debug("index.written", points=len(current), with_vectors=dense is not None)
+        return len(current)
+
+    def _embedder_ready(self) -> bool:
+        return self._embedder is not None and self._clock() >= self._embedder_resumes
+
+    async def _dense(self, batch: Batch) -> list[DenseKeys] | None:
+        """The entries' dense keys; None where they are not to have any or the embedder does not answer."""
+        if self._embedder is None or not batch.to_embed or not self._embedder_ready():
+            return None
+        try:
+            keys = await dense_keys(self._embedder, batch.entries)
+        except EmbedderUnavailable as error:
+            pause = QUOTA_PAUSE if isinstance(error, QuotaExhausted) else self._embedder_pauses.next()
+            self._embedder_resumes = self._clock() + pause
+            log.warning("index.by_keywords_only", reason=str(error), retry_in=pause.total_seconds())
+            return None
+        self._embedder_pauses.reset()
+        return keys
+
+    async def _delete(self, places: Iterable[tuple[int, str]]) -> None:
+        for guild_id, ids in _by_guild(places).items():
+            await self._index.delete(guild_id, ids)
+
+
+class _Pauses:
+    """Back-off: `first`, then twice as long each time, up to `LONGEST_PAUSE`."""
+
+    def __init__(self, first: timedelta) -> None:
+        self._first = first
+        self._next = first
+
+    def next(self) -> timedelta:
+        pause = min(self._next, LONGEST_PAUSE)
+        self._next = pause * 2
+        return pause
+
+    def reset(self) -> None:
+        self._next = self._first
+
+
+def _by_guild(pairs: Iterable[tuple[int, T]]) -> dict[int, list[T]]:
+    groups: defaultdict[int, list[T]] = defaultdict(list)
+    for guild_id, item in pairs:
+        groups[guild_id].append(item)
+    return groups

@@ -1,0 +1,82 @@
+"""The keys of a memory: its text and its window, each as a dense vector and as BM25.
+
+The text key is `Memory.line`. The window key is the memory in its surroundings, one `speaker: text`
+a line: for a message two before it, itself and one after, for a fact the messages it rests on.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bot.memory.bm25 import Bm25
+from bot.memory.embeddings import Embedder
+from bot.memory.index import IndexPoint, Key, SparseVector
+from bot.memory.mem0_adapter import to_payload
+from bot.model import Fact, Memory, Message, fact_memory, message_memory
+
+# The `updated_at` our keys were made for. A mem0 client's update changes `updated_at` alone and
+# its add knows no such key: either way the point shows that its keys need rebuilding.
+KEYS_FOR = "keys_for"
+
+DenseKeys = dict[Key, Sequence[float]]
+SparseKeys = dict[Key, SparseVector]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A memory and the lines of its window.
+
+    `embedded_window` is the window the embedder may see: other people's messages stay out of it
+    where messages are not to be embedded.
+    """
+
+    memory: Memory
+    window: str
+    embedded_window: str
+
+
+def message_entry(message: Message, around: Sequence[Message]) -> Entry:
+    """A message in its window; `around` includes the message itself."""
+    window = _lines(around) or message.line
+    return Entry(message_memory(message), window, window)
+
+
+def fact_entry(fact: Fact, sources: Sequence[Message], embed_messages: bool) -> Entry:
+    """A fact on its sources, or by itself once their raw text is gone."""
+    window = _lines(sources) or fact.text
+    return Entry(fact_memory(fact), window, window if embed_messages else fact.text)
+
+
+def stamped(payload: dict[str, Any]) -> dict[str, Any]:
+    """The payload, saying that the keys beside it are made for it."""
+    return {**payload, KEYS_FOR: payload.get("updated_at")}
+
+
+def point(entry: Entry, sparse: SparseKeys, dense: DenseKeys) -> IndexPoint:
+    """The point of an entry with these keys."""
+    return IndexPoint(entry.memory.id, stamped(to_payload(entry.memory)), dense, sparse)
+
+
+async def sparse_keys(bm25: Bm25, entries: Sequence[Entry]) -> list[SparseKeys]:
+    """Both BM25 keys of each entry, without those that hold no word; computed in a worker thread."""
+
+    def compute() -> list[SparseKeys]:
+        found = []
+        for entry in entries:
+            keys = {Key.BM25: bm25.document(entry.memory.line), Key.BM25_WINDOW: bm25.document(entry.window)}
+            found.append({key: vector for key, vector in keys.items() if vector.indices})
+        return found
+
+    return await asyncio.to_thread(compute)
+
+
+async def dense_keys(embedder: Embedder, entries: Sequence[Entry]) -> list[DenseKeys]:
+    """Both dense keys of each entry; every distinct text is sent once, all in the same requests."""
+    texts = list(dict.fromkeys(text for entry in entries for text in (entry.memory.line, entry.embedded_window)))
+    vectors = dict(zip(texts, await embedder.documents(texts), strict=True))
+    return [{Key.DENSE: vectors[entry.memory.line], Key.WINDOW: vectors[entry.embedded_window]} for entry in entries]
+
+
+def _lines(messages: Sequence[Message]) -> str:
+    return "\n".join(message.line for message in messages)

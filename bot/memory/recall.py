@@ -1,0 +1,140 @@
+"""Recall: a question to the memories that answer it, best first, within what the asker may see.
+
+One hop runs every list under the scope's filter; what was retracted is dropped; the scores are
+fused. When a service is down the answer is a lesser one and says so, within about a second.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot.errors import EmbedderUnavailable, IndexUnavailable, QueryTooShort
+from bot.memory.bm25 import Bm25
+from bot.memory.embeddings import Embedder
+from bot.memory.fusion import ScoreList, fuse
+from bot.memory.index import Key, ScoredPoint, Search, VectorIndex
+from bot.memory.mem0_adapter import from_payload
+from bot.model import Degraded, Hit, Memory, Recalled, Scope, utcnow
+from bot.storage.keyword import KeywordSearch
+from bot.storage.retraction import Retraction
+
+log = structlog.get_logger(__name__)
+
+CANDIDATES = 100
+MIN_SIMILARITY = 0.1
+"""A cosine similarity below this is no match; mem0's own default threshold."""
+MOST_CHARACTERS = 1000
+_FEWEST_WORD_CHARACTERS = 2
+_EMBEDDER_SECONDS = 1.5
+_INDEX_SECONDS = 5.0
+_EMBEDDER_PAUSE = timedelta(seconds=30)
+_AT_ONCE = 4
+
+# The lists of a recall by key: the name of each signal, and the score of what a list leaves out.
+_SIGNALS: dict[Key, tuple[str, float | None]] = {Key.DENSE: ("dense", None), Key.BM25: ("bm25", 0.0)}
+
+
+class Recall:
+    """Answers questions from the index, and from keyword search in SQL while the index is down."""
+
+    def __init__(
+        self,
+        index: VectorIndex,
+        embedder: Embedder | None,
+        bm25: Bm25,
+        keyword: KeywordSearch,
+        retraction: Retraction,
+        clock: Callable[[], datetime] = utcnow,
+    ) -> None:
+        self._index = index
+        self._embedder = embedder
+        self._bm25 = bm25
+        self._keyword = keyword
+        self._retraction = retraction
+        self._clock = clock
+        self._embedder_resumes = clock()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def recall(self, query: str, scope: Scope, limit: int) -> Recalled:
+        """At most `limit` memories within the scope, best first.
+
+        Raises `QueryTooShort` for a query without two letters or digits, and `StorageUnavailable`
+        when it cannot be known what was retracted.
+        """
+        query = _checked(query)
+        if not scope.access_ids:
+            return Recalled(())
+        vector, degraded = await self._embed(query)
+        words = await asyncio.to_thread(self._bm25.query, query)
+        searches = [Search(Key.DENSE, vector, CANDIDATES)] if vector is not None else []
+        if words.indices:
+            searches.append(Search(Key.BM25, words, CANDIDATES))
+        try:
+            lists = await self._search(scope, searches)
+        except IndexUnavailable as error:
+            log.warning("recall.by_keyword_search", reason=str(error))
+            return Recalled(tuple(await self._keyword.search(query, scope, limit)), Degraded.INDEX_DOWN)
+        memories = await self._shown(scope, lists.values())
+        return Recalled(tuple(_ranked(lists, memories)[:limit]), degraded)
+
+    async def _embed(self, query: str) -> tuple[Sequence[float] | None, Degraded | None]:
+        """The query's vector, or why there is none. An embedder that failed is left alone for a while."""
+        if self._embedder is None:
+            return None, Degraded.NO_EMBEDDER
+        if self._clock() < self._embedder_resumes:
+            return None, Degraded.EMBEDDER_DOWN
+        try:
+            async with asyncio.timeout(_EMBEDDER_SECONDS):
+                return await self._embedder.query(query), None
+        except (EmbedderUnavailable, TimeoutError) as error:
+            log.warning("recall.by_keywords_only", reason=str(error) or "slow")
+            self._embedder_resumes = self._clock() + _EMBEDDER_PAUSE
+            return None, Degraded.EMBEDDER_DOWN
+
+    async def _search(self, scope: Scope, searches: Sequence[Search]) -> dict[Key, list[ScoredPoint]]:
+        if not searches:
+            return {}
+        async with self._turns:
+            try:
+                async with asyncio.timeout(_INDEX_SECONDS):
+                    lists = await self._index.search(scope, searches)
+            except TimeoutError:
+                raise IndexUnavailable("The memory index is too slow to answer.") from None
+        return {search.key: found for search, found in zip(searches, lists, strict=True)}
+
+    async def _shown(self, scope: Scope, lists: Iterable[Sequence[ScoredPoint]]) -> dict[str, Memory]:
+        """The memories found that may be shown, by id.
+
+        The index filters by scope already. The payload decides again, because other clients write
+        there too; and what was retracted since it was indexed is left out.
+        """
+        found = {point.id: from_payload(point.id, point.payload) for points in lists for point in points}
+        memories = {
+            id: memory
+            for id, memory in found.items()
+            if memory and memory.guild_id == scope.guild_id and memory.access_id in scope.access_ids
+        }
+        retracted = await self._retraction.retracted(memories.values())
+        return {id: memory for id, memory in memories.items() if id not in retracted}
+
+
+def _checked(query: str) -> str:
+    """The query with single spaces, cut to size."""
+    query = " ".join(query.split())[:MOST_CHARACTERS]
+    if len(re.findall(r"[^\W_]", query)) < _FEWEST_WORD_CHARACTERS:
+        raise QueryTooShort()
+    return query
+
+
+def _ranked(lists: dict[Key, list[ScoredPoint]], memories: dict[str, Memory]) -> list[Hit]:
+    scored = []
+    for key, points in lists.items():
+        signal, floor = _SIGNALS[key]
+        scores = {point.id: point.score for point in points if point.id in memories}
+        if key is Key.DENSE:
+            scores = {id: score for id, score in scores.items() if score >= MIN_SIMILARITY}
+        scored.append(ScoreList(signal, scores, floor))
+    return [Hit(memories[fused.id], fused.score, fused.signals) for fused in fuse(scored)]
