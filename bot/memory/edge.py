@@ -13,8 +13,6 @@ from bot.memory.index import IndexPoint, ScoredPoint, Search
 from bot.memory.shards import Shards
 from bot.model import Scope
 
-# Edge holds the GIL while it writes: smaller steps keep the event loop's longest pause short.
-_UPSERT_STEP = 64
 _THREADS = 4
 
 P = ParamSpec("P")
@@ -39,8 +37,8 @@ class EdgeIndex:
         await self._call(self.shards.prepare)
 
     async def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
-        for start in range(0, len(points), _UPSERT_STEP):
-            await self._call(self.shards.upsert, guild_id, points[start : start + _UPSERT_STEP])
+        if points:
+            await self._call(self.shards.upsert, guild_id, points)
 
     async def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
         if ids:
@@ -81,6 +79,8 @@ def _filter(scope: Scope) -> qdrant_edge.Filter:
 
 def _condition(condition: AnyOf | Between) -> qdrant_edge.FieldCondition:
     if isinstance(condition, AnyOf):
-        return qdrant_edge.FieldCondition(condition.field, match=qdrant_edge.MatchAny(condition.values))
+        [first, *more] = condition.values
+        match = qdrant_edge.MatchAny(condition.values) if more else qdrant_edge.MatchValue(first)
+        return qdrant_edge.FieldCondition(condition.field, match=match)
     span = qdrant_edge.RangeFloat(gte=condition.at_least, lt=condition.below)
     return qdrant_edge.FieldCondition(condition.field, range=span)

@@ -1,0 +1,315 @@
+"""The index on a Qdrant server, behind the `VectorIndex` port. `qdrant_client` is imported when first used.
+
+One collection holds all guilds, laid out as mem0 does it: the unnamed dense vector and sparse
+`bm25`, plus ours. `guild_id` is its tenant key (a string: Qdrant knows only keyword and uuid tenants).
+A point belongs to the guild its `agent_id` names, as mem0 writes it.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from bot.errors import IndexMismatch, IndexUnavailable
+from bot.memory.filters import AnyOf, Between, conditions
+from bot.memory.index import IndexPoint, Key, ScoredPoint, Search, SparseVector
+from bot.memory.mem0_adapter import guild_of
+from bot.model import Scope
+from bot.settings import QdrantSettings
+
+if TYPE_CHECKING:
+    from qdrant_client import AsyncQdrantClient, models
+
+_DENSE = (Key.DENSE, Key.WINDOW)
+_SPARSE = (Key.BM25, Key.BM25_WINDOW)
+_KEYWORD_FIELDS = ("user_id", "agent_id", "run_id")  # plain, as mem0 indexes them
+_INTEGER_FIELDS = ("access_id", "channel_id", "subject_id", "said_at")
+# Encoding vectors as JSON takes the event loop 2 ms a point: it breathes between requests.
+_UPSERT_STEP = 8
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class ServerIndex:
+    """The collection `settings.collection`. The server may be down at any time, at start too."""
+
+    def __init__(self, settings: QdrantSettings, dimensions: int, client: "AsyncQdrantClient | None" = None) -> None:
+        self._settings = settings
+        self._collection = settings.collection
+        self._dimensions = dimensions
+        self._client = client
+        self._keys: frozenset[Key] = frozenset()  # the collection's vectors; empty until it has been opened
+        self._opening = asyncio.Lock()
+        self._scoped_idf = True
+
+    async def open(self) -> None:
+        """See `VectorIndex`. Not needed: every method opens the collection when it must."""
+        self._keys = frozenset()
+        await self._ready()
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def ping(self) -> None:
+        client = await self._ready()
+        await self._ask(client.collection_exists(self._collection))
+
+    async def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
+        client = await self._ready()
+        for start in range(0, len(points), _UPSERT_STEP):
+            step = [_to_qdrant(point, self._keys) for point in points[start : start + _UPSERT_STEP]]
+            await self._ask(client.upsert(self._collection, step, wait=True))
+
+    async def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
+        from qdrant_client import models
+
+        if not ids:
+            return
+        client = await self._ready()
+        theirs = models.Filter(must=[models.HasIdCondition(has_id=list(ids)), _belongs_to(guild_id)])
+        await self._ask(client.delete(self._collection, models.FilterSelector(filter=theirs), wait=True))
+
+    async def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
+        found: list[list[ScoredPoint]] = [[] for _ in searches]
+        if not scope.access_ids:
+            return found
+        client = await self._ready()
+        asked = [(position, search) for position, search in enumerate(searches) if search.key in self._keys]
+        if not asked:
+            return found
+        answers = await self._query(client, [search for _, search in asked], scope)
+        for (position, _), answer in zip(asked, answers, strict=True):
+            found[position] = [ScoredPoint(str(p.id), p.score, p.payload or {}) for p in answer.points]
+        return found
+
+    async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
+        client = await self._ready()
+        records = await self._ask(client.retrieve(self._collection, list(ids), with_payload=True))
+        return [point for record in records if guild_of((point := _from_qdrant(record)).payload) == guild_id]
+
+    async def scroll(
+        self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
+    ) -> tuple[list[IndexPoint], str | None]:
+        """See `VectorIndex`. A page of unmapped points may hold fewer than `limit` before the end."""
+        from qdrant_client import models
+
+        client = await self._ready()
+        records, following = await self._ask(
+            client.scroll(
+                self._collection,
+                scroll_filter=models.Filter(must=[_belongs_to(guild_id)]),
+                offset=after,
+                limit=limit,
+                with_payload=True,
+                with_vectors=keys,
+            )
+        )
+        points = [_from_qdrant(record) for record in records]
+        theirs = [point for point in points if guild_of(point.payload) == guild_id]
+        return theirs, None if following is None else str(following)
+
+    async def count(self, guild_id: int | None) -> int:
+        from qdrant_client import models
+
+        if guild_id is None:
+            return await self._count_unmapped()
+        client = await self._ready()
+        theirs = models.Filter(must=[_belongs_to(guild_id)])
+        return (await self._ask(client.count(self._collection, count_filter=theirs, exact=True))).count
+
+    async def drop_guild(self, guild_id: int) -> None:
+        from qdrant_client import models
+
+        client = await self._ready()
+        theirs = models.Filter(must=[_belongs_to(guild_id)])
+        await self._ask(client.delete(self._collection, models.FilterSelector(filter=theirs), wait=True))
+
+    async def _count_unmapped(self) -> int:
+        """Page by page: whether an `agent_id` names a guild is no question for a filter."""
+        total, after = 0, None
+        while True:
+            points, after = await self.scroll(None, after, limit=1000)
+            total += len(points)
+            if after is None:
+                return total
+
+    async def _query(self, client: "AsyncQdrantClient", searches: Sequence[Search], scope: Scope) -> list[Any]:
+        from qdrant_client.http.exceptions import UnexpectedResponse
+
+        requests = [_request(search, scope, self._scoped_idf) for search in searches]
+        try:
+            return await self._ask(client.query_batch_points(self._collection, requests))
+        except IndexUnavailable as error:
+            refused = isinstance(error.__cause__, UnexpectedResponse) and error.__cause__.status_code in (400, 422)
+            if not (refused and self._scoped_idf):
+                raise
+            log.info("qdrant_has_no_scoped_idf", collection=self._collection)
+            self._scoped_idf = False
+            return await self._query(client, searches, scope)
+
+    async def _ready(self) -> "AsyncQdrantClient":
+        """The client, with the collection known to exist and fit."""
+        async with self._opening:
+            if self._client is None:
+                self._client = _connect(self._settings)
+            if not self._keys:
+                self._keys = await self._prepare(self._client)
+            return self._client
+
+    async def _prepare(self, client: "AsyncQdrantClient") -> frozenset[Key]:
+        """Create what the collection lacks; the keys it has."""
+        if not await self._ask(client.collection_exists(self._collection)):
+            await self._create(client)
+        info = await self._ask(client.get_collection(self._collection))
+        keys = self._keys_of(info.config.params)
+        for key in [key for key in Key if key not in keys]:
+            if await self._add_key(client, key):
+                keys.add(key)
+        await self._create_payload_indexes(client)
+        return frozenset(keys)
+
+    async def _create(self, client: "AsyncQdrantClient") -> None:
+        from qdrant_client import models
+
+        vector = models.VectorParams(size=self._dimensions, distance=models.Distance.COSINE)
+        sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
+        await self._ask(
+            client.create_collection(
+                self._collection,
+                vectors_config={key.value: vector for key in _DENSE},
+                sparse_vectors_config={key.value: sparse for key in _SPARSE},
+            )
+        )
+
+    def _keys_of(self, params: "models.CollectionParams") -> set[Key]:
+        """Which of our keys an existing collection has. Raises `IndexMismatch` if its vectors have another size."""
+        dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors}
+        for key in _DENSE:
+            if (vector := dense.get(key.value)) is not None and vector.size != self._dimensions:
+                raise IndexMismatch(
+                    f"The collection {self._collection} holds vectors of size {vector.size}, but openai.dimensions is "
+                    f"{self._dimensions}: set it back, or name another qdrant.collection and index again."
+                )
+        names = {*(name for name, vector in dense.items() if vector), *(params.sparse_vectors or {})}
+        return {key for key in Key if key.value in names}
+
+    async def _add_key(self, client: "AsyncQdrantClient", key: Key) -> bool:
+        """Add a vector that a collection made by plain mem0 lacks; older servers cannot, and go without it."""
+        from qdrant_client import models
+
+        dense = models.DenseVectorConfig(size=self._dimensions, distance=models.Distance.COSINE)
+        sparse = models.SparseVectorConfig(modifier=models.Modifier.IDF)
+        config = (
+            models.DenseVectorNameConfig(dense=dense) if key in _DENSE else models.SparseVectorNameConfig(sparse=sparse)
+        )
+        try:
+            await self._ask(client.create_vector_name(self._collection, key.value, config))
+        except IndexUnavailable as error:
+            if getattr(error.__cause__, "status_code", None) is None:
+                raise
+            log.warning("collection_lacks_key", collection=self._collection, key=key.value)
+            return False
+        return True
+
+    async def _create_payload_indexes(self, client: "AsyncQdrantClient") -> None:
+        from qdrant_client import models
+
+        tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+        fields: dict[str, Any] = {"guild_id": tenant}
+        fields |= dict.fromkeys(_KEYWORD_FIELDS, models.PayloadSchemaType.KEYWORD)
+        fields |= dict.fromkeys(_INTEGER_FIELDS, models.PayloadSchemaType.INTEGER)
+        for field, schema in fields.items():
+            await self._ask(client.create_payload_index(self._collection, field, schema, wait=True))
+
+    async def _ask(self, request: Awaitable[T]) -> T:
+        """The answer; whatever keeps it away is an `IndexUnavailable`, never with what was sent."""
+        from qdrant_client.common.client_exceptions import QdrantException
+        from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+
+        try:
+            return await request
+        except UnexpectedResponse as error:
+            if error.status_code == 404:
+                self._keys = frozenset()  # the collection is gone: the next call makes it anew
+            if error.status_code in (401, 403):
+                raise IndexUnavailable(
+                    f"Qdrant refused the API key ({error.status_code}): check qdrant.api_key."
+                ) from error
+            raise IndexUnavailable(f"Qdrant refused a request ({error.status_code}).") from error
+        except (ApiException, QdrantException) as error:
+            raise IndexUnavailable(f"Qdrant at {self._settings.url} does not answer.") from error
+
+
+def _connect(settings: QdrantSettings) -> "AsyncQdrantClient":
+    from qdrant_client import AsyncQdrantClient
+
+    return AsyncQdrantClient(
+        url=settings.url,
+        api_key=settings.api_key.get_secret_value() or None,
+        timeout=math.ceil(settings.timeout.total_seconds()),
+        check_compatibility=False,  # asks in a thread of its own and warns where nobody reads it
+    )
+
+
+def _belongs_to(guild_id: int | None) -> Any:
+    """The condition on a guild's points; None stands for points we have not written."""
+    from qdrant_client import models
+
+    if guild_id is None:
+        return models.IsEmptyCondition(is_empty=models.PayloadField(key="guild_id"))
+    return models.FieldCondition(key="agent_id", match=models.MatchValue(value=str(guild_id)))
+
+
+def _request(search: Search, scope: Scope, scoped_idf: bool) -> "models.QueryRequest":
+    from qdrant_client import models
+
+    guild = models.Filter(must=[_condition(AnyOf("guild_id", [str(scope.guild_id)]))])
+    scoped = search.key in _SPARSE and scoped_idf
+    return models.QueryRequest(
+        query=_vector(search.vector),
+        using=search.key.value or None,
+        filter=models.Filter(must=[_condition(condition) for condition in conditions(scope)]),
+        limit=search.limit,
+        params=models.SearchParams(idf=models.IdfCorpusParams(corpus=guild)) if scoped else None,
+        with_payload=True,
+    )
+
+
+def _condition(condition: AnyOf | Between) -> "models.FieldCondition":
+    from qdrant_client import models
+
+    if isinstance(condition, AnyOf):
+        return models.FieldCondition(key=condition.field, match=models.MatchAny(any=condition.values))
+    span = models.Range(gte=condition.at_least, lt=condition.below)
+    return models.FieldCondition(key=condition.field, range=span)
+
+
+def _vector(vector: Sequence[float] | SparseVector) -> Any:
+    from qdrant_client import models
+
+    if isinstance(vector, SparseVector):
+        return models.SparseVector(indices=list(vector.indices), values=list(vector.values))
+    return list(vector)
+
+
+def _to_qdrant(point: IndexPoint, keys: frozenset[Key]) -> "models.PointStruct":
+    from qdrant_client import models
+
+    dense = {key.value: _vector(vector) for key, vector in point.dense.items() if key in keys}
+    sparse = {key.value: _vector(vector) for key, vector in point.sparse.items() if key in keys}
+    return models.PointStruct(id=point.id, vector=dense | sparse, payload=dict(point.payload))
+
+
+def _from_qdrant(record: Any) -> IndexPoint:
+    """A stored record; a collection with the unnamed vector alone returns it bare."""
+    vectors = record.vector if isinstance(record.vector, dict) else {"": record.vector} if record.vector else {}
+    return IndexPoint(
+        id=str(record.id),
+        payload=record.payload or {},
+        dense={key: vectors[key] for key in _DENSE if key in vectors},
+        sparse={key: SparseVector(vectors[key].indices, vectors[key].values) for key in _SPARSE if key in vectors},
+    )
