@@ -1,0 +1,63 @@
+"""Who is asking, and what they may look at."""
+
+from datetime import datetime
+from typing import Protocol
+
+import discord
+from discord import app_commands
+
+from bot.commands.replies import SERVER_ONLY, Interaction, Refused
+from bot.model import Scope, Visibility
+
+Place = app_commands.AppCommandChannel | app_commands.AppCommandThread
+
+
+class MemberVisibility(Visibility, Protocol):
+    """`Visibility` that also takes a member as Discord just described them, with no request."""
+
+    async def for_member(self, member: discord.Member) -> frozenset[int]:
+        """The `access_id`s this member may view and whose history they may read."""
+        ...
+
+
+def server(interaction: Interaction) -> discord.Guild:
+    """The server the command was used in. Raises `Refused` elsewhere, and while Discord does not serve it."""
+    if interaction.guild_id is None:
+        raise Refused(SERVER_ONLY)
+    if interaction.guild is None or not isinstance(interaction.user, discord.Member):
+        raise Refused("Discord has not told me about this server yet; try again in a moment.")
+    return interaction.guild
+
+
+def member(interaction: Interaction) -> discord.Member:
+    """Who is asking, with the roles they have now. Raises `Refused` outside a server."""
+    server(interaction)
+    assert isinstance(interaction.user, discord.Member)  # noqa: S101  (server has just checked it)
+    return interaction.user
+
+
+def manages(interaction: Interaction) -> bool:
+    """Whether the asker has Manage Server, by what Discord sent with this very press or command."""
+    return interaction.permissions.manage_guild
+
+
+def may_ask_about(asker_id: int, member_id: int) -> bool:
+    """Whether one member may ask what another said or what is known about them: only about oneself."""
+    return asker_id == member_id
+
+
+def scope_in(
+    guild_id: int,
+    visible: frozenset[int],
+    place: Place | None,
+    about_id: int | None = None,
+    since: datetime | None = None,
+) -> Scope:
+    """What is visible, narrowed to a place, a member and a time.
+
+    A channel covers its public threads and forum posts, which are seen by whoever sees it.
+    """
+    if isinstance(place, app_commands.AppCommandThread):
+        return Scope(guild_id, visible, channel_id=place.id, about_id=about_id, since=since)
+    access_ids = visible if place is None else visible & {place.id}
+    return Scope(guild_id, access_ids, about_id=about_id, since=since)

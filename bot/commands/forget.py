@@ -1,0 +1,198 @@
+"""/forget: memories one picks, or everything about oneself; asked twice, then gone everywhere."""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import discord
+from discord import app_commands, ui
+
+from bot.commands.access import MemberVisibility, manages, member
+from bot.commands.cards import memory_card, paged
+from bot.commands.replies import Interaction, Refused, show, think
+from bot.commands.text import counted, jump_url, plain
+from bot.commands.views import Confirm, OwnedView
+from bot.errors import ServiceUnavailable
+from bot.memory.forget import Forget, may_forget
+from bot.memory.recall import Recall
+from bot.model import Memory, MemoryKind, Scope, fact_memory, message_memory
+from bot.storage.facts import FactStore
+from bot.storage.keyword import KeywordSearch
+from bot.storage.messages import MessageStore
+
+CANDIDATES = 50  # recalled before what the asker may not forget is left out
+OPTIONS = 25  # Discord's limit for a menu and for suggestions
+LABEL_UNITS = 100  # Discord's limit for the label and the description of an option
+
+_LINK = re.compile(r"https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d{1,20})/(\d{1,20})/(\d{1,20})/?")
+_FACT_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NOT_YOURS = "I found nothing like that which you may forget."
+
+
+class Forgetting:
+    """The way from memories to their end: who may, which ones, are you sure, what went."""
+
+    def __init__(self, forget: Forget, visibility: MemberVisibility) -> None:
+        self._forget = forget
+        self._visibility = visibility
+
+    async def allowed(self, interaction: Interaction, memories: Sequence[Memory]) -> list[Memory]:
+        """Those the asker may forget now: their own, and with Manage Server whatever they can see."""
+        asker = member(interaction)
+        visible = await self._visibility.for_member(asker) if manages(interaction) else frozenset[int]()
+        return [one for one in memories if may_forget(one, asker.id, manager=one.access_id in visible)]
+
+    async def offer(self, interaction: Interaction, memories: Sequence[Memory]) -> None:
+        """Let the asker pick among the memories they may forget."""
+        allowed = await self.allowed(interaction, memories)
+        if not allowed:
+            await show(interaction, _NOT_YOURS)
+        elif len(allowed) == 1:
+            await self.ask(interaction, allowed)
+        else:
+            await Pick(interaction.user, allowed[:OPTIONS], self.ask).show(interaction, "What shall I forget?")
+
+    async def ask(self, interaction: Interaction, memories: Sequence[Memory]) -> None:
+        """Show what would be forgotten and ask whether to."""
+
+        async def forget(press: Interaction) -> str:
+            return await self._forget_now(press, memories)
+
+        shown = paged([memory_card(memory) for memory in memories])[0]
+        more = f" ({counted(len(memories) - len(shown), 'more')} not shown)" if len(memories) > len(shown) else ""
+        question = (
+            f"Forget {counted(len(memories), 'memory', 'memories')}{more}? This cannot be undone. "
+            "With a message go the facts that rest on it."
+        )
+        await Confirm(interaction.user, "Forget", forget).show(interaction, question, embeds=shown)
+
+    async def ask_everything(self, interaction: Interaction, reason: str = "forgotten") -> None:
+        """Ask whether to forget everything about the asker."""
+
+        async def forget(press: Interaction) -> str:
+            asker = member(press)
+            gone = await self._forget.member(asker.guild.id, asker.id, reason)
+            return _report(gone.messages, gone.facts)
+
+        question = (
+            "Forget everything about you? Every message you wrote here goes, and every fact that is about you or "
+            "rests on your words. This cannot be undone. It does not stop me from remembering what you say from now "
+            "on; `/privacy opt-out` does."
+        )
+        await Confirm(interaction.user, "Forget everything", forget).show(interaction, question)
+
+    async def _forget_now(self, press: Interaction, memories: Sequence[Memory]) -> str:
+        allowed = await self.allowed(press, memories)
+        if not allowed:
+            raise Refused("You may not forget these any more.")
+        gone = await self._forget.memories(member(press).guild.id, allowed)
+        kept = len(memories) - len(allowed)
+        return _report(gone.messages, gone.facts) + (f" {kept} you may not forget any more." if kept else "")
+
+
+class Pick(OwnedView):
+    """A menu of memories; what is picked goes to `picked`."""
+
+    def __init__(
+        self,
+        asker: discord.abc.User,
+        memories: Sequence[Memory],
+        picked: Callable[[Interaction, Sequence[Memory]], Awaitable[None]],
+    ) -> None:
+        super().__init__(asker)
+        self._memories = memories
+        self._picked = picked
+        self.menu.max_values = len(memories)
+        for number, memory in enumerate(memories):
+            self.menu.add_option(label=label(memory), description=_description(memory), value=str(number))
+
+    @ui.select(cls=ui.Select[Any], placeholder="Pick one or more")
+    async def menu(self, interaction: Interaction, select: ui.Select[Any]) -> None:
+        self.stop()
+        await self._picked(interaction, [self._memories[int(number)] for number in select.values])
+
+
+def forget_command(
+    forgetting: Forgetting,
+    recall: Recall,
+    visibility: MemberVisibility,
+    messages: MessageStore,
+    facts: FactStore,
+    keyword: KeywordSearch,
+) -> app_commands.Command[Any, ..., None]:
+    """`/forget query` and `/forget everything`."""
+
+    @app_commands.command(description="Make me forget what you said, or what I know about you")
+    @app_commands.describe(
+        query="Words to search for, the link of a message, or one of the suggestions",
+        everything="Forget every message you wrote here and every fact about you",
+    )
+    async def forget(interaction: Interaction, query: str | None = None, everything: bool = False) -> None:
+        await think(interaction)
+        if everything:
+            await forgetting.ask_everything(interaction)
+        elif query and query.strip():
+            await forgetting.offer(interaction, await find(interaction, query.strip()))
+        else:
+            raise Refused("Say what to forget: words, the link of a message, or `everything: True`.")
+
+    async def find(interaction: Interaction, query: str) -> list[Memory]:
+        asker = member(interaction)
+        visible = await visibility.for_member(asker)
+        if link := _LINK.fullmatch(query):
+            message_id = int(link[3])
+            said = [message_memory(message) for message in (await messages.get([message_id])).values()]
+            found = said + [fact_memory(fact) for fact in await facts.resting_on([message_id])]
+        elif _FACT_ID.fullmatch(query):
+            found = [fact_memory(fact) for fact in (await facts.get([query])).values()]
+        else:
+            scope = Scope(asker.guild.id, visible)
+            found = [hit.memory for hit in (await recall.recall(query, scope, CANDIDATES)).hits]
+        return [memory for memory in found if _may_look_at(memory, asker, visible)]
+
+    @forget.autocomplete("query")
+    async def suggest(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
+        """The asker's own memories: the newest facts, then whatever matches what is typed."""
+        asker = member(interaction)
+        visible = await visibility.for_member(asker)
+        try:
+            if current.strip():
+                scope = Scope(asker.guild.id, visible, about_id=asker.id)
+                own = [hit.memory for hit in await keyword.search(current, scope, OPTIONS)]
+            else:
+                own = [fact_memory(fact) for fact in reversed(await facts.about(asker.guild.id, asker.id))]
+        except ServiceUnavailable:
+            return []
+        shown = [memory for memory in own if _may_look_at(memory, asker, visible)]
+        return [app_commands.Choice(name=label(memory), value=handle(memory)) for memory in shown[:OPTIONS]]
+
+    return forget
+
+
+def label(memory: Memory) -> str:
+    """A memory in one line of a menu."""
+    return plain(memory.text, LABEL_UNITS) or "(no words)"
+
+
+def handle(memory: Memory) -> str:
+    """What `/forget` takes for one memory: the link of a message, the id of a fact."""
+    if memory.kind is MemoryKind.MESSAGE:
+        return jump_url(memory.guild_id, memory.channel_id, memory.sources[0])
+    return memory.id
+
+
+def _may_look_at(memory: Memory, asker: discord.Member, visible: frozenset[int]) -> bool:
+    """Whether the words may be shown: those of a channel one can read, and one's own wherever they stand."""
+    return memory.guild_id == asker.guild.id and (memory.access_id in visible or set(memory.speaker_ids) == {asker.id})
+
+
+def _description(memory: Memory) -> str:
+    channel = f"#{memory.channel_name}" if memory.channel_name else ""
+    parts = [memory.speaker_name, channel, f"{memory.said_at:%Y-%m-%d}"]
+    return plain(" · ".join(part for part in parts if part), LABEL_UNITS)
+
+
+def _report(messages: int, facts: int) -> str:
+    if not messages and not facts:
+        return "There is nothing left to forget: I hold none of it."
+    return f"Forgotten: {counted(messages, 'message')} and {counted(facts, 'fact')}."

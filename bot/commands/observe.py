@@ -1,0 +1,126 @@
+"""/observe: which channels are remembered. Members of the channel are told before it begins."""
+
+from contextlib import suppress
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot.commands.access import server
+from bot.commands.cards import lines_pages
+from bot.commands.notice import post_notice
+from bot.commands.replies import Interaction, Refused, show, think
+from bot.commands.text import ago
+from bot.commands.views import Confirm, Pages
+from bot.errors import StorageUnavailable
+from bot.settings import Settings
+from bot.storage.observations import Observation, Observations
+
+Place = discord.TextChannel | discord.ForumChannel | discord.Thread
+
+
+class ObserveCommands(app_commands.Group):
+    """`/observe on`, `off` and `list`, for those who manage the server."""
+
+    def __init__(self, observations: Observations, settings: Settings) -> None:
+        super().__init__(
+            name="observe",
+            description="Which channels I remember",
+            default_permissions=discord.Permissions(manage_guild=True),
+        )
+        self._observations = observations
+        self._settings = settings
+
+    @app_commands.command(name="on", description="Remember a channel from now on; its members are told there")
+    @app_commands.describe(channel="A channel, forum or thread; without one, where you are")
+    @app_commands.checks.has_permissions(manage_guild=True)
+    async def on(self, interaction: Interaction, channel: Place | None = None) -> None:
+        await think(interaction)
+        place = self._place(interaction, channel)
+        self._refuse_unsuitable(place)
+        if _hidden(place):
+            question = (
+                f"{place.mention} is hidden from @everyone. I would remember it, and show it only to those who can "
+                "read it when they ask. Its members are told. Switch it on?"
+            )
+            view = Confirm(interaction.user, "Switch on", lambda press: self._switch_on(press, place))
+            await view.show(interaction, question)
+        else:
+            await show(interaction, await self._switch_on(interaction, place))
+
+    @app_commands.command(name="off", description="Stop remembering a channel, at once")
+    @app_commands.describe(channel="A channel, forum or thread; without one, where you are")
+    @app_commands.checks.has_permissions(manage_guild=True)
+    async def off(self, interaction: Interaction, channel: Place | None = None) -> None:
+        await think(interaction)
+        place = self._place(interaction, channel)
+        if not await self._observations.switch_off(place.guild.id, place.id):
+            raise Refused(f"{place.mention} was not observed.")
+        told = [
+            f"I stopped remembering {place.mention}. What I hold of it stays and can still be recalled and forgotten."
+        ]
+        if place.id in self._settings.discord.observe:
+            told.append("It is listed in the settings under `discord.observe`; take it out there, or it comes back.")
+        await show(interaction, " ".join(told))
+
+    @app_commands.command(name="list", description="Which channels I remember, since when, and who switched them on")
+    @app_commands.checks.has_permissions(manage_guild=True)
+    async def list(self, interaction: Interaction) -> None:
+        await think(interaction)
+        active = self._observations.active(server(interaction).id)
+        if not active:
+            await show(interaction, "No channel is observed; `/observe on` switches one on.")
+        else:
+            pages = lines_pages("Observed channels", [_line(one) for one in active])
+            await Pages(interaction.user, pages).turn(interaction)
+
+    def _place(self, interaction: Interaction, named: Place | None) -> Place:
+        server(interaction)
+        place: Any = named or interaction.channel
+        if not isinstance(place, Place):
+            raise Refused("I remember text channels, forums and threads only; name one of these.")
+        return place
+
+    def _refuse_unsuitable(self, place: Place) -> None:
+        """Raises `Refused` for a channel that is on already, age-restricted, or out of reach."""
+        since = {one.channel_id: one.started_at for one in self._observations.active(place.guild.id)}.get(place.id)
+        if since:
+            raise Refused(f"{place.mention} is observed already, since {ago(since)}.")
+        if place.is_nsfw() and not self._settings.discord.allow_age_restricted:
+            raise Refused(f"{place.mention} is age-restricted; the settings do not allow me to remember such channels.")
+        permissions = place.permissions_for(place.guild.me)
+        speak = permissions.send_messages_in_threads if isinstance(place, discord.Thread) else permissions.send_messages
+        needed = {
+            "View Channel": permissions.view_channel,
+            "Read Message History": permissions.read_message_history,
+            "Send Messages": speak,
+        }
+        if missing := [name for name, given in needed.items() if not given]:
+            raise Refused(f"It was not switched on: in {place.mention} I lack {' and '.join(missing)}.")
+
+    async def _switch_on(self, interaction: Interaction, place: Place) -> str:
+        """Post the notice, and only if it stands begin to observe."""
+        self._refuse_unsuitable(place)  # again: a confirmation may come minutes later
+        try:
+            notice = await post_notice(place, self._settings)
+        except discord.HTTPException:
+            raise Refused(f"It was not switched on: I could not post the notice in {place.mention}.") from None
+        try:
+            await self._observations.switch_on(place.guild.id, place.id, interaction.user.id)
+        except StorageUnavailable:
+            with suppress(discord.HTTPException):
+                await notice.delete()  # it would not be true
+            raise
+        return f"I remember {place.mention} from now on; the notice stands there."
+
+
+def _hidden(place: Place) -> bool:
+    """Whether @everyone cannot read this place."""
+    if isinstance(place, discord.Thread) and place.is_private():
+        return True
+    return not place.permissions_for(place.guild.default_role).view_channel
+
+
+def _line(one: Observation) -> str:
+    by = "the settings" if one.by_user_id is None else f"<@{one.by_user_id}>"
+    return f"<#{one.channel_id}> since {ago(one.started_at)}, switched on by {by}"

@@ -1,0 +1,92 @@
+"""/recall: a private answer from what the asker may read now."""
+
+from collections.abc import Callable
+from datetime import datetime
+from itertools import accumulate
+from typing import Any, Self
+
+import discord
+from discord import app_commands, ui
+
+from bot.commands.access import MemberVisibility, Place, may_ask_about, member, scope_in
+from bot.commands.cards import recall_pages
+from bot.commands.forget import Forgetting
+from bot.commands.replies import Interaction, Refused, show, think
+from bot.commands.since import parse_since, suggest_since
+from bot.commands.views import Pages
+from bot.memory.recall import Recall
+from bot.model import Memory, Recalled
+
+LONGEST_QUERY = 500
+
+_NOTHING = (
+    "I found nothing about that in what you can read here. Other words may help, or a wider `since`; "
+    "and I only know channels that were switched on."
+)
+
+
+def recall_command(
+    recall: Recall,
+    visibility: MemberVisibility,
+    forgetting: Forgetting,
+    limit: int,
+    clock: Callable[[], datetime],
+) -> app_commands.Command[Any, ..., None]:
+    """`/recall`, with at most `limit` memories."""
+
+    @app_commands.command(name="recall", description="Find what was said here; only you see the answer")
+    @app_commands.describe(
+        query="What you want to know, in your own words",
+        about="Only what I know about this member; others than yourself are off by default",
+        channel="Only this channel and its threads",
+        since="Only what was said since then: 24h, 7d, 4w or a date like 2026-05-01",
+    )
+    @app_commands.rename(channel="in")
+    async def command(
+        interaction: Interaction,
+        query: app_commands.Range[str, 1, LONGEST_QUERY],
+        about: discord.User | None = None,
+        channel: Place | None = None,
+        since: str | None = None,
+    ) -> None:
+        await think(interaction)
+        asker = member(interaction)
+        if about and not may_ask_about(asker.id, about.id):
+            raise Refused("Questions about another member are switched off here; leave `about` out or name yourself.")
+        scope = scope_in(
+            asker.guild.id,
+            await visibility.for_member(asker),
+            channel,
+            about_id=about.id if about else None,
+            since=parse_since(since, clock()) if since else None,
+        )
+        recalled = await recall.recall(query, scope, limit)
+        if recalled.hits:
+            await Answer(interaction.user, recalled, forgetting).turn(interaction)
+        else:
+            await show(interaction, f"{_NOTHING}\n-# ⚠️ {recalled.degraded}" if recalled.degraded else _NOTHING)
+
+    @command.autocomplete("since")
+    async def suggest(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
+        return suggest_since(current, clock())
+
+    return command
+
+
+class Answer(Pages):
+    """The pages of an answer, and a way to forget what stands on one."""
+
+    def __init__(self, asker: discord.abc.User, recalled: Recalled, forgetting: Forgetting) -> None:
+        pages = recall_pages(recalled)
+        super().__init__(asker, pages)
+        self._forgetting = forgetting
+        memories = [hit.memory for hit in recalled.hits]
+        ends = accumulate(len(page) for page in pages)
+        self._memories: list[list[Memory]] = [
+            memories[end - len(page) : end] for page, end in zip(pages, ends, strict=True)
+        ]
+
+    @ui.button(label="Forget…", style=discord.ButtonStyle.secondary)
+    async def forget(self, interaction: Interaction, button: ui.Button[Self]) -> None:
+        await think(interaction)
+        await self._forgetting.offer(interaction, self._memories[self._at])

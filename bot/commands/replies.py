@@ -1,0 +1,110 @@
+"""How commands and buttons answer: privately, without pings, and with one sentence when something fails."""
+
+import secrets
+import traceback
+from collections.abc import Sequence
+
+import discord
+import structlog
+from discord import app_commands
+
+from bot.commands.text import escaped
+from bot.errors import RecollectError
+
+log = structlog.get_logger(__name__)
+
+Interaction = discord.Interaction[discord.Client]
+
+NO_PINGS = discord.AllowedMentions.none()
+SERVER_ONLY = "I remember servers, not direct messages: use me in a server."
+
+
+class Refused(RecollectError):
+    """This cannot be done; the message says why in one sentence for people."""
+
+
+async def think(interaction: Interaction) -> None:
+    """Tell Discord that a private answer follows: it wants to hear something within three seconds."""
+    await interaction.response.defer(ephemeral=True, thinking=True)
+
+
+async def show(
+    interaction: Interaction,
+    content: str | None = None,
+    *,
+    embeds: Sequence[discord.Embed] = (),
+    view: discord.ui.View | None = None,
+) -> None:
+    """Make this the answer: in place of "thinking…", or of the message whose button was pressed."""
+    if interaction.response.is_done():
+        await interaction.edit_original_response(content=content, embeds=embeds, view=view, allowed_mentions=NO_PINGS)
+    else:
+        await interaction.response.edit_message(content=content, embeds=embeds, view=view, allowed_mentions=NO_PINGS)
+
+
+async def tell(interaction: Interaction, sentence: str) -> None:
+    """One private sentence: the answer to a command, beside the message of a button."""
+    if not interaction.response.is_done():
+        await interaction.response.send_message(sentence, ephemeral=True, allowed_mentions=NO_PINGS)
+    elif interaction.type is discord.InteractionType.application_command:
+        await show(interaction, sentence)
+    else:
+        await interaction.followup.send(sentence, ephemeral=True, allowed_mentions=NO_PINGS)
+
+
+async def fail(interaction: Interaction, error: Exception, *, instead: bool = False) -> None:
+    """Answer a failed command or button with its one sentence; a failure nobody foresaw is logged under an id.
+
+    With `instead` the sentence takes the place of the message whose button was pressed.
+    """
+    sentence = explain(error) or _logged(interaction, error)
+    try:
+        await (show if instead else tell)(interaction, sentence)
+    except discord.HTTPException as unreachable:  # the interaction expired, or Discord is down
+        log.warning("answer_undelivered", status=unreachable.status, code=unreachable.code)
+
+
+def explain(error: Exception) -> str | None:
+    """The sentence for a failure that is foreseen, otherwise None."""
+    match error:
+        case app_commands.CommandInvokeError():
+            return explain(error.original)
+        case RecollectError():
+            return str(error)
+        case app_commands.NoPrivateMessage():
+            return SERVER_ONLY
+        case app_commands.MissingPermissions():
+            return f"You need the {_permissions(error.missing_permissions)} permission for this."
+        case app_commands.CheckFailure():
+            return "You may not use this here."
+        case app_commands.TransformerError(type=discord.AppCommandOptionType.channel):
+            return "I cannot see that channel, or it is of a kind I do not read; give me View Channel there first."
+        case app_commands.TransformerError():
+            return f"I cannot read `{escaped(str(error.value), 100)}` here; pick one of the suggestions instead."
+        case app_commands.CommandNotFound() | app_commands.CommandSignatureMismatch():
+            return "This command has changed; reload Discord and try again."
+        case discord.Forbidden():
+            return "Discord does not let me do that: I am missing a permission here."
+        case discord.DiscordServerError():
+            return "Discord did not answer; try again in a moment."
+    return None
+
+
+def _logged(interaction: Interaction, error: Exception) -> str:
+    """Log an error by its kind and the place it came from, since its text may quote what somebody wrote."""
+    cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
+    error_id = secrets.token_hex(4)
+    log.error(
+        "interaction_failed",
+        error_id=error_id,
+        command=interaction.command.qualified_name if interaction.command else interaction.type.name,
+        guild_id=interaction.guild_id,
+        error=type(cause).__name__,
+        caused_by=type(cause.__cause__).__name__ if cause.__cause__ else None,
+        stack="".join(traceback.format_tb(cause.__traceback__)),
+    )
+    return f"Something went wrong; the admin finds the cause in the log under `{error_id}`."
+
+
+def _permissions(names: Sequence[str]) -> str:
+    return " and ".join("Manage Server" if name == "manage_guild" else name.replace("_", " ").title() for name in names)

@@ -1,0 +1,36 @@
+"""What the commands need of the other rooms."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.commands.access import MemberVisibility
+from bot.commands.status import Status
+from bot.extraction.worker import BatchWorker
+from bot.memory.forget import Forget
+from bot.memory.recall import Recall
+from bot.model import utcnow
+from bot.settings import Settings
+from bot.storage.consent import Consent
+from bot.storage.facts import FactStore
+from bot.storage.keyword import KeywordSearch
+from bot.storage.messages import MessageStore
+from bot.storage.observations import Observations
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Handed to `build_tree` by the composition root; `status` reads a guild's `Status`."""
+
+    settings: Settings
+    observations: Observations
+    consent: Consent
+    messages: MessageStore
+    facts: FactStore
+    keyword: KeywordSearch
+    recall: Recall
+    forget: Forget
+    worker: BatchWorker
+    visibility: MemberVisibility
+    status: Callable[[int], Awaitable[Status]]
+    clock: Callable[[], datetime] = utcnow

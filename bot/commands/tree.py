@@ -1,0 +1,71 @@
+"""All commands in one tree, with one place where failures end."""
+
+import discord
+from discord import app_commands
+
+from bot.commands.flush import flush_command
+from bot.commands.forget import Forgetting, forget_command
+from bot.commands.observe import ObserveCommands
+from bot.commands.privacy import PrivacyCommands
+from bot.commands.recall import recall_command
+from bot.commands.replies import SERVER_ONLY, Interaction, fail, tell
+from bot.commands.services import Services
+from bot.commands.status import status_command
+from bot.commands.views import EXPIRED, is_live
+
+
+class Tree(app_commands.CommandTree[discord.Client]):
+    """Commands of a server: whatever goes wrong is one private sentence to whoever asked."""
+
+    def __init__(self, client: discord.Client) -> None:
+        super().__init__(
+            client,
+            allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        )
+
+    async def interaction_check(self, interaction: Interaction) -> bool:
+        if interaction.guild_id is not None:
+            return True
+        if interaction.type is discord.InteractionType.application_command:
+            await tell(interaction, SERVER_ONLY)
+        return False
+
+    async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError) -> None:
+        if interaction.type is discord.InteractionType.application_command:
+            await fail(interaction, error)
+
+
+def build_tree(client: discord.Client, services: Services) -> Tree:
+    """The tree with every command; also lets `client` answer presses on buttons of long ago."""
+    tree = Tree(client)
+    forgetting = Forgetting(services.forget, services.visibility)
+    tree.add_command(
+        recall_command(services.recall, services.visibility, forgetting, services.settings.recall.limit, services.clock)
+    )
+    tree.add_command(
+        forget_command(
+            forgetting, services.recall, services.visibility, services.messages, services.facts, services.keyword
+        )
+    )
+    tree.add_command(
+        PrivacyCommands(
+            services.consent,
+            services.observations,
+            services.facts,
+            services.visibility,
+            forgetting,
+            services.settings,
+        )
+    )
+    tree.add_command(ObserveCommands(services.observations, services.settings))
+    tree.add_command(status_command(services.status))
+    tree.add_command(flush_command(services.worker))
+    client.event(on_interaction)
+    return tree
+
+
+async def on_interaction(interaction: Interaction) -> None:
+    """A view that lives has taken its press before this event arrives; any other is from before a restart."""
+    if interaction.type is discord.InteractionType.component and not is_live(interaction):
+        await tell(interaction, EXPIRED)

@@ -1,0 +1,111 @@
+"""Buttons and menus under an answer. Only the person who asked may use them, for as long as they last."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import ClassVar, Self
+
+import discord
+import structlog
+from discord import ui
+
+from bot.commands.cards import Page
+from bot.commands.replies import Interaction, fail, show, tell
+
+log = structlog.get_logger(__name__)
+
+EXPIRED = "This has expired; run the command again."
+_OWNED = "owned"
+
+
+def is_live(interaction: Interaction) -> bool:
+    """Whether a view took this press; if none did, it belongs to an answer of long ago."""
+    return _OWNED in interaction.extras
+
+
+class OwnedView(ui.View):
+    """A view that answers its asker alone, and takes its buttons away when it expires.
+
+    `show` binds it to the interaction whose token can edit the message (good for 15 minutes).
+    """
+
+    lifetime: ClassVar[float] = 600.0  # seconds since the last press
+
+    def __init__(self, asker: discord.abc.User) -> None:
+        super().__init__(timeout=self.lifetime)
+        self._asker_id = asker.id
+        self._shown_by: Interaction | None = None
+
+    async def show(
+        self, interaction: Interaction, content: str | None = None, *, embeds: Sequence[discord.Embed] = ()
+    ) -> None:
+        """Make this view, with what stands above it, the answer."""
+        self._shown_by = interaction
+        await show(interaction, content, embeds=embeds, view=self)
+
+    async def interaction_check(self, interaction: Interaction) -> bool:
+        interaction.extras[_OWNED] = True
+        if interaction.user.id == self._asker_id:
+            return True
+        await tell(interaction, "Only the person who asked can use this.")
+        return False
+
+    async def on_timeout(self) -> None:
+        if self._shown_by is None:
+            return
+        try:
+            await self._shown_by.edit_original_response(content=EXPIRED, view=None)
+        except discord.HTTPException as error:  # the message is gone, or its token has expired too
+            log.debug("expired_view_left", status=error.status, code=error.code)
+
+    async def on_error(self, interaction: Interaction, error: Exception, item: ui.Item[Self]) -> None:
+        await fail(interaction, error, instead=self.is_finished())
+
+
+class Pages(OwnedView):
+    """Pages of cards, turned by two buttons."""
+
+    def __init__(self, asker: discord.abc.User, pages: Sequence[Page]) -> None:
+        super().__init__(asker)
+        self._pages = pages
+        self._at = 0
+        if len(pages) == 1:
+            self.remove_item(self.back).remove_item(self.forth)
+
+    @property
+    def page(self) -> Page:
+        """The page on show."""
+        return self._pages[self._at]
+
+    async def turn(self, interaction: Interaction, to: int = 0) -> None:
+        """Show a page."""
+        self._at = to
+        self.back.disabled = to == 0
+        self.forth.disabled = to == len(self._pages) - 1
+        await self.show(interaction, embeds=self.page)
+
+    @ui.button(label="Back", emoji="◀️")
+    async def back(self, interaction: Interaction, button: ui.Button[Self]) -> None:
+        await self.turn(interaction, max(self._at - 1, 0))
+
+    @ui.button(label="Next", emoji="▶️")
+    async def forth(self, interaction: Interaction, button: ui.Button[Self]) -> None:
+        await self.turn(interaction, min(self._at + 1, len(self._pages) - 1))
+
+
+class Confirm(OwnedView):
+    """One question with two answers. `act` runs on yes, at most once, and returns what to say."""
+
+    def __init__(self, asker: discord.abc.User, yes: str, act: Callable[[Interaction], Awaitable[str]]) -> None:
+        super().__init__(asker)
+        self._act = act
+        self.yes.label = yes
+
+    @ui.button(style=discord.ButtonStyle.danger)
+    async def yes(self, interaction: Interaction, button: ui.Button[Self]) -> None:
+        self.stop()
+        await interaction.response.defer()
+        await show(interaction, await self._act(interaction))
+
+    @ui.button(label="Cancel")
+    async def no(self, interaction: Interaction, button: ui.Button[Self]) -> None:
+        self.stop()
+        await show(interaction, "Nothing was changed.")

@@ -1,0 +1,108 @@
+"""Cards: what they say, and Discord's limits."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.commands.cards import embed_units, lines_pages, memory_card, paged, recall_pages
+from bot.commands.text import units
+from bot.model import Degraded, FactKind, Hit, Memory, MemoryKind, Recalled
+
+GUILD, CHANNEL, MEMBER = 900000000000000001, 900000000000000002, 900000000000000003
+SAID_AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+
+
+def memory(
+    text: str,
+    kind: MemoryKind = MemoryKind.MESSAGE,
+    sources: int = 1,
+    speaker: str = "Ada",
+    fact: FactKind | None = None,
+) -> Memory:
+    return Memory(
+        id="id",
+        kind=kind,
+        guild_id=GUILD,
+        channel_id=CHANNEL,
+        access_id=CHANNEL,
+        channel_name="general",
+        subject_id=MEMBER,
+        text=text,
+        speaker_ids=(MEMBER,),
+        speaker_name=speaker,
+        sources=tuple(range(CHANNEL, CHANNEL + sources)),
+        said_at=SAID_AT,
+        created_at=SAID_AT,
+        fact_kind=fact,
+    )
+
+
+def recalled(*memories: Memory, degraded: Degraded | None = None) -> Recalled:
+    return Recalled(tuple(Hit(one, 1.0) for one in memories), degraded)
+
+
+def test_a_card_says_who_what_when_and_where() -> None:
+    """The words, the speaker, a relative time, the channel and the jump link."""
+    card = memory_card(memory("I like tea")).to_dict()
+    assert card["author"] == {"name": "Ada · message"}
+    assert card["description"] == (
+        f"I like tea\n\n<#{CHANNEL}> · <t:1777636800:R> · "
+        f"[Jump to the message](https://discord.com/channels/{GUILD}/{CHANNEL}/{CHANNEL})"
+    )
+
+
+def test_a_fact_links_every_source() -> None:
+    """Each message a fact rests on is one click away; a great many are cut and counted."""
+    card = memory_card(memory("Ada likes tea", MemoryKind.FACT, sources=3, fact=FactKind.PREFERENCE))
+    assert card.author.name == "Ada · preference"
+    assert [f"[{n}](" in str(card.description) for n in (1, 2, 3, 4)] == [True, True, True, False]
+    many = memory_card(memory("Ada likes tea", MemoryKind.FACT, sources=40))
+    assert "and 30 more messages" in str(many.description)
+
+
+def test_a_memory_of_another_mem0_client_has_no_links() -> None:
+    """Without sources there is nothing to jump to."""
+    card = memory_card(memory("from elsewhere", MemoryKind.FACT, sources=0, speaker=""))
+    assert card.author.name == "fact"
+    assert "discord.com" not in str(card.description)
+
+
+def test_a_name_cannot_break_the_card() -> None:
+    """A display name is shown as one short line of plain text."""
+    card = memory_card(memory("hello", speaker="\u202eevil\n" + "x" * 400))
+    assert units(str(card.author.name)) <= 256
+    assert "\n" not in str(card.author.name)
+    assert "\u202e" not in str(card.author.name)
+
+
+@given(st.lists(st.text(max_size=4000), min_size=1, max_size=25), st.integers(0, 30))
+def test_pages_keep_discords_limits(texts: list[str], sources: int) -> None:
+    """Whatever was said, a page has at most five cards and 6,000 units, and no memory is lost."""
+    pages = recall_pages(recalled(*(memory(text, sources=sources) for text in texts), degraded=Degraded.INDEX_DOWN))
+    assert sum(len(page) for page in pages) == len(texts)
+    for page in pages:
+        assert len(page) <= 5
+        assert sum(embed_units(card) for card in page) <= 6000
+        assert all(units(str(card.description)) <= 4096 for card in page)
+
+
+def test_a_lesser_answer_says_so_on_every_page() -> None:
+    """A page names its number and why the answer is less than it could be."""
+    pages = recall_pages(recalled(*[memory("tea")] * 6, degraded=Degraded.EMBEDDER_DOWN))
+    assert [page[-1].footer.text for page in pages] == [
+        f"Page {number} of 2 · ⚠️ {Degraded.EMBEDDER_DOWN}" for number in (1, 2)
+    ]
+    assert recall_pages(recalled(memory("tea")))[0][-1].footer.text is None
+
+
+def test_five_cards_a_page() -> None:
+    """Small cards come five at a time."""
+    assert [len(page) for page in paged([memory_card(memory("tea"))] * 12)] == [5, 5, 2]
+
+
+def test_long_lists_are_paged() -> None:
+    """Five hundred lines fit no single card."""
+    pages = lines_pages("Channels", [f"<#{CHANNEL + n}> since <t:1777636800:R>" for n in range(500)])
+    assert all(units(str(page[0].description)) <= 4096 for page in pages)
+    assert sum(str(page[0].description).count("<#") for page in pages) == 500

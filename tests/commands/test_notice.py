@@ -1,0 +1,79 @@
+"""The notice: it names every outside service that sees text, by the settings in force."""
+
+from typing import Any
+
+import pytest
+
+from bot.commands.notice import in_house, observe_notice, outside_services
+from bot.settings import Settings
+
+
+def settings(**sections: dict[str, Any]) -> Settings:
+    return Settings.model_validate(sections)
+
+
+def test_a_house_without_outside_services() -> None:
+    """With no key and local services only the local language model is named."""
+    assert outside_services(settings()) == [
+        "a language model that the operator of this bot runs; it reads conversations to note facts"
+    ]
+
+
+def test_openai_sees_messages_when_they_are_embedded() -> None:
+    """A key means that OpenAI embeds messages too, by default."""
+    told = outside_services(settings(openai={"api_key": "sk-x"}))
+    assert told[1:] == ["OpenAI, to make them searchable: messages, facts and questions"]
+
+
+def test_openai_sees_no_messages_when_they_stay_in_the_house() -> None:
+    """`embed_messages = false` is told as what it is."""
+    told = outside_services(settings(openai={"api_key": "sk-x"}, memory={"embed_messages": False}))
+    assert told[1:] == ["OpenAI, to make them searchable: facts and questions, no messages"]
+
+
+def test_remote_services_are_named_by_host() -> None:
+    """Whatever is outside the house is named."""
+    told = outside_services(
+        settings(
+            ollama={"url": "https://llm.example.com"},
+            openai={"base_url": "https://embed.example.org/v1"},
+            qdrant={"url": "https://cluster.cloud.example:6333"},
+        )
+    )
+    assert "llm.example.com" in told[0]
+    assert "embed.example.org" in told[1]
+    assert "cluster.cloud.example" in told[2]
+
+
+def test_a_local_embedder_and_qdrant_stay_unnamed() -> None:
+    """Services in the house are the operator's."""
+    told = outside_services(
+        settings(openai={"base_url": "http://embedder:8080/v1"}, qdrant={"url": "http://qdrant:6333"})
+    )
+    assert len(told) == 2
+    assert told[1].startswith("an embedding model that the operator of this bot runs")
+
+
+@pytest.mark.parametrize(
+    ("url", "inside"),
+    [
+        ("http://127.0.0.1:11434", True),
+        ("http://[::1]:11434", True),
+        ("http://192.168.1.4", True),
+        ("http://ollama:11434", True),
+        ("http://ollama.svc.cluster.local", True),
+        ("https://8.8.8.8", False),
+        ("https://ollama.example.com", False),
+    ],
+)
+def test_what_counts_as_the_house(url: str, inside: bool) -> None:
+    """Loopback, private addresses and names of the local network."""
+    assert in_house(url) is inside
+
+
+def test_the_notice_says_how_to_stay_out() -> None:
+    """Every notice names the opt-out and fits into a message."""
+    notice = observe_notice(settings(openai={"api_key": "sk-x"}))
+    assert "`/privacy opt-out`" in notice
+    assert "`/forget`" in notice
+    assert len(notice) <= 2000
