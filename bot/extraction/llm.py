@@ -1,0 +1,48 @@
+"""The port to a language model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bot.model import ServiceHealth
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One question: the answer must be JSON that fits `schema` and take at most `max_tokens` tokens."""
+
+    system: str
+    prompt: str
+    schema: Mapping[str, Any]
+    max_tokens: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer:
+    """The model's text, not yet checked, and the tokens the server counted (0 if it did not say)."""
+
+    text: str
+    prompt_tokens: int
+    answer_tokens: int
+
+
+class LLM(Protocol):
+    """Answers one question at a time; keeps no state between them."""
+
+    name: str
+
+    async def chat(self, request: ChatRequest) -> ChatAnswer:
+        """Ask.
+
+        Raises `LLMUnavailable` when no answer could be had (`ModelMissing` when the model is not
+        installed), and `AnswerRejected` when it was cut short.
+        """
+        ...
+
+    async def health(self) -> ServiceHealth:
+        """Whether a question would be answered now. Never raises."""
+        ...
+
+    async def close(self) -> None:
+        """Release the connections."""
+        ...

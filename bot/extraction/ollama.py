@@ -1,0 +1,163 @@
+"""The language model on an Ollama server, through the official client.
+
+Protocol: https://github.com/ollama/ollama/blob/main/docs/api.md. Answers are streamed, so the read
+timeout bounds the silence before each token (a cold model is silent for minutes) and not the whole
+answer, which `max_tokens` bounds.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final, cast
+
+import httpx
+from ollama import AsyncClient, ChatResponse, ResponseError
+
+from bot.errors import AnswerRejected, LLMUnavailable, ModelMissing
+from bot.extraction.answer import MAX_ANSWER_CHARACTERS
+from bot.extraction.llm import ChatAnswer, ChatRequest
+from bot.extraction.text import least_tokens, most_tokens, one_line
+from bot.model import ServiceHealth
+from bot.settings import OllamaSettings
+
+_MAX_BODY_BYTES = 2 * 1024 * 1024  # 4,096 streamed tokens, each in its own object, take 0.6 MB
+_MIN_ANSWER_TOKENS = 512
+# A prompt that was cut still fills at least half of the context, and none is smaller than this. A
+# lower count is a cached prompt: some versions count only the tokens that were not in the cache
+# (github.com/ollama/ollama/issues/3427, pull/16428).
+_SMALLEST_CUT_PROMPT = 512
+_HEALTH_SECONDS = 5
+_NOT_OLLAMA = (ValueError, TypeError, AttributeError, KeyError)  # no JSON, or not of Ollama's shape
+
+
+class OllamaLLM:
+    """Asks one model on one server. Makes no connection before the first question."""
+
+    name: Final = "Ollama"
+
+    def __init__(self, settings: OllamaSettings) -> None:
+        self._settings = settings
+        self._where = f"Ollama at {settings.url}"
+        # Compression would only hide the size of an answer from the limit.
+        options: dict[str, Any] = {
+            "headers": {"accept-encoding": "identity"},
+            "event_hooks": {"response": [_limit_body]},
+        }
+        tls = httpx.create_ssl_context()
+        silence = httpx.Timeout(settings.timeout.total_seconds(), connect=10)
+        self._client = AsyncClient(settings.url, timeout=silence, verify=tls, **options)
+        self._probe = AsyncClient(settings.url, timeout=_HEALTH_SECONDS, verify=tls, **options)
+        self._version = httpx.AsyncClient(base_url=settings.url, timeout=_HEALTH_SECONDS, verify=tls, **options)
+
+    async def chat(self, request: ChatRequest) -> ChatAnswer:
+        """See `LLM.chat`."""
+        try:
+            text, last = await _collect(await self._ask(request))
+        except ResponseError as error:
+            raise self._refusal(error) from None
+        except (httpx.HTTPError, ConnectionError) as error:
+            raise LLMUnavailable(self._unreachable(error)) from None
+        except _NOT_OLLAMA as error:
+            raise LLMUnavailable(f"{self._where} does not answer as Ollama does ({type(error).__name__})") from None
+        if last is None or last.done_reason != "stop":
+            raise AnswerRejected(f"the answer was cut short ({last.done_reason if last else 'it never came'})")
+        read = last.prompt_eval_count or 0
+        needed = least_tokens(request.system) + least_tokens(request.prompt)
+        if _SMALLEST_CUT_PROMPT <= read < needed:
+            raise AnswerRejected(f"the prompt was cut: the model read {read} tokens of at least {needed}")
+        return ChatAnswer(text, read, last.eval_count or 0)
+
+    async def _ask(self, request: ChatRequest) -> AsyncIterator[ChatResponse]:
+        room = self._settings.num_ctx - most_tokens(request.system) - most_tokens(request.prompt)
+        return await self._client.chat(
+            model=self._settings.model,
+            messages=[{"role": "system", "content": request.system}, {"role": "user", "content": request.prompt}],
+            stream=True,
+            think=False,
+            format=dict(request.schema),
+            options={
+                "temperature": 0,
+                "num_ctx": self._settings.num_ctx,
+                "num_predict": min(request.max_tokens, max(room, _MIN_ANSWER_TOKENS)),
+            },
+            keep_alive=self._settings.keep_alive.total_seconds(),
+        )
+
+    def _refusal(self, error: ResponseError) -> Exception:
+        said = one_line(str(error.error))[:200]
+        if error.status_code == 404 and "model" in said.lower():
+            return ModelMissing(self._missing())
+        if error.status_code == 400 and "context" in said.lower():
+            return AnswerRejected(f"the prompt is too long for the model: {said}")
+        # -1: an error in the middle of a stream.
+        status = f" {error.status_code}" if error.status_code > 0 else ""
+        return LLMUnavailable(f"{self._where} answered with error{status}: {said}")
+
+    def _unreachable(self, error: Exception) -> str:
+        if isinstance(error, httpx.TimeoutException):
+            return f"{self._where} does not answer in time ({type(error).__name__})"
+        return f"{self._where} cannot be reached ({type(error).__name__})"
+
+    def _missing(self) -> str:
+        return f"{self._where} does not have the model {self._settings.model}: run `ollama pull {self._settings.model}`"
+
+    async def health(self) -> ServiceHealth:
+        """Whether the server answers and has the model, and whether the model is in memory."""
+        try:
+            version = (await self._version.get("/api/version")).raise_for_status().json()["version"]
+            installed = {model.model for model in (await self._probe.list()).models}
+            loaded = {model.model: model for model in (await self._probe.ps()).models}
+        except (ResponseError, httpx.HTTPStatusError) as error:
+            return ServiceHealth(self.name, False, f"{self._where} answered with an error ({error})")
+        except (httpx.HTTPError, ConnectionError) as error:
+            return ServiceHealth(self.name, False, self._unreachable(error))
+        except (*_NOT_OLLAMA, AnswerRejected):
+            return ServiceHealth(self.name, False, f"{self._where} does not answer as Ollama does")
+        model = self._settings.model if ":" in self._settings.model else f"{self._settings.model}:latest"
+        if model not in installed:
+            return ServiceHealth(self.name, False, self._missing())
+        state = "not loaded yet"
+        if running := loaded.get(model):
+            state = "loaded"
+            if running.context_length and running.context_length < self._settings.num_ctx:
+                state = f"loaded with {running.context_length} tokens of context, not {self._settings.num_ctx}"
+        return ServiceHealth(self.name, True, f"Ollama {version}, model {model} {state}")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+        await self._probe.close()  # type: ignore[no-untyped-call]
+        await self._version.aclose()
+
+
+async def _collect(parts: AsyncIterator[ChatResponse]) -> tuple[str, ChatResponse | None]:
+    """The whole text of a streamed answer, and its last part."""
+    pieces: list[str] = []
+    size, last = 0, None
+    async with aclosing(cast("AsyncGenerator[ChatResponse, None]", parts)) as stream:
+        async for last in stream:
+            pieces.append(last.message.content or "")
+            size += len(pieces[-1])
+            if size > MAX_ANSWER_CHARACTERS:
+                raise AnswerRejected(f"the answer is longer than {MAX_ANSWER_CHARACTERS} characters")
+    return "".join(pieces), last
+
+
+async def _limit_body(response: httpx.Response) -> None:
+    """Response hook: no body may grow without limit before it is looked at."""
+    response.stream = _Limited(cast(httpx.AsyncByteStream, response.stream))
+
+
+class _Limited(httpx.AsyncByteStream):
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            size += len(chunk)
+            if size > _MAX_BODY_BYTES:
+                raise AnswerRejected(f"the answer is larger than {_MAX_BODY_BYTES} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

@@ -1,0 +1,87 @@
+"""Windows: which messages the model reads in one call.
+
+Whole conversations are packed together, as sections, until a window is full. Only a conversation
+larger than a window is divided, where its people paused longest.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bot.extraction.text import most_tokens, one_line
+from bot.model import Message, Window
+
+_LINE_OVERHEAD = 8  # number, time and speaker of a line, beside the words
+
+
+def pack(talks: Sequence[Sequence[Message]], budget: int) -> list[Window]:
+    """Windows of at most `budget` tokens that hold every message of one channel's conversations once.
+
+    The conversations stay in order within a window. A message larger than the budget gets a window
+    of its own; the prompt shows what fits of it.
+    """
+    pieces = [piece for talk in talks for piece in _divide(tuple(talk), budget)]
+    filled: list[tuple[int, list[tuple[Message, ...]]]] = []
+    for piece in sorted(pieces, key=lambda piece: piece[0].id):
+        size = tokens(piece, budget)
+        for place, (taken, sections) in enumerate(filled):
+            if taken + size <= budget:
+                sections.append(piece)
+                filled[place] = (taken + size, sections)
+                break
+        else:
+            filled.append((size, [piece]))
+    return [Window(sections[0][0].guild_id, sections[0][0].channel_id, tuple(sections)) for _, sections in filled]
+
+
+def tokens(messages: Sequence[Message], budget: int) -> int:
+    """What the lines of these messages take of a window, at most."""
+    return sum(min(most_tokens(one_line(message.text)) + _LINE_OVERHEAD, budget) for message in messages)
+
+
+def halve(window: Window) -> tuple[Window, Window] | None:
+    """The window in two, between conversations if there are several; None if it is a single message."""
+    sections = window.sections
+    if len(sections) == 1:
+        (only,) = sections
+        if len(only) == 1:
+            return None
+        middle = len(only) // 2
+        return replace(window, sections=(only[:middle],)), replace(window, sections=(only[middle:],))
+    middle = _middle([len(section) for section in sections])
+    return replace(window, sections=sections[:middle]), replace(window, sections=sections[middle:])
+
+
+def refreshed(window: Window, held: Mapping[int, Message]) -> Window:
+    """The window with the current form of its messages; those no longer held are left out."""
+    sections = (tuple(held[m.id] for m in section if m.id in held) for section in window.sections)
+    return replace(window, sections=tuple(section for section in sections if section))
+
+
+def answered_elsewhere(window: Window) -> dict[int, int]:
+    """Messages that reply to one outside the window, and the id of that one."""
+    inside = {message.id for message in window.messages}
+    return {m.id: m.reply_to for m in window.messages if m.reply_to is not None and m.reply_to not in inside}
+
+
+def _divide(talk: tuple[Message, ...], budget: int) -> list[tuple[Message, ...]]:
+    pieces = []
+    while tokens(talk, budget) > budget:
+        room, fits = budget, 0
+        while (room := room - tokens(talk[fits : fits + 1], budget)) >= 0:
+            fits += 1
+        # Where the longest pause is, but not so early that the windows become small.
+        cut = max(range(max(1, fits // 2), fits + 1), key=lambda i: talk[i].created_at - talk[i - 1].created_at)
+        pieces.append(talk[:cut])
+        talk = talk[cut:]
+    return [*pieces, talk]
+
+
+def _middle(sizes: Sequence[int]) -> int:
+    """Where to cut a list so that both parts, neither empty, are as equal as can be."""
+    total, before = sum(sizes), 0
+    best, difference = 1, total
+    for place in range(1, len(sizes)):
+        before += sizes[place - 1]
+        if abs(total - 2 * before) < difference:
+            best, difference = place, abs(total - 2 * before)
+    return best

@@ -1,0 +1,316 @@
+"""The batch worker: when a guild's messages are due, conversations become facts.
+
+A batch runs when its deadline in the database has passed, or early when enough messages came since
+the last attempt, and never while the breaker is open. It takes each window through lease, model and
+commit. An outage gives the lease back and stops the batch; an answer that is refused is asked for
+again once, then for each half of the window, and at last the single message is put aside.
+"""
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from time import monotonic
+
+import structlog
+
+from bot.errors import AnswerRejected, LLMUnavailable
+from bot.extraction.answer import check
+from bot.extraction.breaker import Breaker
+from bot.extraction.llm import LLM
+from bot.extraction.prompt import PersonFacts, build
+from bot.extraction.threads import conversations
+from bot.extraction.windows import answered_elsewhere, halve, pack, refreshed, tokens
+from bot.model import Fact, Message, ServiceHealth, Window, utcnow
+from bot.settings import BatchSettings
+from bot.storage.messages import MessageStore
+from bot.storage.queue import ExtractionQueue, GuildSchedule, Lease
+
+_CHUNK = 1000  # messages in memory at once: a backlog of any size takes no more
+_LEASE = timedelta(hours=1)
+_LINGER = 0.2  # seconds: captures come in bursts, and each wakes the worker
+_LONGEST_SLEEP = timedelta(hours=1)
+_REST = timedelta(minutes=1)  # a guild whose batch broke is left alone for so long
+_HOPELESS = 50  # refused answers in a row: then it is the model that is wrong, not the messages
+_HEALTH_SECONDS = 5.0
+
+_Select = Callable[[Sequence[Sequence[Message]]], Sequence[Sequence[Message]]]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What one batch did: messages extracted, facts stored, messages put aside, and what stopped it, if anything."""
+
+    messages: int = 0
+    facts: int = 0
+    dead: int = 0
+    stopped_by: str | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    messages: int = 0
+    facts: int = 0
+    dead: int = 0
+    calls: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def report(self, stopped_by: str | None = None) -> BatchReport:
+        return BatchReport(self.messages, self.facts, self.dead, stopped_by)
+
+
+class BatchWorker:
+    """Runs the batches of every guild: one at a time for each guild, one question at a time for the model."""
+
+    def __init__(
+        self,
+        queue: ExtractionQueue,
+        messages: MessageStore,
+        llm: LLM,
+        breaker: Breaker,
+        batch: BatchSettings,
+        person_facts: PersonFacts,
+        clock: Callable[[], datetime] = utcnow,
+        on_facts: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._queue = queue
+        self._messages = messages
+        self._llm = llm
+        self._breaker = breaker
+        self._settings = batch
+        self._person_facts = person_facts
+        self._clock = clock
+        self._on_facts = on_facts
+        self._woken = asyncio.Event()
+        self._running: set[int] = set()
+        self._guild_locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turn = asyncio.Lock()  # first come, first served: no guild's backlog keeps the others waiting
+        self._resting: dict[int, datetime] = {}
+        self._refusals = 0
+        self._health: tuple[float, ServiceHealth] | None = None
+
+    def wake(self) -> None:
+        """Look again at what is due: messages were captured."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Run batches as they become due, until cancelled. Leases left by an earlier process are taken back first."""
+        released = False
+        async with asyncio.TaskGroup() as batches:
+            while True:
+                self._woken.clear()
+                try:
+                    if not released:
+                        await self._queue.release_all()
+                        released = True
+                    pause = await self._start_due(batches)
+                except Exception:
+                    _log.exception("schedule_failed")
+                    pause = _REST.total_seconds()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._woken.wait()
+                        await asyncio.sleep(_LINGER)
+
+    async def run_due(self) -> None:
+        """Run the batches that are due now, and return when they are done."""
+        async with asyncio.TaskGroup() as batches:
+            await self._start_due(batches)
+
+    async def flush(self, guild_id: int) -> BatchReport:
+        """Run one batch of everything a guild has waiting, conversations still going on included.
+
+        A batch of this guild that is running is waited for. While the breaker is open, the model's
+        health decides whether to try.
+        """
+        async with self._guild_locks[guild_id]:
+            if (await self._breaker.state()).opened_at is not None:
+                health = await self._llm.health()
+                if not health.ok:
+                    return BatchReport(stopped_by=health.detail)
+                await self._breaker.end_pause()
+            return await self._batch(guild_id, self._clock() + self._settings.interval, self._everything)
+
+    async def health(self) -> ServiceHealth:
+        """The model's health, at most a few seconds old; an open breaker is not healthy."""
+        if self._health is None or monotonic() - self._health[0] > _HEALTH_SECONDS:
+            self._health = (monotonic(), await self._llm.health())
+        health = self._health[1]
+        state = await self._breaker.state()
+        if not health.ok or state.opened_at is None:
+            return health
+        retry_at = await self._breaker.retry_at()
+        when = f"{retry_at:%H:%M} UTC" if retry_at else "once"
+        return ServiceHealth(health.name, False, f"{state.reason}; the next try is at {when}")
+
+    async def next_due(self, guild_id: int) -> datetime | None:
+        """When the guild's next batch is due; None if it never had a message."""
+        due = [guild.due_at for guild in await self._queue.guilds() if guild.guild_id == guild_id]
+        retry_at = await self._breaker.retry_at()
+        return max(due[0], retry_at or due[0]) if due else None
+
+    async def _start_due(self, batches: asyncio.TaskGroup) -> float:
+        """Start the batches that are due; the seconds until the next one is."""
+        now = self._clock()
+        retry_at = await self._breaker.retry_at()
+        next_at = now + _LONGEST_SLEEP
+        for guild in await self._queue.guilds():
+            if guild.waiting == 0 or guild.guild_id in self._running:
+                continue
+            early = guild.due_at > now and guild.since_attempt >= self._settings.max_messages
+            due_at = now if early else guild.due_at
+            start_at = max(due_at, retry_at or due_at, self._resting.get(guild.guild_id, due_at))
+            if start_at > now:
+                next_at = min(next_at, start_at)
+            else:
+                self._running.add(guild.guild_id)
+                batches.create_task(self._scheduled(guild, early))
+        return (next_at - now).total_seconds()
+
+    async def _scheduled(self, guild: GuildSchedule, early: bool) -> None:
+        # An early batch leaves the deadline where it is, for what it leaves behind.
+        next_due = guild.due_at if early else self._clock() + self._settings.interval
+        select = self._worthwhile if early else self._settled
+        try:
+            async with self._guild_locks[guild.guild_id]:
+                await self._batch(guild.guild_id, next_due, select)
+            self._resting.pop(guild.guild_id, None)
+        except Exception:
+            _log.exception("batch_failed", guild_id=guild.guild_id)
+            self._resting[guild.guild_id] = self._clock() + _REST
+        finally:
+            self._running.discard(guild.guild_id)
+            self._woken.set()
+
+    async def _batch(self, guild_id: int, next_due: datetime, select: _Select) -> BatchReport:
+        tally = _Tally()
+        await self._queue.begin_batch(guild_id, next_due)
+        try:
+            for channel_id in await self._queue.channels_waiting(guild_id):
+                await self._drain(guild_id, channel_id, select, tally)
+        except LLMUnavailable as outage:
+            await self._queue.begin_batch(guild_id, await self._breaker.retry_at() or self._clock())
+            report = tally.report(str(outage))
+        else:
+            await self._queue.finish_batch(guild_id)
+            report = tally.report()
+        if tally.calls:
+            _log.info(
+                "batch",
+                guild_id=guild_id,
+                messages=tally.messages,
+                facts=tally.facts,
+                dead=tally.dead,
+                calls=tally.calls,
+                refused=dict(tally.refused),
+                stopped=report.stopped_by is not None,
+            )
+        return report
+
+    async def _drain(self, guild_id: int, channel_id: int, select: _Select, tally: _Tally) -> None:
+        """Extract what is due of a channel, a chunk at a time."""
+        after_id = 0
+        while chunk := await self._queue.waiting(guild_id, channel_id, _CHUNK, after_id):
+            after_id = chunk[-1].id
+            for window in pack(select(conversations(chunk)), self._settings.window_tokens):
+                smaller = deque([window])
+                while smaller:
+                    smaller.extend(await self._extract(smaller.popleft(), tally))
+
+    def _everything(self, talks: Sequence[Sequence[Message]]) -> Sequence[Sequence[Message]]:
+        return talks
+
+    def _settled(self, talks: Sequence[Sequence[Message]]) -> Sequence[Sequence[Message]]:
+        """The conversations that have gone quiet, or have waited for an interval."""
+        quiet_since = self._clock() - self._settings.settle
+        return [talk for talk in talks if talk[-1].created_at <= quiet_since or self._overdue(talk)]
+
+    def _worthwhile(self, talks: Sequence[Sequence[Message]]) -> Sequence[Sequence[Message]]:
+        """For a batch before its time: the settled ones, if they are worth a call or one has waited for an interval."""
+        settled = self._settled(talks)
+        budget = self._settings.window_tokens
+        half_full = 2 * sum(tokens(talk, budget) for talk in settled) >= budget
+        return settled if half_full or any(map(self._overdue, settled)) else []
+
+    def _overdue(self, talk: Sequence[Message]) -> bool:
+        return talk[0].created_at <= self._clock() - self._settings.interval
+
+    async def _extract(self, window: Window, tally: _Tally) -> Sequence[Window]:
+        """Take one window from lease to commit; the smaller windows to try instead, if its answers were refused."""
+        lease = await self._queue.claim([message.id for message in window.messages], _LEASE)
+        window = refreshed(window, {message.id: message for message in lease.messages})
+        if not window.sections:
+            return ()
+        try:
+            facts = await self._question(window, tally)
+        except AnswerRejected as error:
+            return await self._after_refusal(window, lease, error, tally)
+        except BaseException:
+            await self._queue.release(lease)
+            raise
+        stored = await self._queue.commit(lease, facts)
+        tally.messages += len(lease.messages)
+        tally.facts += stored
+        if stored:
+            self._on_facts()
+        return ()
+
+    async def _after_refusal(
+        self, window: Window, lease: Lease, error: AnswerRejected, tally: _Tally
+    ) -> Sequence[Window]:
+        if halves := halve(window):
+            await self._queue.failed(lease)
+            return halves
+        await self._queue.bury(lease, str(error))
+        tally.dead += 1
+        _log.warning("message_put_aside", message_id=lease.messages[0].id, reason=str(error))
+        return ()
+
+    async def _question(self, window: Window, tally: _Tally) -> Sequence[Fact]:
+        """The facts of a window. An answer that is refused is asked for once more."""
+        first = window.messages[0]
+        before_id = min(message.id for message in window.messages)
+        context = await self._queue.context(first.channel_id, before_id, self._settings.context_lines)
+        elsewhere = answered_elsewhere(window)
+        held = await self._messages.get(elsewhere.values())
+        quotes = {id: held[answered] for id, answered in elsewhere.items() if answered in held}
+        window = replace(window, context=tuple(context), quotes=quotes)
+        try:
+            return await self._ask(window, tally)
+        except AnswerRejected:
+            return await self._ask(window, tally)
+
+    async def _ask(self, window: Window, tally: _Tally) -> Sequence[Fact]:
+        prompt = build(window, self._person_facts, self._settings.window_tokens)
+        async with self._turn:
+            if not await self._breaker.allows():
+                state = await self._breaker.state()
+                raise LLMUnavailable(state.reason)
+            tally.calls += 1
+            try:
+                answer = await self._llm.chat(prompt.request)
+                checked = check(answer.text, prompt)
+            except LLMUnavailable as outage:
+                await self._breaker.failed(str(outage))
+                raise
+            except AnswerRejected as error:
+                await self._count_refusal(error)
+                raise
+            self._refusals = 0
+            await self._breaker.succeeded()
+        tally.refused.update(checked.refused)
+        return checked.facts
+
+    async def _count_refusal(self, error: AnswerRejected) -> None:
+        """Putting every message aside would help nobody: a model that never fits the schema counts as an outage."""
+        self._refusals += 1
+        if self._refusals < _HOPELESS:
+            await self._breaker.succeeded()
+            return
+        reason = f"{self._llm.name} answers, but {_HOPELESS} answers in a row were refused; another model may help"
+        await self._breaker.failed(reason)
+        raise LLMUnavailable(reason) from error
