@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -27,45 +28,49 @@ class EdgeIndex:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="index")
 
     async def open(self) -> None:
-        await self._call(self.shards.prepare)
+        await self._write(self.shards.prepare)
 
     async def close(self) -> None:
-        await self._call(self.shards.close)
+        await self._write(self.shards.close)
         self._pool.shutdown()
 
     async def ping(self) -> None:
-        await self._call(self.shards.prepare)
+        await self._read(self.shards.guilds)
 
     async def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
         if points:
-            await self._call(self.shards.upsert, guild_id, points)
+            await self._write(self.shards.upsert, guild_id, points)
 
     async def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
         if ids:
-            await self._call(self.shards.delete, guild_id, ids)
+            await self._write(self.shards.delete, guild_id, ids)
 
     async def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
         if not scope.access_ids:
             return [[] for _ in searches]
-        return await self._call(self.shards.search, scope.guild_id, searches, _filter(scope))
+        return await self._read(self.shards.search, scope.guild_id, searches, _filter(scope))
 
     async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
-        return await self._call(self.shards.retrieve, guild_id, ids)
+        return await self._read(self.shards.retrieve, guild_id, ids)
 
     async def scroll(
         self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
     ) -> tuple[list[IndexPoint], str | None]:
-        return await self._call(self.shards.scroll, guild_id, after, limit, keys)
+        return await self._read(self.shards.scroll, guild_id, after, limit, keys)
 
     async def count(self, guild_id: int | None) -> int:
-        return await self._call(self.shards.count, guild_id)
+        return await self._read(self.shards.count, guild_id)
 
     async def drop_guild(self, guild_id: int) -> None:
-        await self._call(self.shards.drop, guild_id)
+        await self._write(self.shards.drop, guild_id)
 
-    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run in the pool. A cancelled caller waits for the call to end: its write must not overtake the next one."""
-        task = asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
+    async def _read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run in the pool; a caller who loses patience is let go at once."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args, **kwargs))
+
+    async def _write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run in the pool; a cancelled caller waits for the end, so that no later write overtakes this one."""
+        task = asyncio.ensure_future(self._read(function, *args, **kwargs))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
