@@ -15,11 +15,10 @@ from discord import app_commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bot.capture.convert import Place
+from bot.capture.convert import Observable
 from bot.capture.observer import Observer
 from bot.errors import DiscordLoginError
 from bot.settings import DiscordSettings
-from bot.storage.observations import Observations
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +40,6 @@ _AUTHENTICATION_FAILED = 4004
 
 
 _DISCORD = DiscordSettings()
-Observable = Place | discord.ForumChannel
 _FAREWELL = 10.0  # seconds that handlers have to finish once the connection is closed
 
 
@@ -65,7 +63,7 @@ class Client(discord.Client):
     settings switched on.
     """
 
-    def __init__(self, settings: DiscordSettings, observer: Observer, observations: Observations) -> None:
+    def __init__(self, settings: DiscordSettings, observer: Observer) -> None:
         intents = discord.Intents(guilds=True, guild_messages=True, message_content=True)
         super().__init__(
             intents=intents,
@@ -77,7 +75,6 @@ class Client(discord.Client):
         )
         self._settings = settings
         self._observer = observer
-        self._observations = observations
         self._switched_on: set[int] = set()
         self._handling: set[asyncio.Task[None]] = set()
         self.ready = asyncio.Event()
@@ -196,7 +193,7 @@ class Client(discord.Client):
                 log.warning("cannot_observe", channel_id=channel_id, reason="the channel is age-restricted")
             else:
                 self._switched_on.add(channel_id)
-                if await self._observations.switch_on(place.guild.id, channel_id, None):
+                if await self._observer.observe(place):
                     log.info("observing", guild_id=place.guild.id, channel_id=channel_id)
                     if self.announce:
                         await self.announce(place)

@@ -11,6 +11,9 @@ from bot.model import Attachment, Mention, Message
 Place = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
 PLACES = (discord.TextChannel, discord.VoiceChannel, discord.StageChannel, discord.Thread)
 
+# What can be switched on: a forum has no messages of its own, but its posts do.
+Observable = Place | discord.ForumChannel
+
 
 def to_record(message: discord.Message, place: Place) -> Message:
     """What is kept of a message said in `place`.

@@ -7,7 +7,7 @@ from datetime import datetime
 import discord
 import structlog
 
-from bot.capture.convert import PLACES, Place, is_public_thread, to_record
+from bot.capture.convert import PLACES, Observable, is_public_thread, to_record
 from bot.errors import StorageUnavailable
 from bot.model import Message, snowflake_time
 from bot.settings import DiscordSettings
@@ -58,9 +58,13 @@ class Observer:
             return None
         return to_record(message, place)
 
-    def may_observe(self, place: Place | discord.ForumChannel) -> bool:
+    def may_observe(self, place: Observable) -> bool:
         """Whether the settings let this channel be observed at all: age-restricted ones only if they say so."""
         return self._allow_age_restricted or not place.is_nsfw()
+
+    async def observe(self, place: Observable) -> bool:
+        """Observe a channel because the settings name it; False if it is observed already."""
+        return await self._observations.switch_on(place.guild.id, place.id, by_user_id=None)
 
     async def message(self, message: discord.Message) -> None:
         """Capture a message, if it is one to keep."""
