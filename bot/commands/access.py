@@ -20,19 +20,15 @@ class MemberVisibility(Visibility, Protocol):
         ...
 
 
-def server(interaction: Interaction) -> discord.Guild:
-    """The server the command was used in. Raises `Refused` elsewhere, and while Discord does not serve it."""
+def member(interaction: Interaction) -> discord.Member:
+    """Who is asking, with the roles they have now.
+
+    Raises `Refused` outside a server, and while Discord has not described the server.
+    """
     if interaction.guild_id is None:
         raise Refused(SERVER_ONLY)
     if interaction.guild is None or not isinstance(interaction.user, discord.Member):
         raise Refused("Discord has not told me about this server yet; try again in a moment.")
-    return interaction.guild
-
-
-def member(interaction: Interaction) -> discord.Member:
-    """Who is asking, with the roles they have now. Raises `Refused` outside a server."""
-    server(interaction)
-    assert isinstance(interaction.user, discord.Member)  # noqa: S101  (server has just checked it)
     return interaction.user
 
 

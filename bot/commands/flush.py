@@ -5,7 +5,7 @@ from typing import Any
 
 from discord import app_commands
 
-from bot.commands.access import server
+from bot.commands.access import member
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import counted
 from bot.extraction.worker import BatchReport, BatchWorker
@@ -22,7 +22,7 @@ def flush_command(worker: BatchWorker) -> app_commands.Command[Any, ..., None]:
     @app_commands.checks.has_permissions(manage_guild=True)
     async def flush(interaction: Interaction) -> None:
         await think(interaction)
-        guild_id = server(interaction).id
+        guild_id = member(interaction).guild.id
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 sentence = told(await worker.flush(guild_id))

@@ -6,7 +6,8 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot.commands.access import server
+from bot.capture.convert import is_public_thread
+from bot.commands.access import manages, member
 from bot.commands.cards import lines_pages
 from bot.commands.notice import post_notice
 from bot.commands.replies import Interaction, Refused, show, think
@@ -55,7 +56,12 @@ class ObserveCommands(app_commands.Group):
         await think(interaction)
         place = self._place(interaction, channel)
         if not await self._observations.switch_off(place.guild.id, place.id):
-            raise Refused(f"{place.mention} was not observed.")
+            covering = self._covering(place)
+            raise Refused(
+                f"{place.mention} is observed with <#{covering.channel_id}>; switch that one off."
+                if covering
+                else f"{place.mention} is not observed."
+            )
         told = [
             f"I stopped remembering {place.mention}. What I hold of it stays and can still be recalled and forgotten."
         ]
@@ -67,7 +73,7 @@ class ObserveCommands(app_commands.Group):
     @app_commands.checks.has_permissions(manage_guild=True)
     async def list(self, interaction: Interaction) -> None:
         await think(interaction)
-        active = self._observations.active(server(interaction).id)
+        active = self._observations.active(member(interaction).guild.id)
         if not active:
             await show(interaction, "No channel is observed; `/observe on` switches one on.")
         else:
@@ -75,7 +81,7 @@ class ObserveCommands(app_commands.Group):
             await Pages(interaction.user, pages).turn(interaction)
 
     def _place(self, interaction: Interaction, named: Place | None) -> Place:
-        server(interaction)
+        member(interaction)
         place: Any = named or interaction.channel
         if not isinstance(place, Place):
             raise Refused("I remember text channels, forums and threads only; name one of these.")
@@ -83,9 +89,9 @@ class ObserveCommands(app_commands.Group):
 
     def _refuse_unsuitable(self, place: Place) -> None:
         """Raises `Refused` for a channel that is on already, age-restricted, or out of reach."""
-        since = {one.channel_id: one.started_at for one in self._observations.active(place.guild.id)}.get(place.id)
-        if since:
-            raise Refused(f"{place.mention} is observed already, since {ago(since)}.")
+        if covering := self._covering(place):
+            through = "" if covering.channel_id == place.id else f" with <#{covering.channel_id}>"
+            raise Refused(f"{place.mention} is observed already{through}, since {ago(covering.started_at)}.")
         if place.is_nsfw() and not self._settings.discord.allow_age_restricted:
             raise Refused(f"{place.mention} is age-restricted; the settings do not allow me to remember such channels.")
         permissions = place.permissions_for(place.guild.me)
@@ -98,9 +104,16 @@ class ObserveCommands(app_commands.Group):
         if missing := [name for name, given in needed.items() if not given]:
             raise Refused(f"It was not switched on: in {place.mention} I lack {' and '.join(missing)}.")
 
+    def _covering(self, place: Place) -> Observation | None:
+        """What observes the place now: itself, or for a public thread or forum post its parent."""
+        active = {one.channel_id: one for one in self._observations.active(place.guild.id)}
+        return active.get(place.id) or (active.get(place.parent_id) if is_public_thread(place) else None)
+
     async def _switch_on(self, interaction: Interaction, place: Place) -> str:
         """Post the notice, and only if it stands begin to observe."""
-        self._refuse_unsuitable(place)  # again: a confirmation may come minutes later
+        if not manages(interaction):  # again, like the rest: a confirmation may come minutes later
+            raise Refused("You may not switch channels on any more.")
+        self._refuse_unsuitable(place)
         try:
             notice = await post_notice(place, self._settings)
         except discord.HTTPException:

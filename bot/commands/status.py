@@ -3,18 +3,20 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import discord
 from discord import app_commands
 
-from bot.commands.access import server
+from bot.commands.access import member
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import ago, counted, cut
+from bot.extraction.worker import BatchWorker
 from bot.model import ServiceHealth
 from bot.storage.messages import MessageStore, QueueStats
 from bot.storage.observations import Observations
-from bot.storage.queue import ExtractionQueue, GuildSchedule
+from bot.storage.queue import ExtractionQueue
 
 HEALTH_SECONDS = 5.0
 FIELD_UNITS = 1024  # Discord's limit for a field
@@ -27,7 +29,8 @@ class Status:
     """A guild's state as an admin wants to know it; `refused` counts events since the start, of all guilds."""
 
     queue: QueueStats
-    schedule: GuildSchedule | None
+    last_batch: datetime | None
+    next_batch: datetime | None
     observed: int
     refused: int
     services: tuple[ServiceHealth, ...]
@@ -37,6 +40,7 @@ async def read_status(
     guild_id: int,
     messages: MessageStore,
     queue: ExtractionQueue,
+    worker: BatchWorker,
     observations: Observations,
     health: Mapping[str, HealthCheck],
     refused: Callable[[], int],
@@ -46,19 +50,22 @@ async def read_status(
     A service that does not answer in time counts as down. Raises `StorageUnavailable`.
     """
     services = asyncio.gather(*(_within_limit(name, check) for name, check in health.items()))
-    stats, guilds, answers = await asyncio.gather(messages.stats(guild_id), queue.guilds(), services)
+    stats, guilds, next_batch, answers = await asyncio.gather(
+        messages.stats(guild_id), queue.guilds(), worker.next_due(guild_id), services
+    )
     return Status(
         queue=stats,
-        schedule=next((guild for guild in guilds if guild.guild_id == guild_id), None),
+        last_batch=next((guild.finished_at for guild in guilds if guild.guild_id == guild_id), None),
+        next_batch=next_batch,
         observed=len(observations.active(guild_id)),
         refused=refused(),
         services=tuple(answers),
     )
 
 
-def status_card(status: Status) -> discord.Embed:
+def status_card(status: Status, now: datetime) -> discord.Embed:
     """The card of `/status`; what is zero and only matters otherwise is left out."""
-    queue, schedule = status.queue, status.schedule
+    queue = status.queue
     embed = discord.Embed(title="Recollect", colour=discord.Colour.blurple())
     waiting = counted(queue.waiting, "message")
     if queue.oldest_waiting_at:
@@ -66,13 +73,12 @@ def status_card(status: Status) -> discord.Embed:
     if queue.leased:
         waiting += f"; {counted(queue.leased, 'message')} being read now"
     embed.add_field(name="Waiting for facts", value=waiting, inline=False)
-    if schedule:
-        finished = ago(schedule.finished_at) if schedule.finished_at else "none yet"
-        embed.add_field(name="Last batch", value=finished)
-        embed.add_field(name="Next batch", value=f"{ago(schedule.due_at)} at the latest")
-    embed.add_field(
-        name="Memories", value=f"{counted(queue.held, 'message')} and {counted(queue.facts, 'fact')}", inline=False
-    )
+    embed.add_field(name="Last batch", value=ago(status.last_batch) if status.last_batch else "none yet")
+    embed.add_field(name="Next batch", value=_when(status.next_batch, now) if queue.waiting else "when messages wait")
+    memories = f"{counted(queue.held, 'message')} and {counted(queue.facts, 'fact')}"
+    if queue.not_indexed:
+        memories += f"; {counted(queue.not_indexed, 'message')} not in the index yet"
+    embed.add_field(name="Memories", value=memories, inline=False)
     embed.add_field(name="Observed", value=counted(status.observed, "channel"), inline=False)
     if troubles := _troubles(status):
         embed.add_field(name="Needs a look", value="\n".join(troubles), inline=False)
@@ -80,7 +86,9 @@ def status_card(status: Status) -> discord.Embed:
     return embed.add_field(name="Services", value=cut(services, FIELD_UNITS) or "none", inline=False)
 
 
-def status_command(read: Callable[[int], Awaitable[Status]]) -> app_commands.Command[Any, ..., None]:
+def status_command(
+    read: Callable[[int], Awaitable[Status]], clock: Callable[[], datetime]
+) -> app_commands.Command[Any, ..., None]:
     """`/status`."""
 
     @app_commands.command(description="What waits, what runs and what I hold")
@@ -88,7 +96,7 @@ def status_command(read: Callable[[int], Awaitable[Status]]) -> app_commands.Com
     @app_commands.checks.has_permissions(manage_guild=True)
     async def status(interaction: Interaction) -> None:
         await think(interaction)
-        await show(interaction, embeds=[status_card(await read(server(interaction).id))])
+        await show(interaction, embeds=[status_card(await read(member(interaction).guild.id), clock())])
 
     return status
 
@@ -96,11 +104,14 @@ def status_command(read: Callable[[int], Awaitable[Status]]) -> app_commands.Com
 def _troubles(status: Status) -> list[str]:
     queue = status.queue
     told = [
-        (queue.not_indexed, f"{counted(queue.not_indexed, 'message')} not in the index yet"),
         (queue.dead, f"{counted(queue.dead, 'message')} set aside: the language model gave no valid answer"),
         (status.refused, f"{counted(status.refused, 'event')} the database refused since the start"),
     ]
     return [sentence for number, sentence in told if number]
+
+
+def _when(due: datetime | None, now: datetime) -> str:
+    return ago(due) if due and due > now else "now"
 
 
 async def _within_limit(name: str, check: HealthCheck) -> ServiceHealth:

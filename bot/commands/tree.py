@@ -59,7 +59,7 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
         )
     )
     tree.add_command(ObserveCommands(services.observations, services.settings))
-    tree.add_command(status_command(services.status))
+    tree.add_command(status_command(services.status, services.clock))
     tree.add_command(flush_command(services.worker))
     client.event(on_interaction)
     return tree
