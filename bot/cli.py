@@ -39,13 +39,13 @@ def _fail(sentence: str) -> NoReturn:
 @cli.command()
 def run(config: Config = None) -> None:
     """Run the bot until it is told to stop (Ctrl-C or SIGTERM)."""
-    from bot.app import App
+    from bot.app import run as serve
     from bot.settings_sources import load
     from bot.telemetry import configure_logging
 
     settings = load(config)
     configure_logging(settings.log)
-    asyncio.run(App(settings).run_until_signalled())
+    asyncio.run(serve(settings))
 
 
 @cli.command()

@@ -110,15 +110,14 @@ class Indexer:
                 removed += len(pending)
         return removed
 
-    async def health(self) -> list[ServiceHealth]:
-        """The embedder as it last answered and the index as it answers now."""
+    async def embedder_health(self) -> ServiceHealth:
+        """The embedder as it last answered."""
         if self._embedder is None:
-            embedder = ServiceHealth("OpenAI", True, "No key is set: recall searches by keywords.")
-        else:
-            embedder = await self._embedder.health()
-        return [embedder, await self._index_health()]
+            return ServiceHealth("OpenAI", True, "No key is set: recall searches by keywords.")
+        return await self._embedder.health()
 
-    async def _index_health(self) -> ServiceHealth:
+    async def index_health(self) -> ServiceHealth:
+        """The index as it answers now."""
         try:
             async with asyncio.timeout(_PING_SECONDS):
                 await self._index.ping()

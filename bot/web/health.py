@@ -41,7 +41,7 @@ class HealthServer:
 
     def __init__(self, host: str, port: int, readiness: Callable[[], Awaitable[Readiness]]) -> None:
         self._readiness = readiness
-        self._host = host
+        self.host = host
         self.port = port
 
     @contextlib.asynccontextmanager
@@ -61,10 +61,10 @@ class HealthServer:
 
     def _bind(self) -> socket.socket:
         try:
-            return socket.create_server((self._host, self.port), backlog=64)
+            return socket.create_server((self.host, self.port), backlog=64)
         except OSError as error:
             raise RecollectError(
-                f"The health probes cannot listen on {self._host}:{self.port} ({error.strerror}); "
+                f"The health probes cannot listen on {self.host}:{self.port} ({error.strerror}); "
                 "free the port or set web.port to another."
             ) from None
 

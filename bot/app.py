@@ -1,0 +1,236 @@
+"""The composition root: builds the rooms in the order of the data's way, runs and drains them."""
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+from typing import Self
+
+import structlog
+
+from bot.capture.client import Client, use_addresses
+from bot.capture.observer import Observer
+from bot.capture.visibility import DiscordVisibility
+from bot.commands.notice import announcer
+from bot.commands.services import Services
+from bot.commands.status import read_status
+from bot.commands.tree import build_tree
+from bot.errors import RecollectError, ServiceUnavailable
+from bot.extraction.breaker import Breaker
+from bot.extraction.ollama import OllamaLLM
+from bot.extraction.worker import BatchWorker
+from bot.memory.bm25 import Bm25
+from bot.memory.embeddings import open_embedder
+from bot.memory.forget import Forget
+from bot.memory.index import VectorIndex
+from bot.memory.indexer import Indexer
+from bot.memory.recall import Recall
+from bot.memory.reconcile import Reconciler
+from bot.settings import Settings
+from bot.storage.breakers import BreakerStore
+from bot.storage.consent import Consent
+from bot.storage.database import Database
+from bot.storage.facts import FactStore
+from bot.storage.keyword import KeywordSearch
+from bot.storage.messages import MessageStore
+from bot.storage.observations import Observations
+from bot.storage.queue import ExtractionQueue
+from bot.storage.retraction import Retraction
+from bot.web.health import HealthServer, Readiness
+
+RECONCILE_EVERY = timedelta(minutes=10)
+
+log = structlog.get_logger(__name__)
+
+
+class App:
+    """One bot: its rooms are open inside `async with` and at work inside `serve`.
+
+    Entering raises `DataFolderError`. A service that is down, Discord included, stops neither.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stopping = asyncio.Event()
+        self._exit = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as opened:
+            await self._open_storage(opened)
+            self._open_memory(opened)
+            self._open_extraction(opened)
+            self._open_doors()
+            self._exit = opened.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._exit.aclose()
+
+    async def _open_storage(self, opened: AsyncExitStack) -> None:
+        self.database = await Database.open(self.settings.storage.path)
+        opened.push_async_callback(self.database.close)
+        interval = self.settings.batch.interval
+        self.messages = MessageStore(self.database, on_captured=self._wake, batch_interval=interval)
+        opened.push_async_callback(self.messages.close)
+        self.queue = ExtractionQueue(self.database)
+        self.facts = FactStore(self.database)
+        self.retraction = Retraction(self.database)
+        self.keyword = KeywordSearch(self.database)
+        self.observations = Observations(self.database)
+        self.consent = Consent(self.database)
+        await self.observations.load()
+        await self.consent.load()
+
+    def _open_memory(self, opened: AsyncExitStack) -> None:
+        settings = self.settings
+        bm25 = Bm25(settings.recall.language)
+        embed_messages = settings.memory.embed_messages
+        self.index = _open_index(settings)
+        opened.push_async_callback(self.index.close)
+        self.embedder = open_embedder(settings.openai)
+        if self.embedder:
+            opened.push_async_callback(self.embedder.close)
+        self.indexer = Indexer(
+            self.messages,
+            self.facts,
+            self.retraction,
+            self.index,
+            self.embedder,
+            bm25,
+            embed_messages,
+            settings.memory.index_interval,
+        )
+        self.recall = Recall(self.index, self.embedder, bm25, self.keyword, self.retraction)
+        self.forget = Forget(self.retraction, self.indexer, self.index)
+        self.reconciler = Reconciler(
+            self.index, self.embedder, bm25, self.messages, self.retraction, embed_messages, self.indexer.lock
+        )
+
+    def _open_extraction(self, opened: AsyncExitStack) -> None:
+        self.llm = OllamaLLM(self.settings.ollama)
+        opened.push_async_callback(self.llm.close)
+        self.worker = BatchWorker(
+            self.queue,
+            self.messages,
+            self.llm,
+            Breaker(self.llm.name, BreakerStore(self.database)),
+            self.settings.batch,
+            self.settings.memory.person_facts,
+            on_facts=self.indexer.wake,
+        )
+
+    def _open_doors(self) -> None:
+        settings = self.settings
+        use_addresses(settings.discord)
+        self.observer = Observer(self.messages, self.retraction, self.observations, self.consent, settings.discord)
+        self.client = Client(settings.discord, self.observer)
+        self.visibility = DiscordVisibility(self.client, self.observations)
+        self._health = {
+            "Ollama": self.worker.health,
+            "OpenAI": self.indexer.embedder_health,
+            "Qdrant": self.indexer.index_health,
+        }
+        status = partial(
+            read_status,
+            messages=self.messages,
+            queue=self.queue,
+            observations=self.observations,
+            health=self._health,
+            refused=lambda: self.observer.refused,
+        )
+        self.client.announce = announcer(settings)
+        self.client.tree = build_tree(
+            self.client,
+            Services(
+                settings=settings,
+                observations=self.observations,
+                consent=self.consent,
+                messages=self.messages,
+                facts=self.facts,
+                keyword=self.keyword,
+                recall=self.recall,
+                forget=self.forget,
+                worker=self.worker,
+                visibility=self.visibility,
+                status=status,
+            ),
+        )
+        self.web = HealthServer(settings.web.host, settings.web.port, self._readiness)
+
+    def _wake(self) -> None:
+        self.indexer.wake()
+        self.worker.wake()
+
+    async def serve(self) -> None:
+        """Work until `stop` is called, then drain: no new events, leases given back, everything captured committed.
+
+        Raises `DiscordLoginError` when Discord refuses the bot, and `RecollectError` when the
+        probes' port is taken.
+        """
+        try:
+            async with self.web.serving(), asyncio.TaskGroup() as tasks:
+                loops = [
+                    tasks.create_task(self.worker.run(), name="extraction"),
+                    tasks.create_task(self.indexer.run(), name="indexing"),
+                    tasks.create_task(self._reconcile(), name="reconciling"),
+                ]
+                token = self.settings.discord.token.get_secret_value()
+                tasks.create_task(self.client.serve(token), name="gateway")
+                log.info("started", probes=f"{self.web.host}:{self.web.port}", data=str(self.settings.storage.path))
+                await self._stopping.wait()
+                log.info("draining")
+                await self.client.close()
+                for loop in loops:
+                    loop.cancel()
+        except* RecollectError as group:
+            raise _first(group) from None
+        log.info("stopped")
+
+    def stop(self) -> None:
+        """Ask `serve` to drain and return; calling it again changes nothing."""
+        self._stopping.set()
+
+    async def _reconcile(self) -> None:
+        """Complete what other mem0 clients wrote, now and then."""
+        while True:
+            try:
+                await self.reconciler.run_once([schedule.guild_id for schedule in await self.queue.guilds()])
+            except ServiceUnavailable as error:
+                log.info("reconcile_postponed", reason=str(error))
+            await asyncio.sleep(RECONCILE_EVERY.total_seconds())
+
+    async def _readiness(self) -> Readiness:
+        try:
+            await self.database.ping()
+        except ServiceUnavailable:
+            return Readiness(gateway=self.client.ready.is_set(), database=False)
+        services = await asyncio.gather(*(check() for check in self._health.values()))
+        return Readiness(gateway=self.client.ready.is_set(), database=True, services=tuple(services))
+
+
+async def run(settings: Settings) -> None:
+    """Run the bot until SIGTERM or SIGINT; a second signal does not cut the draining short."""
+    async with App(settings) as app:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, app.stop)
+        await app.serve()
+
+
+def _open_index(settings: Settings) -> VectorIndex:
+    if settings.qdrant.url:
+        from bot.memory.server import ServerIndex
+
+        return ServerIndex(settings.qdrant, settings.openai.dimensions)
+    from bot.memory.edge import EdgeIndex
+
+    return EdgeIndex(settings.storage.path / "index", settings.openai.dimensions)
+
+
+def _first(group: BaseExceptionGroup[RecollectError]) -> RecollectError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, RecollectError)  # noqa: S101  (what except* caught)
+    return error
