@@ -135,6 +135,7 @@ class App:
             read_status,
             messages=self.messages,
             queue=self.queue,
+            worker=self.worker,
             observations=self.observations,
             health=self._health,
             refused=lambda: self.observer.refused,

@@ -29,7 +29,10 @@ class ChatAnswer:
 class LLM(Protocol):
     """Answers one question at a time; keeps no state between them."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The service's name for people."""
+        ...
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:
         """Ask.
