@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.memory.keys import Entry, fact_entry, message_entry
-from bot.model import Fact, Message, message_memory_id
+from bot.memory.keys import Entry, entry
+from bot.model import Fact, Message, fact_memory, message_memory, message_memory_id
 from bot.storage.facts import FactStore
 from bot.storage.messages import MessageStore
 
@@ -85,7 +85,9 @@ class Backlog:
             return None
         around = await self._messages.around(message.id for message in messages)
         return _Messages(
-            entries=[message_entry(message, around.get(message.id, ())) for message in messages],
+            entries=[
+                entry(message_memory(message), around.get(message.id, ()), self._embed_messages) for message in messages
+            ],
             to_embed=self._embed_messages,
             messages={message_memory_id(message): message for message in messages},
             store=self._messages,
@@ -98,7 +100,7 @@ class Backlog:
         held = await self._messages.get({source for fact in facts for source in fact.sources})
         sources = {fact.id: [held[id] for id in sorted(fact.sources) if id in held] for fact in facts}
         return _Facts(
-            entries=[fact_entry(fact, sources[fact.id], self._embed_messages) for fact in facts],
+            entries=[entry(fact_memory(fact), sources[fact.id], self._embed_messages) for fact in facts],
             to_embed=True,
             facts={fact.id: fact for fact in facts},
             store=self._facts,

@@ -13,7 +13,7 @@ from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import Embedder
 from bot.memory.index import IndexPoint, Key, SparseVector
 from bot.memory.mem0_adapter import to_payload
-from bot.model import Fact, Memory, Message, fact_memory, message_memory
+from bot.model import Memory, Message
 
 # The `updated_at` our keys were made for. A mem0 client's update changes `updated_at` alone and
 # its add knows no such key: either way the point shows that its keys need rebuilding.
@@ -36,16 +36,10 @@ class Entry:
     embedded_window: str
 
 
-def message_entry(message: Message, around: Sequence[Message]) -> Entry:
-    """A message in its window; `around` includes the message itself."""
-    window = _lines(around) or message.line
-    return Entry(message_memory(message), window, window)
-
-
-def fact_entry(fact: Fact, sources: Sequence[Message], embed_messages: bool) -> Entry:
-    """A fact on its sources, or by itself once their raw text is gone."""
-    window = _lines(sources) or fact.text
-    return Entry(fact_memory(fact), window, window if embed_messages else fact.text)
+def entry(memory: Memory, surroundings: Sequence[Message], embed_messages: bool) -> Entry:
+    """A memory among the messages of its window; by itself once their raw text is gone."""
+    window = "\n".join(message.line for message in surroundings) or memory.line
+    return Entry(memory, window, window if embed_messages else memory.line)
 
 
 def stamped(payload: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +70,3 @@ async def dense_keys(embedder: Embedder, entries: Sequence[Entry]) -> list[Dense
     texts = list(dict.fromkeys(text for entry in entries for text in (entry.memory.line, entry.embedded_window)))
     vectors = dict(zip(texts, await embedder.documents(texts), strict=True))
     return [{Key.DENSE: vectors[entry.memory.line], Key.WINDOW: vectors[entry.embedded_window]} for entry in entries]
-
-
-def _lines(messages: Sequence[Message]) -> str:
-    return "\n".join(message.line for message in messages)

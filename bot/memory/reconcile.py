@@ -1,0 +1,216 @@
+"""Keeping house with other mem0 clients that write to the same collection.
+
+A mem0 `update` keeps a point's payload but only its unnamed vector (and `bm25`, if that client can
+make it); a mem0 `add` knows none of our payload keys. Recall sees a memory by its keys and payload,
+so the reconciler finds such points and completes them.
+
+A mem0 client's edit of one of our memories changes the index and not the record in SQL: the index
+is what people edit there. It stands until the record itself changes and is indexed again; keyword
+search, which answers while the index is down, still knows the record's own words.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from bot.errors import EmbedderUnavailable
+from bot.memory.bm25 import Bm25
+from bot.memory.embeddings import Embedder
+from bot.memory.index import IndexPoint, VectorIndex
+from bot.memory.keys import KEYS_FOR, DenseKeys, Entry, dense_keys, entry, sparse_keys, stamped
+from bot.memory.mem0_adapter import from_payload, to_payload
+from bot.model import Memory, MemoryKind, Message
+from bot.storage.messages import MessageStore
+from bot.storage.retraction import Retraction
+
+log = structlog.get_logger(__name__)
+
+PAGE = 256
+# What mem0 wrote about the text itself is left as it is.
+_MEM0_KEYS = frozenset({"data", "hash", "created_at", "updated_at", "text_lemmatized", "user_id"})
+
+
+class Reconciler:
+    """Rebuilds the keys of points other clients wrote, and maps those that belong to no channel yet.
+
+    `lock` is the indexer's: held around every write to the index.
+    """
+
+    def __init__(
+        self,
+        index: VectorIndex,
+        embedder: Embedder | None,
+        bm25: Bm25,
+        messages: MessageStore,
+        retraction: Retraction,
+        embed_messages: bool,
+        lock: asyncio.Lock,
+    ) -> None:
+        self._index = index
+        self._embedder = embedder
+        self._bm25 = bm25
+        self._messages = messages
+        self._retraction = retraction
+        self._embed_messages = embed_messages
+        self._lock = lock
+
+    async def run_once(self, guild_ids: Iterable[int]) -> int:
+        """Complete these guilds' points that another client added or changed; how many.
+
+        A point that names its guild and channel is seen by those who may view that channel. Raises
+        `ServiceUnavailable`; what is left waits for the next run. While the embedder is down, keys
+        for keyword search are rebuilt at once and vectors with a later run.
+        """
+        rebuilt = 0
+        for guild_id in guild_ids:
+            survey = await self._survey(guild_id)
+            for start in survey.stale_pages:
+                points, _ = await self._index.scroll(guild_id, start, PAGE, keys=True)
+                stale = [(one, survey.place(memory, one)) for one in points if (memory := _stale(one))]
+                rebuilt += await self._rebuild(guild_id, stale)
+        if rebuilt:
+            log.info("reconcile.rebuilt", points=rebuilt)
+        return rebuilt
+
+    async def unmapped(self, guild_id: int) -> int:
+        """How many memories `adopt` would give a guild: those naming no guild, or this one but no channel."""
+        found = 0
+        for place in (None, guild_id):
+            async for _, points in self._pages(place):
+                found += sum(_adoptable(one, guild_id, channel_id=guild_id) is not None for one in points)
+        return found
+
+    async def adopt(self, guild_id: int, channel_id: int, access_id: int) -> int:
+        """Give the unmapped memories to a channel, as an admin asks for it; how many.
+
+        `access_id` decides who may see them from now on. Raises `ServiceUnavailable`; it can be repeated.
+        """
+        adopted = 0
+        for place in (None, guild_id):
+            async for _, points in self._pages(place, keys=True):
+                mapped = [(one, memory) for one in points if (memory := _adoptable(one, guild_id, channel_id))]
+                adopted += await self._rebuild(
+                    place, [(one, replace(memory, access_id=access_id)) for one, memory in mapped]
+                )
+        return adopted
+
+    async def _survey(self, guild_id: int) -> "_Survey":
+        """Read a guild's payloads, which are small beside its keys."""
+        survey = _Survey({}, [])
+        async for start, points in self._pages(guild_id):
+            for one in points:
+                if "access_id" in one.payload and (memory := from_payload(one.id, one.payload)):
+                    survey.channels[memory.channel_id] = memory
+            if any(map(_stale, points)):
+                survey.stale_pages.append(start)
+        return survey
+
+    async def _pages(self, place: int | None, keys: bool = False) -> AsyncIterator[tuple[str | None, list[IndexPoint]]]:
+        """Every page of a guild's points, and where it starts."""
+        start: str | None = None
+        while True:
+            points, following = await self._index.scroll(place, start, PAGE, keys)
+            yield start, points
+            if following is None:
+                return
+            start = following
+
+    async def _rebuild(self, place: int | None, found: Sequence[tuple[IndexPoint, Memory]]) -> int:
+        """Write points read from `place` anew with all their keys, where their memories belong; how many.
+
+        A point changed since it was read is left for the next run. One that was forgotten, and that
+        a client put back which had read it before, goes for good.
+        """
+        if not found:
+            return 0
+        entries = await self._entries([memory for _, memory in found])
+        sparse = await sparse_keys(self._bm25, entries)
+        dense = await self._dense(entries)
+        rebuilt = {
+            old.id: IndexPoint(
+                old.id, _payload(old, one.memory, complete=new is not None), {**(new or {}), **old.dense}, words
+            )
+            for (old, _), one, words, new in zip(found, entries, sparse, dense, strict=True)
+        }
+        guild_id = found[0][1].guild_id
+        async with self._lock:
+            now = {one.id: one.payload for one in await self._index.retrieve(place, list(rebuilt))}
+            same = [old for old, _ in found if now.get(old.id) == old.payload]
+            forgotten = await self._retraction.retracted(memory for _, memory in found)
+            kept = [rebuilt[old.id] for old in same if old.id not in forgotten]
+            await self._index.upsert(guild_id, kept)
+            await self._index.delete(place, [id for id in forgotten if id in now])
+            if place != guild_id:
+                await self._index.delete(place, [one.id for one in kept])
+        return len(kept)
+
+    async def _entries(self, memories: Sequence[Memory]) -> list[Entry]:
+        """The memories in their windows: a message among its neighbours, a fact on its sources."""
+        said = [memory.sources[0] for memory in memories if memory.kind is MemoryKind.MESSAGE and memory.sources]
+        around = await self._messages.around(said)
+        held = await self._messages.get({source for memory in memories for source in memory.sources})
+
+        def surroundings(memory: Memory) -> Sequence[Message]:
+            if memory.kind is MemoryKind.MESSAGE and memory.sources:
+                return around.get(memory.sources[0], ())
+            return [held[source] for source in sorted(memory.sources) if source in held]
+
+        return [entry(memory, surroundings(memory), self._embed_messages) for memory in memories]
+
+    async def _dense(self, entries: Sequence[Entry]) -> list[DenseKeys | None]:
+        """Each entry's dense keys: none where it is to have none, None while the embedder is down."""
+        keys: list[DenseKeys | None] = [{} for _ in entries]
+        if self._embedder is None:
+            return keys
+        to_embed = [n for n, one in enumerate(entries) if self._embed_messages or one.memory.kind is MemoryKind.FACT]
+        try:
+            made: Sequence[DenseKeys | None] = await dense_keys(self._embedder, [entries[n] for n in to_embed])
+        except EmbedderUnavailable as error:
+            log.warning("reconcile.by_keywords_only", reason=str(error))
+            made = [None] * len(to_embed)
+        for n, new in zip(to_embed, made, strict=True):
+            keys[n] = new
+        return keys
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What a look at a guild's payloads told.
+
+    `channels` holds one memory of each channel, which knows its name and who may see it, and
+    `stale_pages` where pages with stale points start.
+    """
+
+    channels: dict[int, Memory]
+    stale_pages: list[str | None]
+
+    def place(self, memory: Memory, point: IndexPoint) -> Memory:
+        """The memory as its channel is known; of an unknown channel only the id can be asked for permission."""
+        known = self.channels.get(memory.channel_id)
+        if known is None or "access_id" in point.payload:
+            return memory
+        return replace(memory, access_id=known.access_id, channel_name=known.channel_name)
+
+
+def _stale(point: IndexPoint) -> Memory | None:
+    """The memory of a point whose keys were not made for its payload as it is now."""
+    if point.payload.get(KEYS_FOR) is not None and point.payload[KEYS_FOR] == point.payload.get("updated_at"):
+        return None
+    return from_payload(point.id, point.payload)
+
+
+def _adoptable(point: IndexPoint, guild_id: int, channel_id: int) -> Memory | None:
+    """The memory an unmapped point would be in this channel; None for one that has its place or makes no sense."""
+    if from_payload(point.id, point.payload) is not None:
+        return None
+    return from_payload(point.id, {**point.payload, "agent_id": str(guild_id), "run_id": str(channel_id)})
+
+
+def _payload(point: IndexPoint, memory: Memory, complete: bool) -> dict[str, Any]:
+    """The point's payload with our keys beside whatever another client put there."""
+    ours = {key: value for key, value in to_payload(memory).items() if key not in _MEM0_KEYS}
+    payload = {**point.payload, **ours}
+    return stamped(payload) if complete else payload
