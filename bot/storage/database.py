@@ -6,17 +6,17 @@ driver would begin them too late.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 import portalocker
-import sqlalchemy
-from sqlalchemy import Engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from bot.errors import DataFolderError, StorageUnavailable
 from bot.storage import schema
@@ -33,15 +33,27 @@ _PRAGMAS = (
     "secure_delete=ON",
     "temp_store=MEMORY",  # text never spills into temporary files
 )
+_OPTIONS: dict[str, Any] = {
+    "max_overflow": 0,
+    "hide_parameters": True,  # parameters are people's words, and exceptions are logged
+    "connect_args": {"isolation_level": None},
+}
+
+R = TypeVar("R")
 
 
 class Database:
     """The one way to the data folder's database. Make it with `open`."""
 
-    def __init__(self, writer: AsyncEngine, readers: AsyncEngine, lock: portalocker.Lock[IO[str]]) -> None:
-        self._writer = writer
-        self._readers = readers
+    def __init__(self, engine: Engine, lock: portalocker.Lock[IO[str]]) -> None:
+        self._engine = engine
         self._lock = lock
+        url = engine.url.set(drivername="sqlite+aiosqlite")
+        self._writer = create_async_engine(url, pool_size=1, **_OPTIONS)
+        self._readers = create_async_engine(url, pool_size=READERS, **_OPTIONS)
+        _set_up(self._writer.sync_engine, "BEGIN IMMEDIATE")
+        _set_up(self._readers.sync_engine, "BEGIN")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage")
         self._writing = asyncio.Lock()
 
     @classmethod
@@ -51,15 +63,7 @@ class Database:
         Raises `DataFolderError` if the folder cannot be written, another process holds it, or its
         database is damaged or of a newer version.
         """
-        lock = await asyncio.to_thread(_hold, folder)
-        try:
-            path = folder / FILE
-            await asyncio.to_thread(_prepare, path)
-            url = sqlalchemy.URL.create("sqlite+aiosqlite", database=str(path))
-            return cls(_engine(url, "BEGIN IMMEDIATE", size=1), _engine(url, "BEGIN", size=READERS), lock)
-        except BaseException:
-            lock.release()
-            raise
+        return cls(*await asyncio.to_thread(_open, folder))
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -71,6 +75,25 @@ class Database:
             with _reported():
                 async with self._writer.begin() as connection:
                     yield connection
+
+    async def transact(self, work: Callable[[Connection], R]) -> R:
+        """Run `work` as one transaction that may write, in a single trip to a worker thread.
+
+        The hot path: each statement of `write` costs several trips through the event loop, which
+        together took ten times as long as the group commit of a few messages. Raises as `write`.
+        """
+
+        def trip() -> R:
+            with _reported(), self._engine.begin() as connection:
+                return work(connection)
+
+        async with self._writing:
+            running = asyncio.get_running_loop().run_in_executor(self._thread, trip)
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.wait({running})  # no one else may write until the thread is done
+                raise
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -89,6 +112,8 @@ class Database:
         async with self._writing:
             await self._readers.dispose()
             await self._writer.dispose()
+            await asyncio.to_thread(self._thread.shutdown)
+            self._engine.dispose()
         self._lock.release()
 
 
@@ -100,24 +125,9 @@ def _reported() -> Iterator[None]:
         raise StorageUnavailable(f"The database could not be used: {error.orig}.") from error
 
 
-def _engine(url: sqlalchemy.URL, begin: str, size: int) -> AsyncEngine:
-    engine = create_async_engine(
-        url,
-        pool_size=size,
-        max_overflow=0,
-        hide_parameters=True,  # parameters are people's words, and exceptions are logged
-        connect_args={"isolation_level": None},
-    )
-    _begin_with(engine.sync_engine, begin)
-    event.listen(engine.sync_engine, "connect", _configure)
-    return engine
-
-
-def _begin_with(engine: Engine, statement: str) -> None:
-    def begin(connection: sqlalchemy.Connection) -> None:
-        connection.exec_driver_sql(statement)
-
-    event.listen(engine, "begin", begin)
+def _set_up(engine: Engine, begin: str) -> None:
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
 
 
 def _configure(connection: DBAPIConnection, _record: Any) -> None:
@@ -125,6 +135,15 @@ def _configure(connection: DBAPIConnection, _record: Any) -> None:
     for pragma in _PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _open(folder: Path) -> tuple[Engine, portalocker.Lock[IO[str]]]:
+    lock = _hold(folder)
+    try:
+        return _prepare(folder / FILE), lock
+    except BaseException:
+        lock.release()
+        raise
 
 
 def _hold(folder: Path) -> portalocker.Lock[IO[str]]:
@@ -147,23 +166,20 @@ def _hold(folder: Path) -> portalocker.Lock[IO[str]]:
     return lock
 
 
-def _prepare(path: Path) -> None:
+def _prepare(path: Path) -> Engine:
     """Create the database or check the one that is there, and migrate it if its revision is an older one."""
-    engine = sqlalchemy.create_engine(
-        sqlalchemy.URL.create("sqlite", database=str(path)),
-        poolclass=sqlalchemy.NullPool,
-        hide_parameters=True,
-        connect_args={"isolation_level": None},
-    )
-    event.listen(engine, "connect", _configure)
-    _begin_with(engine, "BEGIN IMMEDIATE")
+    engine = create_engine(URL.create("sqlite", database=str(path)), pool_size=1, **_OPTIONS)
+    _set_up(engine, "BEGIN IMMEDIATE")
     try:
         with engine.begin() as connection:
             schema.upgrade(connection, path)
     except DBAPIError as error:
+        engine.dispose()
         raise DataFolderError(
             f"The database {path} cannot be used ({error.orig}): check the disk and the file's permissions,"
             " or restore the file from a backup."
         ) from error
-    finally:
+    except BaseException:
         engine.dispose()
+        raise
+    return engine

@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import itemgetter
 
-from sqlalchemy import String, bindparam, cast, func, or_, select, update
+from sqlalchemy import Connection, String, bindparam, cast, func, or_, select, update
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.model import Attachment, Mention, Message
 from bot.storage import windows
@@ -46,40 +47,40 @@ _KNOWN = (
     .outerjoin(tombstone, tombstone.c.id == cast(_ids.c.value, String))
     .where(or_(message.c.id.is_not(None), tombstone.c.id.is_not(None)))
 )
-_INSERT = insert(message)
-_CHANGE = update(message).where(message.c.id == bindparam("held_id"))
-_SCHEDULE = insert(schedule)
-_SCHEDULE = _SCHEDULE.on_conflict_do_update(
+_new_row, _new_schedule = insert(message), insert(schedule)
+_UPSERT = _new_row.on_conflict_do_update(
+    index_elements=[message.c.id], set_={column.name: _new_row.excluded[column.name] for column in message.c}
+).compile(dialect=sqlite.dialect(paramstyle="qmark"))
+_UPSERT_SQL, _upsert_values = str(_UPSERT), itemgetter(*_UPSERT.positiontup or ())
+_COUNT = _new_schedule.on_conflict_do_update(
     index_elements=[schedule.c.guild_id],
-    set_={"since_attempt": schedule.c.since_attempt + _SCHEDULE.excluded.since_attempt},
+    set_={"since_attempt": schedule.c.since_attempt + _new_schedule.excluded.since_attempt},
 )
+_STAMP = update(message).where(message.c.id == bindparam("held_id"))
 
 
-async def record(
-    connection: AsyncConnection, changes: Sequence[Message | Edit], now: int, first_due: int
-) -> list[bool]:
-    """Write a group of changes in order; for each whether it brought anything new."""
-    known = (await connection.execute(_KNOWN, {"ids": json.dumps([change.id for change in changes])})).all()
+def record(connection: Connection, changes: Sequence[Message | Edit], now: int, first_due: int) -> list[bool]:
+    """Write a group of changes in order; for each whether it brought anything new.
+
+    `now` and `first_due`, when the first batch of a new guild is due, are in milliseconds.
+    """
+    known = connection.execute(_KNOWN, {"ids": json.dumps([change.id for change in changes])}).all()
     buried = {row.given for row in known if row.tombstone is not None}
     plan = Plan({row.id: message_of(row) for row in known if row.id is not None}, buried)
     results = [plan.take(change) for change in changes]
 
-    if plan.new:
-        await connection.execute(_INSERT, [message_row(plan.held[id], now) for id in plan.new])
-        guilds = Counter(plan.held[id].guild_id for id in plan.new)
-        await connection.execute(
-            _SCHEDULE,
-            [{"guild_id": guild, "due_at": first_due, "since_attempt": count} for guild, count in guilds.items()],
-        )
     if plan.changed:
-        await messages_edited(connection, plan.changed, now)
-        await connection.execute(_CHANGE, [_changed(plan.held[id], now) for id in plan.changed])
+        messages_edited(connection, plan.changed, now)
     if plan.stamped:
-        await connection.execute(
-            _CHANGE, [{"held_id": id, "edited_at": maybe_ms(plan.held[id].edited_at)} for id in plan.stamped]
-        )
-    if plan.new or plan.changed:
-        await windows.touch(connection, [(plan.held[id].channel_id, id) for id in (*plan.new, *plan.changed)])
+        stamps = [{"held_id": id, "edited_at": maybe_ms(plan.held[id].edited_at)} for id in plan.stamped]
+        connection.execute(_STAMP, stamps)
+    if written := [plan.held[id] for id in (*plan.new, *plan.changed)]:
+        # Compiled once: SQLAlchemy would prepare every parameter of every row, which costs more than the insert.
+        connection.exec_driver_sql(_UPSERT_SQL, [_upsert_values(message_row(one, now)) for one in written])
+        windows.touch(connection, [(one.channel_id, one.id) for one in written])
+    if guilds := Counter(plan.held[id].guild_id for id in plan.new):
+        rows = [{"guild_id": id, "due_at": first_due, "since_attempt": count} for id, count in guilds.items()]
+        connection.execute(_COUNT, rows)
     return results
 
 
@@ -101,7 +102,7 @@ class Plan:
         if current is None:
             if isinstance(change, Edit):
                 return False
-            self.held[id] = replace(change, revision=0)
+            self.held[id] = change if change.revision == 0 else replace(change, revision=0)
             self.new.add(id)
             return True
         if _stamp(change) <= _stamp(current):
@@ -125,10 +126,3 @@ def _stamp(change: Message | Edit) -> int:
     if isinstance(change, Edit):
         return to_ms(change.edited_at)
     return to_ms(change.edited_at or change.created_at)
-
-
-def _changed(held: Message, now: int) -> dict[str, object]:
-    """The columns of a message whose words changed: it starts over in both pipelines."""
-    row = message_row(held, now)
-    fresh = {"extraction": "waiting", "attempts": 0, "lease": None, "lease_until": None, "dead_reason": None}
-    return row | fresh | {"indexing": "pending", "held_id": row.pop("id")}

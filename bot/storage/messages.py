@@ -74,8 +74,8 @@ class MessageStore:
 
     async def _record(self, changes: Sequence[Message | Edit]) -> list[bool]:
         now = self._clock()
-        async with self._database.write() as connection:
-            results = await record(connection, changes, to_ms(now), to_ms(now + self._batch_interval))
+        first_due = now + self._batch_interval
+        results = await self._database.transact(lambda c: record(c, changes, to_ms(now), to_ms(first_due)))
         if any(results):
             self._on_captured()
         return results

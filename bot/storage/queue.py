@@ -5,9 +5,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Update, func, select, update
+from sqlalchemy import ColumnElement, Connection, Update, func, select, update
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.model import Fact, Message, utcnow
 from bot.storage.database import Database
@@ -145,23 +144,8 @@ class ExtractionQueue:
         if it was forgotten before. The unchanged messages of a refused fact wait again, as the
         edited one does. Facts an earlier extraction drew from these messages alone are replaced.
         """
-        now = to_ms(self._clock())
         async with self._database.write() as connection:
-            authors = await _unchanged(connection, lease)
-            changed = {held.id for held in lease.messages} - authors.keys()
-            again = {id for one in facts if not changed.isdisjoint(one.sources) for id in one.sources} & authors.keys()
-            sound = {one.id: one for one in facts if authors.keys() >= set(one.sources)}
-            buried = select(tombstone.c.id).where(among(tombstone.c.id, sound))
-            for id in (await connection.execute(buried)).scalars():
-                del sound[id]
-            stored = await _replace(connection, authors, sound, now)
-            await connection.execute(
-                update(message)
-                .where(among(message.c.id, authors.keys() - again))
-                .values(extraction="done", **_NO_LEASE)
-            )
-            await connection.execute(_back().where(among(message.c.id, again)))
-        return stored
+            return await connection.run_sync(_commit, lease, facts, to_ms(self._clock()))
 
     async def release(self, lease: Lease) -> None:
         """Give the lease's messages back; no attempt is counted."""
@@ -201,34 +185,48 @@ def _held_by(lease: Lease) -> ColumnElement[bool]:
     return among(message.c.id, ids) & LEASED & (message.c.lease == lease.token)
 
 
-async def _unchanged(connection: AsyncConnection, lease: Lease) -> dict[int, int]:
+def _commit(connection: Connection, lease: Lease, facts: Sequence[Fact], now: int) -> int:
+    authors = _unchanged(connection, lease)
+    changed = {held.id for held in lease.messages} - authors.keys()
+    again = {id for one in facts if not changed.isdisjoint(one.sources) for id in one.sources} & authors.keys()
+    sound = {one.id: one for one in facts if authors.keys() >= set(one.sources)}
+    for id in connection.execute(select(tombstone.c.id).where(among(tombstone.c.id, sound))).scalars():
+        del sound[id]
+    stored = _replace(connection, authors, sound, now)
+    done = update(message).where(among(message.c.id, authors.keys() - again))
+    connection.execute(done.values(extraction="done", **_NO_LEASE))
+    connection.execute(_back().where(among(message.c.id, again)))
+    return stored
+
+
+def _unchanged(connection: Connection, lease: Lease) -> dict[int, int]:
     """Id and author of the messages this lease still holds at the revision it was given."""
     revisions = {held.id: held.revision for held in lease.messages}
     query = select(message.c.id, message.c.author_id, message.c.revision).where(_held_by(lease))
-    rows = await connection.execute(query)
+    rows = connection.execute(query)
     return {row.id: row.author_id for row in rows if row.revision == revisions[row.id]}
 
 
-async def _replace(connection: AsyncConnection, authors: dict[int, int], facts: dict[str, Fact], now: int) -> int:
+def _replace(connection: Connection, authors: dict[int, int], facts: dict[str, Fact], now: int) -> int:
     """Put `facts` in the place of those that rest on these messages alone; how many were not there before."""
-    earlier = await _resting_only_on(connection, authors.keys())
-    await remove_facts(connection, earlier - facts.keys(), now)
-    held = set((await connection.execute(select(fact.c.id).where(among(fact.c.id, facts)))).scalars())
+    earlier = _resting_only_on(connection, authors.keys())
+    remove_facts(connection, earlier - facts.keys(), now)
+    held = set(connection.execute(select(fact.c.id).where(among(fact.c.id, facts))).scalars())
     fresh = [one for id, one in facts.items() if id not in held]
     if fresh:
-        await connection.execute(insert(fact), [fact_row(one, now) for one in fresh])
+        connection.execute(insert(fact), [fact_row(one, now) for one in fresh])
         sources = [
             {"fact_id": one.id, "message_id": id, "author_id": authors[id]} for one in fresh for id in set(one.sources)
         ]
-        await connection.execute(insert(fact_source), sources)
+        connection.execute(insert(fact_source), sources)
         # A fact derived again must not fall to the removal of its former self.
-        await connection.execute(removal.delete().where(among(removal.c.point_id, [one.id for one in fresh])))
+        connection.execute(removal.delete().where(among(removal.c.point_id, [one.id for one in fresh])))
     return len(fresh)
 
 
-async def _resting_only_on(connection: AsyncConnection, ids: Collection[int]) -> set[str]:
+def _resting_only_on(connection: Connection, ids: Collection[int]) -> set[str]:
     touching = select(fact_source.c.fact_id).where(among(fact_source.c.message_id, ids))
-    rows = await connection.execute(
+    rows = connection.execute(
         select(fact_source.c.fact_id, fact_source.c.message_id).where(fact_source.c.fact_id.in_(touching))
     )
     sources: dict[str, set[int]] = {}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, delete, literal, select, update
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, delete, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -40,40 +40,25 @@ class Retraction:
         Ids that were never held count too: a deletion may overtake the message. Messages a removed
         fact also rested on are extracted again.
         """
+        at = to_ms(self._clock())
         async with self._database.write() as connection:
-            return await _remove_messages(connection, guild_id, set(ids), reason, to_ms(self._clock()))
+            return await connection.run_sync(_remove_messages, guild_id, set(ids), reason, at)
 
     async def facts_forgotten(self, guild_id: int, fact_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
-        """Remove facts and refuse them from now on; the messages they rest on stay.
-
-        Ids of no held fact count too: what a mem0 client wrote is in the index alone.
-        """
-        ids, at = set(fact_ids), to_ms(self._clock())
+        """Remove facts and refuse them from now on; the messages they rest on stay."""
+        chosen = (fact.c.guild_id == guild_id) & among(fact.c.id, fact_ids)
+        at = to_ms(self._clock())
         async with self._database.write() as connection:
-            foreign = select(fact.c.id).where(fact.c.guild_id != guild_id, among(fact.c.id, ids))
-            ids -= set(await _fact_ids(connection, foreign))
-            known = set(await _fact_ids(connection, select(tombstone.c.id).where(among(tombstone.c.id, ids))))
-            await _bury(connection, guild_id, ids, reason, at)
-            await _hide(connection, guild_id, ids, at)
-            await connection.execute(delete(fact).where(among(fact.c.id, ids)))
-            return Retracted(facts=len(ids - known))
+            return await connection.run_sync(_forget_facts, chosen, reason, at)
 
     async def member_forgotten(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Retracted:
         """Remove every message the member wrote, and every fact about them or resting on their words."""
         at = to_ms(self._clock())
         async with self._database.write() as connection:
-            about = select(fact.c.id).where(fact.c.guild_id == guild_id, fact.c.subject_id == user_id)
-            subject_of = await _fact_ids(connection, about)
-            await remove_facts(connection, subject_of, at, reason)
-            held = select(message.c.id).where(message.c.guild_id == guild_id, message.c.author_id == user_id)
-            expired = (  # words a fact still rests on although the message itself is no longer held
-                select(fact_source.c.message_id)
-                .join(fact, fact.c.id == fact_source.c.fact_id)
-                .where(fact.c.guild_id == guild_id, fact_source.c.author_id == user_id)
-            )
-            written = set((await connection.execute(held.union(expired))).scalars())
-            removed = await _remove_messages(connection, guild_id, written, reason, at)
-            return Retracted(removed.messages, removed.facts + len(subject_of))
+            about = await connection.run_sync(_forget_facts, _about(guild_id, user_id), reason, at)
+            written = set((await connection.execute(_written_by(guild_id, user_id))).scalars())
+            removed = await connection.run_sync(_remove_messages, guild_id, written, reason, at)
+        return Retracted(removed.messages, removed.facts + about.facts)
 
     async def pending_removals(self, limit: int) -> list[tuple[int, str]]:
         """Guild and id of points still to be removed from the index, oldest first."""
@@ -110,73 +95,86 @@ async def hidden(connection: AsyncConnection, point_ids: Iterable[str]) -> set[s
     return set((await connection.execute(query)).scalars())
 
 
-async def messages_edited(connection: AsyncConnection, ids: Collection[int], at: int) -> None:
+def messages_edited(connection: Connection, ids: Collection[int], at: int) -> None:
     """Remove the facts resting on messages whose words changed; what they state may be derived again."""
-    resting = await _fact_ids(connection, _resting_on(ids))
-    await _derive_again(connection, resting, without=ids)
-    await remove_facts(connection, resting, at)
+    resting = _fact_ids(connection, _resting_on(ids))
+    _derive_again(connection, resting, without=ids)
+    remove_facts(connection, resting, at)
 
 
-async def remove_facts(
-    connection: AsyncConnection, fact_ids: Collection[str], at: int, reason: str | None = None
-) -> None:
+def remove_facts(connection: Connection, fact_ids: Collection[str], at: int, reason: str | None = None) -> None:
     """Remove facts and their points; with a reason they are also refused from now on."""
     if not fact_ids:
         return
     chosen = among(fact.c.id, fact_ids)
     if reason is not None:
         buried = select(fact.c.id, fact.c.guild_id, literal(reason), literal(at)).where(chosen)
-        await connection.execute(
-            insert(tombstone).from_select(list(tombstone.c.keys()), buried).on_conflict_do_nothing()
-        )
+        connection.execute(insert(tombstone).from_select(list(tombstone.c.keys()), buried).on_conflict_do_nothing())
     points = select(fact.c.id, fact.c.guild_id, literal(at)).where(chosen)
-    await connection.execute(insert(removal).from_select(list(removal.c.keys()), points).on_conflict_do_nothing())
-    await connection.execute(delete(fact).where(chosen))
+    connection.execute(insert(removal).from_select(list(removal.c.keys()), points).on_conflict_do_nothing())
+    connection.execute(delete(fact).where(chosen))
 
 
-async def _remove_messages(
-    connection: AsyncConnection, guild_id: int, ids: Collection[int], reason: str, at: int
-) -> Retracted:
+def _remove_messages(connection: Connection, guild_id: int, ids: Collection[int], reason: str, at: int) -> Retracted:
     if not ids:
         return Retracted()
-    await _bury(connection, guild_id, ids, reason, at)
+    _bury(connection, guild_id, ids, reason, at)
 
-    resting = await _fact_ids(connection, _resting_on(ids))
-    await _derive_again(connection, resting, without=ids)
-    await remove_facts(connection, resting, at, reason)
+    resting = _fact_ids(connection, _resting_on(ids))
+    _derive_again(connection, resting, without=ids)
+    remove_facts(connection, resting, at, reason)
 
     chosen = (message.c.guild_id == guild_id) & among(message.c.id, ids)
     columns = (message.c.id, message.c.channel_id, message.c.author_id)
-    held = (await connection.execute(select(*columns).where(chosen))).all()
+    held = connection.execute(select(*columns).where(chosen)).all()
     if held:
         points = [memory_id(guild_id, row.channel_id, row.author_id, [row.id]) for row in held]
-        await _hide(connection, guild_id, points, at)
-        await connection.execute(delete(message).where(chosen))
-        await windows.touch(connection, [(row.channel_id, row.id) for row in held])
+        _hide(connection, guild_id, points, at)
+        connection.execute(delete(message).where(chosen))
+        windows.touch(connection, [(row.channel_id, row.id) for row in held])
     return Retracted(len(held), len(resting))
 
 
-async def _bury(
-    connection: AsyncConnection, guild_id: int, ids: Iterable[int] | Iterable[str], reason: str, at: int
-) -> None:
+def _bury(connection: Connection, guild_id: int, ids: Iterable[int] | Iterable[str], reason: str, at: int) -> None:
     """Refuse these messages or facts from now on."""
     rows = [{"id": str(id), "guild_id": guild_id, "reason": reason, "at": at} for id in ids]
     if rows:
-        await connection.execute(insert(tombstone).on_conflict_do_nothing(), rows)
+        connection.execute(insert(tombstone).on_conflict_do_nothing(), rows)
 
 
-async def _hide(connection: AsyncConnection, guild_id: int, points: Iterable[str], at: int) -> None:
+def _hide(connection: Connection, guild_id: int, points: Iterable[str], at: int) -> None:
     """Have these points removed from the index, and shown to nobody until then."""
     rows = [{"point_id": point, "guild_id": guild_id, "at": at} for point in points]
     if rows:
-        await connection.execute(insert(removal).on_conflict_do_nothing(), rows)
+        connection.execute(insert(removal).on_conflict_do_nothing(), rows)
 
 
-async def _derive_again(connection: AsyncConnection, fact_ids: Collection[str], without: Collection[int]) -> None:
+def _forget_facts(connection: Connection, chosen: ColumnElement[bool], reason: str, at: int) -> Retracted:
+    forgotten = _fact_ids(connection, select(fact.c.id).where(chosen))
+    remove_facts(connection, forgotten, at, reason)
+    return Retracted(facts=len(forgotten))
+
+
+def _about(guild_id: int, user_id: int) -> ColumnElement[bool]:
+    return (fact.c.guild_id == guild_id) & (fact.c.subject_id == user_id)
+
+
+def _written_by(guild_id: int, user_id: int) -> CompoundSelect[int]:
+    """Ids of the member's messages: those held, and those no longer held on which a fact still rests."""
+    held = select(message.c.id).where(message.c.guild_id == guild_id, message.c.author_id == user_id)
+    cited = (
+        select(fact_source.c.message_id)
+        .join(fact, fact.c.id == fact_source.c.fact_id)
+        .where(fact.c.guild_id == guild_id, fact_source.c.author_id == user_id)
+    )
+    return held.union(cited)
+
+
+def _derive_again(connection: Connection, fact_ids: Collection[str], without: Collection[int]) -> None:
     """Send the other messages these facts rest on back to be extracted."""
     others = select(fact_source.c.message_id).where(among(fact_source.c.fact_id, fact_ids))
     where = message.c.id.in_(others) & ~among(message.c.id, without) & (message.c.extraction == "done")
-    await connection.execute(update(message).where(where).values(extraction="waiting", attempts=0))
+    connection.execute(update(message).where(where).values(extraction="waiting", attempts=0))
 
 
 def _resting_on(ids: Collection[int]) -> Select[str]:
@@ -184,5 +182,5 @@ def _resting_on(ids: Collection[int]) -> Select[str]:
     return select(fact_source.c.fact_id).where(where).distinct()
 
 
-async def _fact_ids(connection: AsyncConnection, query: Select[str]) -> list[str]:
-    return list((await connection.execute(query)).scalars())
+def _fact_ids(connection: Connection, query: Select[str]) -> list[str]:
+    return list(connection.execute(query).scalars())

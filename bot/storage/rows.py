@@ -60,8 +60,12 @@ def clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
+def _json(values: list[list[Any]]) -> str:
+    return json.dumps(values) if values else "[]"  # ASCII: half surrogates stay escaped
+
+
 def message_row(record: Message, captured_at: int) -> dict[str, Any]:
-    """A message's columns as first captured."""
+    """A message's columns at the start of both pipelines, ready for the driver (JSON as text)."""
     return {
         "id": record.id,
         "guild_id": record.guild_id,
@@ -75,10 +79,16 @@ def message_row(record: Message, captured_at: int) -> dict[str, Any]:
         "created_at": to_ms(record.created_at),
         "edited_at": maybe_ms(record.edited_at),
         "reply_to": record.reply_to,
-        "mentions": [[mention.id, mention.name] for mention in record.mentions],
-        "attachments": [[file.name, file.description] for file in record.attachments],
+        "mentions": _json([[mention.id, mention.name] for mention in record.mentions]),
+        "attachments": _json([[file.name, file.description] for file in record.attachments]),
         "revision": record.revision,
         "captured_at": captured_at,
+        "extraction": "waiting",
+        "attempts": 0,
+        "lease": None,
+        "lease_until": None,
+        "dead_reason": None,
+        "indexing": "pending",
     }
 
 

@@ -3,11 +3,8 @@
 import json
 from collections.abc import Iterable
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
-
-from bot.storage.rows import among
-from bot.storage.tables import message
 
 BEFORE = 2
 AFTER = 1
@@ -47,13 +44,13 @@ _AROUND = text(
 )
 
 
-async def touch(connection: AsyncConnection, places: Iterable[tuple[int, int]]) -> None:
+def touch(connection: Connection, places: Iterable[tuple[int, int]]) -> None:
     """Send the neighbours of changed (channel id, message id) places back to be indexed: their windows changed.
 
     A message stands in the windows of the one before it and of the two after it. It need not be
     held any more.
     """
-    await connection.execute(_TOUCH, {"places": json.dumps(list(places))})
+    connection.execute(_TOUCH, {"places": json.dumps(list(places))})
 
 
 async def around(connection: AsyncConnection, ids: Iterable[int], before: int, after: int) -> dict[int, list[int]]:
@@ -63,8 +60,3 @@ async def around(connection: AsyncConnection, ids: Iterable[int], before: int, a
     for here, near in rows:
         windows.setdefault(here, []).append(near)
     return windows
-
-
-async def pend(connection: AsyncConnection, ids: Iterable[int]) -> None:
-    """Send messages back to be indexed."""
-    await connection.execute(message.update().where(among(message.c.id, ids)).values(indexing="pending"))
