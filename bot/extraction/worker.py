@@ -127,13 +127,16 @@ class BatchWorker:
         A batch of this guild that is running is waited for. While the breaker is open, the model's
         health decides whether to try.
         """
-        async with self._guild_locks[guild_id]:
-            if (await self._breaker.state()).opened_at is not None:
-                health = await self._llm.health()
-                if not health.ok:
-                    return BatchReport(stopped_by=health.detail)
-                await self._breaker.end_pause()
-            return await self._batch(guild_id, self._clock() + self._settings.interval, self._everything)
+        try:
+            async with self._guild_locks[guild_id]:
+                if (await self._breaker.state()).opened_at is not None:
+                    health = await self._llm.health()
+                    if not health.ok:
+                        return BatchReport(stopped_by=health.detail)
+                    await self._breaker.end_pause()
+                return await self._batch(guild_id, self._clock() + self._settings.interval, self._everything)
+        finally:
+            self._woken.set()
 
     async def health(self) -> ServiceHealth:
         """The model's health, at most a few seconds old; an open breaker is not healthy."""
