@@ -120,13 +120,13 @@ class OpenAIEmbedder:
             answer = await self._client.embeddings.create(
                 input=texts, model=self.model, dimensions=dimensions, encoding_format="base64"
             )
+            vectors = [_vector(item.embedding) for item in sorted(answer.data, key=lambda item: item.index)]
         except openai.APIStatusError as error:
             raise self._refusal(error) from error
         except openai.APIConnectionError as error:
             raise _Temporary(f"The embedder at {self._settings.base_url} cannot be reached.") from error
-        except (openai.OpenAIError, ValueError) as error:
+        except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:  # the client hardly checks
             raise EmbedderUnavailable(f"{self._settings.base_url} does not answer like OpenAI's API.") from error
-        vectors = [_vector(item.embedding) for item in sorted(answer.data, key=lambda item: item.index)]
         if len(vectors) != len(texts):
             raise EmbedderUnavailable(f"The embedder returned {len(vectors)} vectors for {len(texts)} texts.")
         if wrong := next((len(vector) for vector in vectors if len(vector) != self.dimensions), None):
