@@ -43,10 +43,13 @@ class Forget:
         own = [memory for memory in memories if memory.guild_id == guild_id]
         said = [source for memory in own if memory.kind is MemoryKind.MESSAGE for source in memory.sources]
         facts = [memory.id for memory in own if memory.kind is MemoryKind.FACT]
-        known = await self._retraction.facts_forgotten(guild_id, facts)
-        gone = await self._retraction.messages_deleted(guild_id, said, "forgotten")
+        gone = [
+            await self._retraction.facts_forgotten(guild_id, facts),
+            await self._retraction.points_forgotten(guild_id, facts),
+            await self._retraction.messages_deleted(guild_id, said, "forgotten"),
+        ]
         await self._take_out()
-        return Retracted(gone.messages, gone.facts + known.facts)
+        return Retracted(sum(one.messages for one in gone), sum(one.facts for one in gone))
 
     async def member(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Retracted:
         """Forget every message a member wrote and every fact about them or on their words.
@@ -56,7 +59,7 @@ class Forget:
         gone = await self._retraction.member_forgotten(guild_id, user_id, reason)
         foreign = Retracted()
         try:
-            foreign = await self._retraction.facts_forgotten(guild_id, await self._about(guild_id, user_id), reason)
+            foreign = await self._retraction.points_forgotten(guild_id, await self._about(guild_id, user_id), reason)
         except IndexUnavailable as error:
             log.warning("forget.index_not_searched", guild_id=guild_id, reason=str(error))
         await self._take_out()

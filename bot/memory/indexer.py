@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import structlog
 
-from bot.errors import EmbedderUnavailable, QuotaExhausted, ServiceUnavailable
+from bot.errors import EmbedderUnavailable, IndexMismatch, QuotaExhausted, ServiceUnavailable
 from bot.memory.backlog import Backlog, Batch
 from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import Embedder
@@ -68,12 +68,17 @@ class Indexer:
         self._embedder_resumes = clock()
 
     async def run(self) -> None:
-        """Drain forever, at most once per interval while there is work; an outage only slows it down."""
+        """Drain forever, at most once per interval while there is work; an outage only slows it down.
+
+        Raises `IndexMismatch`, which no waiting cures.
+        """
         pauses = _Pauses(self._interval)
         while True:
             self._woken.clear()
             try:
                 busy = await self.drain() > 0
+            except IndexMismatch:
+                raise
             except Exception as error:
                 pause = pauses.next()
                 if isinstance(error, ServiceUnavailable):
@@ -121,7 +126,7 @@ class Indexer:
         try:
             async with asyncio.timeout(_PING_SECONDS):
                 await self._index.ping()
-        except ServiceUnavailable as error:
+        except (IndexMismatch, ServiceUnavailable) as error:
             return ServiceHealth("Qdrant", False, str(error))
         except TimeoutError:
             return ServiceHealth("Qdrant", False, "The memory index is slow to answer.")

@@ -51,6 +51,21 @@ class Retraction:
         async with self._database.write() as connection:
             return await connection.run_sync(_forget_facts, chosen, reason, at)
 
+    async def points_forgotten(self, guild_id: int, point_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
+        """Remove points behind which there is no record, as mem0 clients write them, and refuse them from now on.
+
+        They count as facts. Points of held facts are left alone.
+        """
+        ids, at = set(point_ids), to_ms(self._clock())
+        held = select(fact.c.id).where(among(fact.c.id, ids))
+        buried = select(tombstone.c.id).where(among(tombstone.c.id, ids))
+        async with self._database.write() as connection:
+            ids -= set((await connection.execute(held)).scalars())
+            known = set((await connection.execute(buried)).scalars())
+            await connection.run_sync(_bury, guild_id, ids, reason, at)
+            await connection.run_sync(_hide, guild_id, ids, at)
+        return Retracted(facts=len(ids - known))
+
     async def member_forgotten(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Retracted:
         """Remove every message the member wrote, and every fact about them or resting on their words."""
         at = to_ms(self._clock())

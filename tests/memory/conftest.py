@@ -4,10 +4,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from house import DIMENSIONS, Clock, House
+import stamina
+from house import DIMENSIONS, BreakableIndex, Clock, House
+from pydantic import SecretStr
 
 from bot.memory.bm25 import Bm25
-from bot.memory.edge import EdgeIndex
+from bot.memory.embeddings import OpenAIEmbedder
+from bot.sandbox.openai import OpenAIServer
+from bot.settings import OpenAISettings
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
@@ -20,7 +24,7 @@ from bot.storage.retraction import Retraction
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     clock = Clock()
     database = await Database.open(tmp_path)
-    index = EdgeIndex(tmp_path / "index", DIMENSIONS)
+    index = BreakableIndex(tmp_path / "index", DIMENSIONS)
     await index.open()
     yield House(
         database,
@@ -35,3 +39,20 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     )
     await index.close()
     await database.close()
+
+
+@pytest.fixture
+async def openai() -> AsyncIterator[OpenAIServer]:
+    """OpenAI's embeddings, nearby."""
+    async with OpenAIServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def embedder(openai: OpenAIServer) -> AsyncIterator[OpenAIEmbedder]:
+    """The real client, which retries without waiting."""
+    settings = OpenAISettings(api_key=SecretStr("sk-test"), base_url=openai.url, dimensions=DIMENSIONS)
+    embedder = OpenAIEmbedder(settings)
+    with stamina.set_testing(True, attempts=2):
+        yield embedder
+    await embedder.close()

@@ -1,16 +1,22 @@
 """A house of real rooms for the memory tests: SQL in a temporary folder, the embedded index, a fake clock."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+from sqlalchemy import delete
+
+from bot.errors import IndexUnavailable
 from bot.memory.bm25 import Bm25
 from bot.memory.edge import EdgeIndex
 from bot.memory.embeddings import Embedder
 from bot.memory.forget import Forget
-from bot.memory.index import IndexPoint
+from bot.memory.index import IndexPoint, ScoredPoint, Search
 from bot.memory.indexer import Indexer
 from bot.memory.recall import Recall
+from bot.memory.reconcile import Reconciler
 from bot.model import Fact, FactKind, Message, Recalled, Scope, memory_id
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
@@ -18,6 +24,7 @@ from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
 from bot.storage.queue import ExtractionQueue
 from bot.storage.retraction import Retraction
+from bot.storage.tables import message
 
 GUILD, OTHER_GUILD = 7, 8
 GENERAL, STAFF = 70, 71
@@ -78,6 +85,58 @@ def fact_of(text: str, sources: Sequence[Message], subject: int | None = None) -
     )
 
 
+class BreakableIndex(EdgeIndex):
+    """The embedded index with a switch to break it. `written` is set by every upsert that took place."""
+
+    def __init__(self, folder: Path, dimensions: int) -> None:
+        super().__init__(folder, dimensions)
+        self.down: Exception | None = None
+        self.lose_next_answer = False
+        self.before_upsert: Callable[[], Awaitable[object]] | None = None
+        self.upserts: list[int] = []
+        self.tried = asyncio.Event()
+        self.written = asyncio.Event()
+
+    def break_down(self, error: Exception | None = None) -> None:
+        self.down = error or IndexUnavailable()
+
+    async def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
+        self._check()
+        if self.before_upsert is not None:
+            hook, self.before_upsert = self.before_upsert, None
+            await hook()
+        await super().upsert(guild_id, points)
+        if points:
+            self.upserts.append(len(points))
+            self.written.set()
+        if self.lose_next_answer:
+            self.lose_next_answer = False
+            raise IndexUnavailable
+
+    async def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
+        self._check()
+        await super().delete(guild_id, ids)
+
+    async def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
+        self._check()
+        return await super().search(scope, searches)
+
+    async def scroll(
+        self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
+    ) -> tuple[list[IndexPoint], str | None]:
+        self._check()
+        return await super().scroll(guild_id, after, limit, keys)
+
+    async def ping(self) -> None:
+        self._check()
+        await super().ping()
+
+    def _check(self) -> None:
+        self.tried.set()
+        if self.down is not None:
+            raise self.down
+
+
 @dataclass
 class House:
     """The rooms memory stands on, and memory itself."""
@@ -88,11 +147,16 @@ class House:
     queue: ExtractionQueue
     retraction: Retraction
     keyword: KeywordSearch
-    index: EdgeIndex
+    index: BreakableIndex
     bm25: Bm25
     clock: Clock
 
-    def indexer(self, embedder: Embedder | None = None, embed_messages: bool = True) -> Indexer:
+    def indexer(
+        self,
+        embedder: Embedder | None = None,
+        embed_messages: bool = True,
+        interval: timedelta = timedelta(milliseconds=10),
+    ) -> Indexer:
         return Indexer(
             self.messages,
             self.facts,
@@ -101,7 +165,7 @@ class House:
             embedder,
             self.bm25,
             embed_messages,
-            timedelta(milliseconds=10),
+            interval,
             self.clock,
         )
 
@@ -111,11 +175,19 @@ class House:
     def forget(self, indexer: Indexer) -> Forget:
         return Forget(self.retraction, indexer, self.index)
 
+    def reconciler(self, indexer: Indexer, embedder: Embedder | None = None, embed_messages: bool = True) -> Reconciler:
+        return Reconciler(self.index, embedder, self.bm25, self.messages, self.retraction, embed_messages, indexer.lock)
+
     async def learn(self, *facts: Fact) -> int:
         """Store facts as extraction does: leased messages, one transaction."""
         sources = {source for fact in facts for source in fact.sources}
         lease = await self.queue.claim(sorted(sources), timedelta(minutes=5))
         return await self.queue.commit(lease, facts)
+
+    async def expire(self, *ids: int) -> None:
+        """Drop raw text as retention does, the facts resting on it kept."""
+        async with self.database.write() as connection:
+            await connection.execute(delete(message).where(message.c.id.in_(ids)))
 
     async def points(self, guild: int | None = GUILD) -> dict[str, IndexPoint]:
         """Everything a guild has in the index, keys included, by text."""

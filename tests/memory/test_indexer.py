@@ -1,8 +1,52 @@
 """The indexer: everything waiting gets its keys, through outages, edits and deletions."""
 
-from house import ANN, BEN, GENERAL, OTHER_GUILD, STAFF, House, everywhere, fact_of, said, texts
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
 
+import pytest
+from house import ANN, BEN, GENERAL, GUILD, OTHER_GUILD, START, House, fact_of, said
+
+from bot.errors import IndexUnavailable
+from bot.memory.embeddings import OpenAIEmbedder
 from bot.memory.index import Key
+from bot.memory.indexer import Indexer
+from bot.model import message_memory_id
+from bot.sandbox.openai import Fault, OpenAIServer
+
+ALL_KEYS = set(Key)
+HOUR = timedelta(hours=1)
+
+
+@asynccontextmanager
+async def running(indexer: Indexer) -> AsyncIterator[None]:
+    """The indexer's loop, ended and awaited on leaving; nothing may take long in here."""
+    task = asyncio.create_task(indexer.run())
+    try:
+        async with asyncio.timeout(20):
+            yield
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def while_embedding(openai: OpenAIServer, indexer: Indexer) -> AsyncIterator[None]:
+    """A drain whose embedding request hangs meanwhile, answers afterwards, and ends."""
+    openai.fault = Fault.HANG
+    drain = asyncio.create_task(indexer.drain())
+    await openai.hanging.wait()
+    openai.fault = None
+    yield
+    await openai.stop()
+    await openai.start()
+    await drain
+
+
+async def keys_of(house: House) -> dict[str, set[Key]]:
+    return {text: {*point.dense, *point.sparse} for text, point in (await house.points()).items()}
 
 
 async def test_messages_are_indexed_with_both_keyword_keys(house: House) -> None:
@@ -10,9 +54,344 @@ async def test_messages_are_indexed_with_both_keyword_keys(house: House) -> None
     await house.messages.capture_many([said(1, "the kiln arrives on monday"), said(2, "bring gloves", BEN)])
     assert await house.indexer().drain() == 2
 
-    points = await house.points()
-    kiln = points["the kiln arrives on monday"]
+    kiln = (await house.points())["the kiln arrives on monday"]
     assert (kiln.dense, set(kiln.sparse)) == ({}, {Key.BM25, Key.BM25_WINDOW})
     assert kiln.sparse[Key.BM25] == house.bm25.document("Ann: the kiln arrives on monday")
     assert kiln.sparse[Key.BM25_WINDOW] == house.bm25.document("Ann: the kiln arrives on monday\nBen: bring gloves")
     assert await house.indexer().drain() == 0
+
+
+async def test_a_burst_takes_few_requests(house: House, openai: OpenAIServer, embedder: OpenAIEmbedder) -> None:
+    """Texts and windows share their requests, a batch of messages each, and no text is sent twice in one."""
+    await house.messages.capture_many([said(id, f"message number {id}") for id in range(1, 301)])
+    await house.messages.capture(said(301, "all alone", channel=99))
+
+    assert await house.indexer(embedder).drain() == 301
+
+    assert openai.requests == 2
+    assert openai.texts.count("Ann: all alone") == 1
+    assert "Ann: message number 1\nAnn: message number 2\nAnn: message number 3\nAnn: message number 4" in openai.texts
+    assert set(map(frozenset, (await keys_of(house)).values())) == {frozenset(ALL_KEYS)}
+
+
+async def test_a_fact_stands_on_its_sources(house: House, openai: OpenAIServer, embedder: OpenAIEmbedder) -> None:
+    """A fact's window is the messages it rests on, or its own text once their raw text is gone."""
+    kiln, gloves = said(1, "the kiln arrives on monday"), said(2, "bring gloves then", BEN)
+    await house.messages.capture_many([kiln, gloves])
+    await house.learn(fact_of("The kiln arrives on Monday.", [kiln, gloves]), fact_of("Gloves are needed.", [gloves]))
+    indexer = house.indexer(embedder)
+    await indexer.drain()
+    assert "Ann: the kiln arrives on monday\nBen: bring gloves then" in openai.texts
+
+    lid = said(3, "the lid is cracked")
+    await house.messages.capture(lid)
+    await house.learn(fact_of("The lid is cracked.", [lid]))
+    await house.expire(lid.id)
+    await indexer.drain()
+
+    point = (await house.points())["The lid is cracked."]
+    assert point.sparse[Key.BM25] == point.sparse[Key.BM25_WINDOW]
+    assert openai.texts[-1] == "The lid is cracked."
+
+
+async def test_each_guild_has_its_own(house: House) -> None:
+    """Messages of two guilds in one batch go to their own guilds' points."""
+    await house.messages.capture_many([said(1, "ours"), said(2, "theirs", guild=OTHER_GUILD, channel=80)])
+    await house.indexer().drain()
+    assert (set(await house.points(GUILD)), set(await house.points(OTHER_GUILD))) == ({"ours"}, {"theirs"})
+
+
+async def test_repeating_after_a_lost_answer_changes_nothing(house: House, embedder: OpenAIEmbedder) -> None:
+    """A write whose answer got lost is repeated into the same points, never into second ones."""
+    await house.messages.capture_many([said(id, f"message number {id}") for id in range(1, 6)])
+    indexer = house.indexer(embedder)
+    house.index.lose_next_answer = True
+    with pytest.raises(IndexUnavailable):
+        await indexer.drain()
+    before = await house.points()
+
+    assert await indexer.drain() == 5
+    assert await house.points() == before
+
+
+async def test_an_embedder_outage_costs_nothing_but_time(
+    house: House, openai: OpenAIServer, embedder: OpenAIEmbedder
+) -> None:
+    """While the embedder refuses, entries get keywords only; when it is back, all of them get their vectors."""
+    await openai.stop()
+    early = said(1, "the kiln arrives on monday")
+    await house.messages.capture(early)
+    indexer = house.indexer(embedder)
+    assert await indexer.drain() == 1
+    await house.messages.capture(said(2, "bring gloves", BEN))
+    await house.learn(fact_of("The kiln arrives on Monday.", [early]))
+    await indexer.drain()
+    assert set(map(frozenset, (await keys_of(house)).values())) == {frozenset({Key.BM25, Key.BM25_WINDOW})}
+    assert (await house.messages.stats(GUILD)).not_indexed == 0
+    assert not (await indexer.embedder_health()).ok
+
+    await openai.start()
+    house.clock.forward(HOUR)
+    await indexer.drain()
+
+    assert await keys_of(house) == dict.fromkeys(
+        ("the kiln arrives on monday", "bring gloves", "The kiln arrives on Monday."), ALL_KEYS
+    )
+    assert (await indexer.embedder_health()).ok
+
+
+async def test_an_embedder_that_failed_is_left_alone_for_longer_each_time(
+    house: House, openai: OpenAIServer, embedder: OpenAIEmbedder
+) -> None:
+    """The pause doubles with each failure, and ends in five minutes at most."""
+    openai.fault = Fault.ERROR
+    indexer = house.indexer(embedder, interval=timedelta(seconds=15))
+    pauses = []
+    for id in range(1, 8):
+        await house.messages.capture(said(id, f"message number {id}"))
+        before, waited = openai.refused, 0
+        while openai.refused == before:
+            await indexer.drain()
+            house.clock.forward(timedelta(seconds=1))
+            waited += 1
+        pauses.append(waited - 1)
+    assert [*pauses[1:6], max(pauses)] == [14, 29, 59, 119, 239, 299]
+
+
+async def test_an_exhausted_quota_pauses_for_an_hour(
+    house: House, openai: OpenAIServer, embedder: OpenAIEmbedder
+) -> None:
+    """Nothing hammers an account without credit; after an hour one request asks again."""
+    openai.fault = Fault.QUOTA
+    await house.messages.capture(said(1, "the kiln arrives on monday"))
+    indexer = house.indexer(embedder)
+    await indexer.drain()
+    house.clock.forward(timedelta(minutes=59))
+    await indexer.drain()
+    assert openai.refused == 1
+
+    openai.fault = None
+    house.clock.forward(timedelta(minutes=1))
+    await indexer.drain()
+    assert (await keys_of(house))["the kiln arrives on monday"] == ALL_KEYS
+
+
+async def test_new_messages_do_not_queue_behind_old_vectors(
+    house: House, openai: OpenAIServer, embedder: OpenAIEmbedder
+) -> None:
+    """After an outage what nobody can find yet is indexed before what only lacks its vectors."""
+    openai.fault = Fault.ERROR
+    await house.messages.capture_many([said(id, f"old {id}") for id in range(1, 4)])
+    indexer = house.indexer(embedder)
+    await indexer.drain()
+    openai.fault = None
+    house.clock.forward(HOUR)
+    await house.messages.capture(said(9, "brand new", channel=99))
+
+    await indexer.drain()
+
+    assert openai.texts[0] == "Ann: brand new"
+    assert (openai.requests, set((await keys_of(house))["old 1"])) == (2, ALL_KEYS)
+
+
+async def test_messages_can_stay_in_the_house(house: House, openai: OpenAIServer, embedder: OpenAIEmbedder) -> None:
+    """With embed_messages off no message's words reach the embedder, not even in a fact's window."""
+    kiln = said(1, "the kiln arrives on monday, tell nobody")
+    await house.messages.capture(kiln)
+    await house.learn(fact_of("A kiln was ordered.", [kiln]))
+    await house.indexer(embedder, embed_messages=False).drain()
+
+    assert openai.texts == ["A kiln was ordered."]
+    points = await house.points()
+    assert points[kiln.content].dense == {}
+    fact = points["A kiln was ordered."]
+    assert (set(fact.dense), fact.dense[Key.DENSE]) == ({Key.DENSE, Key.WINDOW}, fact.dense[Key.WINDOW])
+    assert fact.sparse[Key.BM25_WINDOW] == house.bm25.document(kiln.line)
+    assert await house.indexer(embedder).drain() == 0
+
+
+async def test_an_index_outage_loses_nothing(house: House) -> None:
+    """While the index is down everything keeps waiting, and is indexed when it is back."""
+    await house.messages.capture_many([said(id, f"message number {id}") for id in range(1, 4)])
+    indexer = house.indexer()
+    house.index.break_down()
+    with pytest.raises(IndexUnavailable):
+        await indexer.drain()
+    assert (await house.messages.stats(GUILD)).not_indexed == 3
+    assert not (await indexer.index_health()).ok
+
+    house.index.down = None
+    assert await indexer.drain() == 3
+    assert (await indexer.index_health()).ok
+
+
+async def test_a_later_message_completes_the_window_before_it(house: House) -> None:
+    """The message before a new one is indexed again, since the new one belongs to its window."""
+    indexer = house.indexer()
+    await house.messages.capture(said(1, "the kiln arrives on monday"))
+    await indexer.drain()
+    await house.messages.capture(said(2, "bring gloves", BEN))
+    await indexer.drain()
+    window = (await house.points())["the kiln arrives on monday"].sparse[Key.BM25_WINDOW]
+    assert window == house.bm25.document("Ann: the kiln arrives on monday\nBen: bring gloves")
+
+
+async def test_a_message_deleted_while_it_is_embedded_is_never_written(
+    house: House, openai: OpenAIServer, embedder: OpenAIEmbedder
+) -> None:
+    """A deletion is done at once, without waiting for the embedder, and the late answer brings nothing back."""
+    await house.messages.capture_many([said(1, "delete me"), said(2, "keep me")])
+    indexer = house.indexer(embedder)
+    async with while_embedding(openai, indexer):
+        await house.retraction.messages_deleted(GUILD, [1])
+        assert await indexer.remove_pending() == 1
+    assert house.index.upserts[0] == 1
+    await indexer.drain()
+
+    points = await house.points()
+    assert set(points) == {"keep me"}
+    assert points["keep me"].sparse[Key.BM25_WINDOW] == house.bm25.document("Ann: keep me")
+
+
+@pytest.mark.parametrize("window", ["before the write", "during the write"])
+async def test_a_fact_retracted_on_its_way_is_never_left_behind(
+    window: str, house: House, openai: OpenAIServer, embedder: OpenAIEmbedder
+) -> None:
+    """Whenever the message a fact rests on is deleted, the fact's point does not outlive it."""
+    kiln = said(1, "the kiln arrives on monday")
+    await house.messages.capture(kiln)
+    indexer = house.indexer(embedder)
+    await indexer.drain()
+    await house.learn(fact_of("The kiln arrives on Monday.", [kiln]))
+
+    async def delete() -> None:
+        await house.retraction.messages_deleted(GUILD, [kiln.id])
+
+    if window == "before the write":
+        async with while_embedding(openai, indexer):
+            await delete()
+    else:
+        house.index.before_upsert = delete
+        await indexer.drain()
+    await indexer.remove_pending()
+    assert await house.points() == {}
+
+
+async def test_a_deletion_during_the_write_wins(house: House) -> None:
+    """A message deleted after the last look and before its point is written is taken out again at once."""
+    await house.messages.capture_many([said(1, "delete me"), said(2, "keep me")])
+
+    async def delete() -> None:
+        await house.retraction.messages_deleted(GUILD, [1])
+
+    house.index.before_upsert = delete
+    await house.indexer().drain()
+
+    assert set(await house.points()) == {"keep me"}
+
+
+@pytest.mark.parametrize("window", ["while embedding", "during the write"])
+async def test_the_newest_words_win(window: str, house: House, openai: OpenAIServer, embedder: OpenAIEmbedder) -> None:
+    """A message edited on its way into the index ends up there with its new words alone."""
+    await house.messages.capture_many([said(1, "the kiln arrives on monday"), said(2, "bring gloves", BEN)])
+    indexer = house.indexer(embedder)
+
+    async def edit() -> None:
+        assert await house.messages.edit(1, "the kiln arrives on friday", (), (), START + HOUR)
+
+    if window == "while embedding":
+        async with while_embedding(openai, indexer):
+            await edit()
+    else:
+        house.index.before_upsert = edit
+        await indexer.drain()
+
+    points = await house.points()
+    assert set(points) == {"the kiln arrives on friday", "bring gloves"}
+    expected = house.bm25.document("Ann: the kiln arrives on friday\nBen: bring gloves")
+    assert {point.id: point.sparse[Key.BM25_WINDOW] for point in points.values()} == {
+        message_memory_id(said(1, "")): expected,
+        message_memory_id(said(2, "", BEN)): expected,
+    }
+
+
+async def test_a_deletion_does_not_wait_for_a_slow_embedder(
+    house: House, openai: OpenAIServer, embedder: OpenAIEmbedder
+) -> None:
+    """The lock is held while points are written, never while their vectors are made."""
+    await house.messages.capture(said(1, "slow to embed"))
+    indexer = house.indexer(embedder)
+    async with while_embedding(openai, indexer):
+        assert not indexer.lock.locked()
+
+
+async def test_removals_wait_out_an_index_outage(house: House) -> None:
+    """What was retracted while the index was down is removed when it is back."""
+    await house.messages.capture(said(1, "delete me"))
+    indexer = house.indexer()
+    await indexer.drain()
+    house.index.break_down()
+    await house.retraction.messages_deleted(GUILD, [1])
+    with pytest.raises(IndexUnavailable):
+        await indexer.remove_pending()
+
+    house.index.down = None
+    assert await indexer.remove_pending() == 1
+    assert await house.points() == {}
+
+
+async def outage(house: House) -> None:
+    house.index.break_down()
+
+
+async def fault(house: House) -> None:
+    house.index.break_down(TypeError("a bug"))
+
+
+@pytest.mark.parametrize("trouble", [outage, fault])
+async def test_the_loop_outlives(trouble: Callable[[House], Awaitable[None]], house: House) -> None:
+    """Neither an outage nor a bug ends the loop: when it is over, what waited is indexed."""
+    await trouble(house)
+    await house.messages.capture(said(1, "the kiln arrives on monday"))
+    async with running(house.indexer()):
+        await house.index.tried.wait()
+        house.index.down = None
+        await house.index.written.wait()
+    assert set(await house.points()) == {"the kiln arrives on monday"}
+
+
+async def test_an_idle_loop_starts_at_once_when_woken(house: House) -> None:
+    """The first message after a quiet time does not wait for the interval to end."""
+    indexer = house.indexer(interval=HOUR)
+    async with running(indexer):
+        await house.messages.capture(said(1, "anyone here?"))
+        indexer.wake()
+        await house.index.written.wait()
+
+
+async def test_messages_gather_into_batches(house: House) -> None:
+    """However often the loop is woken, what comes in within an interval is written at once."""
+    indexer = house.indexer(interval=timedelta(seconds=0.2))
+    async with running(indexer):
+        for id in range(1, 41):
+            await house.messages.capture(said(id, f"message number {id}", ANN, GENERAL))
+            indexer.wake()
+        while len(await house.points()) < 40:
+            house.index.written.clear()
+            await house.index.written.wait()
+    assert len(house.index.upserts) <= 10
+
+
+async def test_the_loop_needs_no_waking(house: House) -> None:
+    """A message nobody announced is found within an interval."""
+    async with running(house.indexer()):
+        await house.messages.capture(said(1, "silently captured"))
+        await house.index.written.wait()
+
+
+async def test_health_without_an_embedder_is_no_alarm(house: House) -> None:
+    """A missing key is a choice: it is told, and the service counts as well."""
+    indexer = house.indexer()
+    embedder, index = await indexer.embedder_health(), await indexer.index_health()
+    assert (embedder.name, embedder.ok, index.name, index.ok) == ("OpenAI", True, "Qdrant", True)
+    assert "keywords" in embedder.detail
