@@ -2,8 +2,9 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Self
 
@@ -27,6 +28,7 @@ from bot.memory.index import VectorIndex
 from bot.memory.indexer import Indexer
 from bot.memory.recall import Recall
 from bot.memory.reconcile import Reconciler
+from bot.model import utcnow
 from bot.settings import Settings
 from bot.storage.breakers import BreakerStore
 from bot.storage.consent import Consent
@@ -48,10 +50,12 @@ class App:
     """One bot: its rooms are open inside `async with` and at work inside `serve`.
 
     Entering raises `DataFolderError`. A service that is down, Discord included, stops neither.
+    `clock` is the time in every room; the demo tells a week in seconds by it.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = utcnow) -> None:
         self.settings = settings
+        self.clock = clock
         self._stopping = asyncio.Event()
         self._exit = AsyncExitStack()
 
@@ -71,14 +75,14 @@ class App:
         self.database = await Database.open(self.settings.storage.path)
         opened.push_async_callback(self.database.close)
         interval = self.settings.batch.interval
-        self.messages = MessageStore(self.database, on_captured=self._wake, batch_interval=interval)
+        self.messages = MessageStore(self.database, on_captured=self._wake, batch_interval=interval, clock=self.clock)
         opened.push_async_callback(self.messages.close)
-        self.queue = ExtractionQueue(self.database)
-        self.facts = FactStore(self.database)
-        self.retraction = Retraction(self.database)
+        self.queue = ExtractionQueue(self.database, self.clock)
+        self.facts = FactStore(self.database, self.clock)
+        self.retraction = Retraction(self.database, self.clock)
         self.keyword = KeywordSearch(self.database)
-        self.observations = Observations(self.database)
-        self.consent = Consent(self.database)
+        self.observations = Observations(self.database, self.clock)
+        self.consent = Consent(self.database, self.clock)
         await self.observations.load()
         await self.consent.load()
 
@@ -100,8 +104,9 @@ class App:
             bm25,
             embed_messages,
             settings.memory.index_interval,
+            self.clock,
         )
-        self.recall = Recall(self.index, self.embedder, bm25, self.keyword, self.retraction)
+        self.recall = Recall(self.index, self.embedder, bm25, self.keyword, self.retraction, self.clock)
         self.forget = Forget(self.retraction, self.indexer, self.index)
         self.reconciler = Reconciler(
             self.index, self.embedder, bm25, self.messages, self.retraction, embed_messages, self.indexer.lock
@@ -114,9 +119,10 @@ class App:
             self.queue,
             self.messages,
             self.llm,
-            Breaker(self.llm.name, BreakerStore(self.database)),
+            Breaker(self.llm.name, BreakerStore(self.database), self.clock),
             self.settings.batch,
             self.settings.memory.person_facts,
+            clock=self.clock,
             on_facts=self.indexer.wake,
         )
 
@@ -155,6 +161,7 @@ class App:
                 worker=self.worker,
                 visibility=self.visibility,
                 status=status,
+                clock=self.clock,
             ),
         )
         self.web = HealthServer(settings.web.host, settings.web.port, self._readiness)
