@@ -46,7 +46,7 @@ class RecordingClient(discord.Client):
         """What came with each event of that name."""
         return [subject for name, subject in self.events if name == event]
 
-    async def until(self, condition: Callable[[], bool], timeout: float = 5) -> None:
+    async def until(self, condition: Callable[[], bool], timeout: float = 5) -> None:  # noqa: ASYNC109 - a deadline for the test
         async with asyncio.timeout(timeout):
             while not condition():
                 self._heard.clear()

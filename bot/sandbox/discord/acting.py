@@ -1,6 +1,6 @@
 """Acting as a user: commands, autocomplete, context menus, buttons, selects and modals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -96,7 +96,7 @@ class Acting:
         data |= self._chosen(message.place, select, values)
         return await self._use(who, message, data, select.custom_id)
 
-    async def submit(self, opened_by: Interaction, values: dict[str, str]) -> Answer:
+    async def submit(self, opened_by: Interaction, values: Mapping[str, str]) -> Answer:
         """Fill in a modal's fields, by custom id or label, and send it."""
         modal = opened_by.modal
         if modal is None:
@@ -139,7 +139,7 @@ class Acting:
         return {"values": ids, "resolved": resolved}
 
 
-def _filled(modal: Json, values: dict[str, str]) -> list[Json]:
+def _filled(modal: Json, values: Mapping[str, str]) -> list[Json]:
     """The modal's components as a submission sends them. Raises LookupError and ValueError as a form would."""
     texts: dict[str, str] = {}
     unused = dict(values)

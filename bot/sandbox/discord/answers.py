@@ -1,7 +1,7 @@
 """What the user of an interaction sees, as it changes, and what they can do with it next."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Self
 
 from bot.sandbox.discord.components import (
@@ -67,7 +67,7 @@ class Answer:
     @property
     def ephemeral(self) -> bool:
         """Whether everything said is for the asker only."""
-        return all(message.ephemeral for message in self.messages)
+        return bool(self.messages) and all(message.ephemeral for message in self.messages)
 
     @property
     def content(self) -> str:
@@ -151,7 +151,7 @@ class Answer:
         )
         return await self._acting.select(self._user(user), message, values, menu=menu)
 
-    async def submit(self, **values: str) -> "Answer":
+    async def submit(self, values: Mapping[str, str]) -> "Answer":
         """Fill in the modal, its fields by custom id or label, and send it."""
         return await self._acting.submit(self._interaction, values)
 

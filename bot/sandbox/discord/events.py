@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bot.sandbox.discord import payloads
 from bot.sandbox.discord.entities import Guild, Intent, Json, Place, Thread
 from bot.sandbox.discord.permissions import P
-from bot.sandbox.discord.world import Change, World
+from bot.sandbox.discord.state import Change, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,27 +19,27 @@ class Event:
     readable: bool = True
 
 
-def event_of(world: World, change: Change) -> Event | None:
+def event_of(world: State, change: Change) -> Event | None:
     """The event of a change, or None when the bot is not in the guild it happened in."""
     event, guild = _translated(world, change)
     return event if world.bot.id in guild.members or event.name == "GUILD_DELETE" else None
 
 
-def is_for(world: World, event: Event, intents: Intent) -> bool:
+def is_for(world: State, event: Event, intents: Intent) -> bool:
     """Whether a session with these intents receives it: Discord tells nobody about places they cannot view."""
     if event.intent not in intents:
         return False
     return event.place is None or P.VIEW_CHANNEL in world.permissions_at(world.bot, event.place)
 
 
-def _translated(world: World, change: Change) -> tuple[Event, Guild]:
+def _translated(world: State, change: Change) -> tuple[Event, Guild]:
     area = next(
         a for a in ("MESSAGE", "CHANNEL", "THREAD", "GUILD_MEMBER", "GUILD_ROLE", "GUILD") if change.event.startswith(a)
     )
     return _TRANSLATORS[area](world, change)
 
 
-def _message(world: World, change: Change) -> tuple[Event, Guild]:
+def _message(world: State, change: Change) -> tuple[Event, Guild]:
     subject = change.subject
     if change.event in ("MESSAGE_CREATE", "MESSAGE_UPDATE"):
         data = payloads.message_event(world, subject)
@@ -54,11 +54,13 @@ def _message(world: World, change: Change) -> tuple[Event, Guild]:
     return Event(change.event, data, Intent.GUILD_MESSAGES, where), where.guild
 
 
-def _channel(world: World, change: Change) -> tuple[Event, Guild]:
+def _channel(world: State, change: Change) -> tuple[Event, Guild]:
     return Event(change.event, payloads.channel(change.subject), Intent.GUILDS), change.subject.guild
 
 
-def _thread(world: World, change: Change) -> tuple[Event, Guild]:
+def _thread(world: State, change: Change) -> tuple[Event, Guild]:
+    if change.event == "THREAD_LIST_SYNC":
+        return _thread_list(world, change)
     thread: Thread = change.subject
     guild_id = str(thread.guild.id)
     place: Place | None = thread
@@ -85,7 +87,19 @@ def _thread(world: World, change: Change) -> tuple[Event, Guild]:
     return Event(change.event, data, Intent.GUILDS, place), thread.guild
 
 
-def _member(world: World, change: Change) -> tuple[Event, Guild]:
+def _thread_list(world: State, change: Change) -> tuple[Event, Guild]:
+    guild, channels, me = change.subject, change.details["channels"], world.bot
+    threads = [t for t in payloads.active_threads(world, guild) if t.channel in channels]
+    data = {
+        "guild_id": str(guild.id),
+        "channel_ids": [str(channel.id) for channel in channels],
+        "threads": [payloads.thread(t, me) for t in threads],
+        "members": [payloads.thread_member(t, me.id) for t in threads if me.id in t.member_ids],
+    }
+    return Event(change.event, data, Intent.GUILDS), guild
+
+
+def _member(world: State, change: Change) -> tuple[Event, Guild]:
     guild: Guild = change.details["guild"]
     member = change.subject
     data: Json = {"guild_id": str(guild.id)}
@@ -95,14 +109,14 @@ def _member(world: World, change: Change) -> tuple[Event, Guild]:
     return Event(change.event, data, Intent.GUILDS if mine else Intent.GUILD_MEMBERS), guild
 
 
-def _role(world: World, change: Change) -> tuple[Event, Guild]:
+def _role(world: State, change: Change) -> tuple[Event, Guild]:
     role = change.subject
     data: Json = {"guild_id": str(role.guild_id)}
     data |= {"role_id": str(role.id)} if change.event == "GUILD_ROLE_DELETE" else {"role": payloads.role(role)}
     return Event(change.event, data, Intent.GUILDS), world.guilds[role.guild_id]
 
 
-def _guild(world: World, change: Change) -> tuple[Event, Guild]:
+def _guild(world: State, change: Change) -> tuple[Event, Guild]:
     guild: Guild = change.subject
     if change.event == "GUILD_DELETE":
         data: Json = {"id": str(guild.id)} | ({"unavailable": True} if guild.unavailable else {})

@@ -2,112 +2,27 @@
 
 import asyncio
 import json
-import zlib
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
-import structlog
-from aiohttp import ClientConnectionResetError, WSMsgType, web
+from aiohttp import WSMsgType, web
 
 from bot.sandbox.discord import payloads
+from bot.sandbox.discord.connection import Connection, Session
 from bot.sandbox.discord.entities import PRIVILEGED, Guild, Intent, Json, id_of
 from bot.sandbox.discord.events import Event, event_of, is_for
-from bot.sandbox.discord.world import Change, World
-
-log = structlog.get_logger(__name__)
+from bot.sandbox.discord.state import Change, State
 
 DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME, RECONNECT, REQUEST_MEMBERS = 0, 1, 2, 3, 4, 6, 7, 8
 INVALID_SESSION, HELLO, HEARTBEAT_ACK = 9, 10, 11
 UNKNOWN_ERROR, UNKNOWN_OPCODE, DECODE_ERROR, NOT_AUTHENTICATED, AUTHENTICATION_FAILED = 4000, 4001, 4002, 4003, 4004
 ALREADY_AUTHENTICATED, INVALID_SEQUENCE, INVALID_INTENTS, DISALLOWED_INTENTS = 4005, 4007, 4013, 4014
 KNOWN_INTENTS = (1 << 26) - 1
-REPLAYED_AT_MOST = 10_000
-
-
-@dataclass(slots=True, eq=False)
-class Session:
-    """What a client may resume: its sequence, and the latest events by sequence number."""
-
-    id: str
-    intents: Intent
-    sequence: int = 0
-    backlog: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=REPLAYED_AT_MOST))
-    connection: "Connection | None" = None
-
-    def dispatch(self, name: str, encoded: str) -> None:
-        """Number an event, keep it for a resume and send it if someone listens."""
-        self.sequence += 1
-        frame = f'{{"op":0,"t":"{name}","s":{self.sequence},"d":{encoded}}}'
-        self.backlog.append((self.sequence, frame))
-        if self.connection is not None:
-            self.connection.put(frame)
-
-    def since(self, sequence: int) -> list[str] | None:
-        """The frames after a sequence number, or None when they are no longer all there."""
-        first_kept = self.backlog[0][0] if self.backlog else self.sequence + 1
-        if not first_kept - 1 <= sequence <= self.sequence:
-            return None
-        return [frame for number, frame in self.backlog if number > sequence]
-
-
-class Connection:
-    """One socket. All frames pass one queue and one compressor, so that they leave in order."""
-
-    def __init__(self, socket: web.WebSocketResponse, compression: str | None) -> None:
-        self.socket = socket
-        self.session: Session | None = None
-        self.closed = asyncio.Event()
-        self.silent = False
-        self.closing = False
-        # A client that asks for a compression not spoken here (zstd-stream) gets text frames, which all accept.
-        self._deflate = zlib.compressobj(level=1) if compression == "zlib-stream" else None
-        self._outgoing: asyncio.Queue[str | int] = asyncio.Queue()
-
-    def put(self, frame: str) -> None:
-        """Queue a frame, unless the connection plays dead."""
-        if not self.silent:
-            self._outgoing.put_nowait(frame)
-
-    def put_op(self, op: int, data: object = None) -> None:
-        """Queue a frame that is no event."""
-        self.put(json.dumps({"op": op, "d": data, "s": None, "t": None}))
-
-    def close(self, code: int) -> None:
-        """Close the socket after what is queued."""
-        self._outgoing.put_nowait(code)
-
-    async def flushed(self) -> None:
-        """Wait until everything queued has been written."""
-        await self._outgoing.join()
-
-    async def write(self) -> None:
-        """Write what is queued until the socket closes."""
-        while True:
-            item = await self._outgoing.get()
-            try:
-                if isinstance(item, int):
-                    self.closing = True
-                    await self.socket.close(code=item)
-                    return
-                await self._send(item)
-            except ClientConnectionResetError:
-                return
-            finally:
-                self._outgoing.task_done()
-
-    async def _send(self, frame: str) -> None:
-        if self._deflate is None:
-            await self.socket.send_str(frame)
-        else:
-            data = self._deflate.compress(frame.encode()) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
-            await self.socket.send_bytes(data)
 
 
 class Gateway:
     """All connections to one world. `identifies` and `resumes` keep what clients sent, for tests to look at."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: State) -> None:
         self.world = world
         self.refusing = False
         self.heartbeat_interval_ms = 41_250

@@ -134,7 +134,7 @@ class Interactions:
         """Edit the original response, or a follow-up; an edited deferral is one no longer."""
         interaction = self._live(token)
         found = self._message(interaction, message)
-        limits.check_message_parts(body, found.flags)
+        limits.check_message_parts(body, found.flags | MessageFlag(body.get("flags") or 0))
         self._change(found, body)
         interaction.updated = True
         interaction.on_change()
@@ -212,7 +212,8 @@ class Interactions:
 
     def _change(self, message: Message, body: Json) -> None:
         changes: dict[str, Any] = parts(body)
-        changes["flags"] = message.flags & ~MessageFlag.LOADING
+        given = MessageFlag(body.get("flags") or 0) & (MessageFlag.SUPPRESS_EMBEDS | MessageFlag.COMPONENTS_V2)
+        changes["flags"] = (message.flags | given) & ~MessageFlag.LOADING
         self._world.edit_message(message, announce=not message.ephemeral, **changes)
 
     def _live(self, token: str) -> Interaction:
@@ -224,9 +225,11 @@ class Interactions:
         return interaction
 
     def _message(self, interaction: Interaction, which: str) -> Message:
-        known = [m for m in (interaction.original, *interaction.followups) if m is not None]
-        for message in known[:1] if which == "@original" and interaction.original else known:
-            if which in ("@original", str(message.id)):
+        original = interaction.original
+        if original is not None and which in ("@original", str(original.id)):
+            return original
+        for message in interaction.followups:
+            if which == str(message.id):
                 return message
         raise unknown("Message")
 

@@ -19,8 +19,8 @@ from bot.sandbox.discord.entities import (
     Thread,
     User,
 )
-from bot.sandbox.discord.permissions import ALL, Permission
-from bot.sandbox.discord.world import World
+from bot.sandbox.discord.permissions import Permission
+from bot.sandbox.discord.state import State
 
 _LIMITED_FLAGS = {Intent.GUILD_PRESENCES: 1 << 13, Intent.GUILD_MEMBERS: 1 << 15, Intent.MESSAGE_CONTENT: 1 << 19}
 
@@ -165,7 +165,7 @@ def attachment(what: Attachment, channel_id: int) -> Json:
     return payload
 
 
-def message(world: World, what: Message, *, nested: bool = False) -> Json:
+def message(world: State, what: Message, *, nested: bool = False) -> Json:
     """A message object; what it replies to is in it, one level deep."""
     where = what.place
     payload: Json = {
@@ -207,7 +207,7 @@ def message(world: World, what: Message, *, nested: bool = False) -> Json:
     return payload
 
 
-def message_event(world: World, what: Message) -> Json:
+def message_event(world: State, what: Message) -> Json:
     """A message as the gateway sends it: with the guild, and the author as its member."""
     payload = message(world, what)
     guild = what.place.guild
@@ -260,12 +260,9 @@ def guild(what: Guild) -> Json:
     }
 
 
-def guild_event(world: World, what: Guild) -> Json:
+def guild_event(world: State, what: Guild) -> Json:
     """A guild as GUILD_CREATE sends it: all channels, the active threads the bot sees, and only the bot as member."""
     me = world.bot
-    threads = [
-        t for t in what.threads.values() if not t.archived and Permission.VIEW_CHANNEL in world.permissions_at(me, t)
-    ]
     return guild(what) | {
         "joined_at": iso(what.members[me.id].joined_at),
         "large": len(what.members) > 250,
@@ -273,13 +270,19 @@ def guild_event(world: World, what: Guild) -> Json:
         "member_count": len(what.members),
         "members": [member(what.members[me.id])],
         "channels": [channel(c) for c in what.channels.values()],
-        "threads": [thread(t, me) for t in threads],
+        "threads": [thread(t, me) for t in active_threads(world, what)],
         "voice_states": [],
         "presences": [],
         "stage_instances": [],
         "guild_scheduled_events": [],
         "soundboard_sounds": [],
     }
+
+
+def active_threads(world: State, what: Guild) -> list[Thread]:
+    """The threads that are not archived and that the bot can view."""
+    active = [t for t in what.threads.values() if not t.archived]
+    return [t for t in active if Permission.VIEW_CHANNEL in world.permissions_at(world.bot, t)]
 
 
 def application(what: Application) -> Json:
@@ -309,18 +312,13 @@ def interaction_place(where: Place, permissions: Permission) -> Json:
     return place(where) | {"permissions": str(int(permissions))}
 
 
-def resolved_member(who: Member, permissions: Permission = ALL) -> Json:
-    """A member in resolved data: without the user."""
-    return member(who, permissions, with_user=False)
-
-
-def hides_content(world: World, payload: Json, *, may_read_content: bool) -> bool:
+def hides_content(world: State, payload: Json, *, may_read_content: bool) -> bool:
     """Whether the content is withheld: unless allowed, the bot reads only its own words and those that mention it."""
     me = str(world.bot.id)
     return not may_read_content and payload["author"]["id"] != me and all(m["id"] != me for m in payload["mentions"])
 
 
-def visible_message(world: World, what: Message) -> Json:
+def visible_message(world: State, what: Message) -> Json:
     """A message as REST shows it to the bot: without content if the application may not read it."""
     payload = message(world, what)
     may_read = Intent.MESSAGE_CONTENT in world.application.privileged

@@ -5,7 +5,6 @@ from aiohttp import web
 from bot.sandbox.discord import limits, payloads
 from bot.sandbox.discord.entities import Guild, Intent, Json
 from bot.sandbox.discord.errors import missing_access, unknown
-from bot.sandbox.discord.permissions import P
 from bot.sandbox.discord.rest import WORLD, read_body, reply
 
 routes = web.RouteTableDef()
@@ -88,8 +87,7 @@ async def guild_member(request: web.Request) -> web.Response:
 @routes.get("/guilds/{guild}/threads/active")
 async def active_threads(request: web.Request) -> web.Response:
     world, guild = request.app[WORLD], _guild_in(request)
-    me = world.bot
-    threads = [t for t in guild.threads.values() if not t.archived and P.VIEW_CHANNEL in world.permissions(me, t)]
+    me, threads = world.bot, payloads.active_threads(world, guild)
     members = [payloads.thread_member(t, me.id) for t in threads if me.id in t.member_ids]
     return reply({"threads": [payloads.thread(t, me) for t in threads], "members": members})
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from bot.sandbox.discord import payloads, routes_channels, routes_guilds, routes_interactions
 from bot.sandbox.discord.acting import Acting
 from bot.sandbox.discord.answers import Answer
-from bot.sandbox.discord.entities import Attachment, Intent, Json, Message, Ref
+from bot.sandbox.discord.entities import Attachment, Intent, Json, Message, Ref, Thread
 from bot.sandbox.discord.events import Event
 from bot.sandbox.discord.gateway import Gateway
 from bot.sandbox.discord.interactions import Interactions
@@ -88,9 +88,15 @@ class DiscordServer:
         announce: bool = True,
         **fields: Any,
     ) -> Json:
-        """Someone says something; returns the message's payload. See `World.add_message`."""
+        """Someone says something; returns the message's payload. See `World.add_message`.
+
+        As on Discord, an archived thread comes back when someone speaks in it.
+        """
+        there = self.world.place(place)
+        if isinstance(there, Thread) and there.archived and announce and at is None:
+            self.world.update_thread(there, archived=False)
         message = self.world.add_message(
-            place,
+            there,
             author,
             content,
             reply_to=reply_to,

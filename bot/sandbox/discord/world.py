@@ -1,13 +1,11 @@
-"""The state of the stand-in: who and what exists. Every change is told to the listeners as a gateway event."""
+"""Changing what exists: every change becomes a gateway event."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from bot.model import DISCORD_EPOCH_MS, utcnow
 from bot.sandbox.discord.entities import (
-    Application,
     Attachment,
     Channel,
     ChannelKind,
@@ -16,7 +14,6 @@ from bot.sandbox.discord.entities import (
     Message,
     MessageKind,
     Overwrite,
-    Place,
     Ref,
     Role,
     Thread,
@@ -24,91 +21,19 @@ from bot.sandbox.discord.entities import (
     id_of,
 )
 from bot.sandbox.discord.mentions import pinged
-from bot.sandbox.discord.permissions import EVERYONE, NONE, P, Permission, permissions_in
+from bot.sandbox.discord.permissions import EVERYONE, NONE, P, Permission
+from bot.sandbox.discord.state import State
 
-TOKEN = "sandbox-token"
 BOT_PERMISSIONS = P.VIEW_CHANNEL | P.READ_MESSAGE_HISTORY | P.SEND_MESSAGES | P.SEND_MESSAGES_IN_THREADS | P.EMBED_LINKS
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something happened: the gateway event's name, what it happened to, and what the event needs besides."""
+class World(State):
+    """The state with the ways to build and change it.
 
-    event: str
-    subject: Any
-    details: Mapping[str, Any]
-
-
-class World:
-    """Guilds, channels, members and messages; one application with its bot.
-
-    Methods take things, payloads or ids alike. Times may be chosen with `at`, and ids carry them, so that
-    history can lie in the past. Raises KeyError for what does not exist.
+    Times may be chosen with `at`, and ids carry them, so that history can lie in the past.
     """
 
-    def __init__(self, *, token: str = TOKEN, clock: Callable[[], datetime] = utcnow) -> None:
-        self.clock = clock
-        self.listeners: list[Callable[[Change], None]] = []
-        self.users: dict[int, User] = {}
-        self.guilds: dict[int, Guild] = {}
-        self._taken: dict[int, int] = {}
-        self._now_ms = 0
-        self.bot = self.add_user("recollect", bot=True)
-        self.application = Application(self.bot.id, token, self.bot, owner=self.add_user("developer"))
-
-    def snowflake(self, at: datetime | None = None) -> int:
-        """A new id. Those of now rise strictly; those of a chosen time are unique within its millisecond."""
-        ms = int((at or self.clock()).timestamp() * 1000) - DISCORD_EPOCH_MS
-        if at is None:
-            ms = self._now_ms = max(ms, self._now_ms)
-        number = self._taken[ms] = self._taken.get(ms, -1) + 1
-        return (ms << 22) + number
-
-    def emit(self, event: str, subject: Any, **details: Any) -> None:
-        """Tell the listeners."""
-        for listener in self.listeners:
-            listener(Change(event, subject, details))
-
-    # -- look-ups
-
-    def place(self, ref: Ref) -> Place:
-        """The channel or thread."""
-        place_id = id_of(ref)
-        for guild in self.guilds.values():
-            if place := guild.channels.get(place_id) or guild.threads.get(place_id):
-                return place
-        raise KeyError(place_id)
-
-    def member(self, guild: Ref, user: Ref) -> Member:
-        """The user as a member of the guild."""
-        return self.guilds[id_of(guild)].members[id_of(user)]
-
-    def message(self, place: Ref, message: Ref) -> Message:
-        """The message in that channel or thread."""
-        if found := self.place(place).history.get(id_of(message)):
-            return found
-        raise KeyError(id_of(message))
-
-    def permissions(self, user: Ref, place: Ref) -> Permission:
-        """What the user may do there now; nothing for those who are not members."""
-        return self.permissions_at(user, self.place(place))
-
-    def permissions_at(self, user: Ref, place: Place) -> Permission:
-        """The same for a place at hand, which may be gone already."""
-        member = place.guild.members.get(id_of(user))
-        return permissions_in(place, member, self.clock()) if member else NONE
-
-    def may_read(self, user: Ref, place: Ref) -> bool:
-        """Whether the user may view the place and read its history now: the oracle of leak tests."""
-        return P.VIEW_CHANNEL | P.READ_MESSAGE_HISTORY in self.permissions(user, place)
-
     # -- guilds, members, roles
-
-    def add_user(self, name: str, *, display_name: str | None = None, bot: bool = False, id: int | None = None) -> User:
-        """A new account."""
-        user = User(id or self.snowflake(), name, display_name or name, bot)
-        self.users[user.id] = user
-        return user
 
     def add_guild(
         self,
@@ -165,9 +90,10 @@ class World:
 
     def update_member(self, guild: Ref, user: Ref, **changes: Any) -> None:
         """Change a member's `nick`, `role_ids` or `timed_out_until`."""
-        member = self.member(guild, user)
-        _set(member, changes)
-        self.emit("GUILD_MEMBER_UPDATE", member, guild=self.guilds[id_of(guild)])
+        there, member = self.guilds[id_of(guild)], self.member(guild, user)
+        with self._access_of_bot(there):
+            _set(member, changes)
+            self.emit("GUILD_MEMBER_UPDATE", member, guild=there)
 
     def remove_member(self, guild: Ref, user: Ref) -> None:
         """A member leaves or is removed."""
@@ -184,8 +110,9 @@ class World:
 
     def update_role(self, role: Role, **changes: Any) -> None:
         """Change a role's `name`, `permissions` or `position`."""
-        _set(role, changes)
-        self.emit("GUILD_ROLE_UPDATE", role)
+        with self._access_of_bot(self.guilds[role.guild_id]):
+            _set(role, changes)
+            self.emit("GUILD_ROLE_UPDATE", role)
 
     def remove_role(self, role: Role) -> None:
         """Delete a role; its members lose it."""
@@ -194,6 +121,14 @@ class World:
         for member in there.members.values():
             member.role_ids = [role_id for role_id in member.role_ids if role_id != role.id]
         self.emit("GUILD_ROLE_DELETE", role)
+
+    @contextmanager
+    def _access_of_bot(self, guild: Guild) -> Iterator[None]:
+        """When a change lets the bot view further channels, it is told of the threads there."""
+        before = self.viewed(guild)
+        yield
+        if gained := self.viewed(guild) - before:
+            self.emit("THREAD_LIST_SYNC", guild, channels=gained)
 
     # -- channels and threads
 
@@ -222,9 +157,10 @@ class World:
 
     def update_channel(self, channel: Ref, **changes: Any) -> None:
         """Change a channel's `name`, `nsfw`, `topic`, `position`, `parent_id` or `overwrites`."""
-        there = self.place(channel)
-        _set(there, changes)
-        self.emit("CHANNEL_UPDATE", there)
+        there = self.place(channel).channel
+        with self._access_of_bot(there.guild):
+            _set(there, changes)
+            self.emit("CHANNEL_UPDATE", there)
 
     def remove_channel(self, channel: Ref) -> None:
         """Delete a channel with its threads."""
@@ -237,17 +173,19 @@ class World:
 
     def allow(self, channel: Channel, target: Role | User | Member | Guild, permissions: Permission) -> None:
         """Let a role, a member or (given the guild) everyone do this in the channel, whatever the guild says."""
-        overwrite = _overwrite(channel, target)
-        overwrite.allow |= permissions
-        overwrite.deny &= ~permissions
-        self.emit("CHANNEL_UPDATE", channel)
+        with self._access_of_bot(channel.guild):
+            overwrite = _overwrite(channel, target)
+            overwrite.allow |= permissions
+            overwrite.deny &= ~permissions
+            self.emit("CHANNEL_UPDATE", channel)
 
     def deny(self, channel: Channel, target: Role | User | Member | Guild, permissions: Permission) -> None:
         """Forbid a role, a member or (given the guild) everyone to do this in the channel."""
-        overwrite = _overwrite(channel, target)
-        overwrite.deny |= permissions
-        overwrite.allow &= ~permissions
-        self.emit("CHANNEL_UPDATE", channel)
+        with self._access_of_bot(channel.guild):
+            overwrite = _overwrite(channel, target)
+            overwrite.deny |= permissions
+            overwrite.allow &= ~permissions
+            self.emit("CHANNEL_UPDATE", channel)
 
     def add_thread(
         self,
@@ -258,14 +196,15 @@ class World:
         private: bool = False,
         members: Iterable[Ref] = (),
         archived: bool = False,
+        starter: Message | None = None,
         at: datetime | None = None,
     ) -> Thread:
-        """A thread, or a post if the channel is a forum. Its owner is its first member."""
+        """A thread. Its owner is its first member; one started from a message has that message's id."""
         parent = self.place(channel).channel
         kind = ChannelKind.ANNOUNCEMENT_THREAD if parent.kind is ChannelKind.ANNOUNCEMENT else ChannelKind.PUBLIC_THREAD
         made_at = at or self.clock()
         thread = Thread(
-            self.snowflake(at),
+            starter.id if starter else self.snowflake(at),
             parent,
             name,
             ChannelKind.PRIVATE_THREAD if private else kind,
@@ -277,6 +216,14 @@ class World:
         parent.guild.threads[thread.id] = thread
         self.emit("THREAD_CREATE", thread, newly_created=True)
         return thread
+
+    def add_post(
+        self, forum: Ref, title: str, author: Ref, content: str, *, at: datetime | None = None, **fields: Any
+    ) -> Thread:
+        """A forum post: a thread and its first message, which share one id."""
+        post = self.add_thread(forum, title, owner=author, at=at)
+        self.add_message(post, author, content, at=at or self.clock(), id=post.id, **fields)
+        return post
 
     def update_thread(self, thread: Thread, **changes: Any) -> None:
         """Change a thread's `name`, `archived` or `locked`."""
