@@ -270,7 +270,9 @@ def _to_edge(point: IndexPoint) -> edge.Point:
 
 
 def _from_edge(record: edge.Record) -> IndexPoint:
-    vectors: dict[str, Any] = record.vector if isinstance(record.vector, dict) else {}
+    """A stored record; one with the unnamed vector alone returns it bare."""
+    vector = record.vector or {}
+    vectors: dict[str, Any] = vector if isinstance(vector, dict) else {Key.DENSE.value: vector}
     return IndexPoint(
         id=str(record.id),
         payload=record.payload or {},

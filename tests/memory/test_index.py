@@ -1,0 +1,326 @@
+"""The conformance suite of the index: every implementation of the port does the same."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from qdrant_client import AsyncQdrantClient
+from qdrant_server import QdrantServer
+
+from bot.memory.bm25 import Bm25
+from bot.memory.edge import EdgeIndex
+from bot.memory.index import IndexPoint, Key, Search, SparseVector, VectorIndex
+from bot.memory.mem0_adapter import from_payload, to_payload
+from bot.memory.server import ServerIndex
+from bot.model import Memory, MemoryKind, Scope, memory_id
+from bot.settings import QdrantSettings
+
+pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
+
+GUILD, OTHER_GUILD = 1001, 1002
+NOON = datetime(2024, 5, 3, 12, tzinfo=UTC)
+BM25 = Bm25("english")
+SIZE = 4
+
+
+@pytest.fixture(params=["edge", "in memory", "server"])
+async def index(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[VectorIndex]:
+    index: VectorIndex
+    if request.param == "edge":
+        index = EdgeIndex(tmp_path / "index", SIZE)
+    elif request.param == "in memory":
+        index = ServerIndex(QdrantSettings(), SIZE, AsyncQdrantClient(":memory:"))
+    else:
+        async with QdrantServer() as server:
+            index = ServerIndex(QdrantSettings(url=server.url), SIZE)
+            yield index
+            await index.close()
+        return
+    await index.open()
+    yield index
+    await index.close()
+
+
+def memory(
+    number: int, text: str = "hello", guild: int = GUILD, access: int = 50, subject: int = 7, minutes: int = 0
+) -> Memory:
+    at = NOON + timedelta(minutes=minutes)
+    return Memory(
+        id=memory_id(guild, access, subject, [number]),
+        kind=MemoryKind.MESSAGE,
+        guild_id=guild,
+        channel_id=access + 1,
+        access_id=access,
+        channel_name="general",
+        subject_id=subject,
+        text=text,
+        speaker_ids=(subject,),
+        speaker_name="Ann",
+        sources=(number,),
+        said_at=at,
+        created_at=at,
+    )
+
+
+def point(memory: Memory, dense: list[float] | None = None, window: list[float] | None = None) -> IndexPoint:
+    vectors = {Key.DENSE: dense, Key.WINDOW: window}
+    return IndexPoint(
+        memory.id,
+        to_payload(memory),
+        {key: vector for key, vector in vectors.items() if vector},
+        {Key.BM25: BM25.document(memory.line), Key.BM25_WINDOW: BM25.document(f"{memory.text} around")},
+    )
+
+
+def foreign(id: str, **payload: object) -> IndexPoint:
+    """A point as some mem0 client writes it."""
+    return IndexPoint(id, {"data": "x", "created_at": NOON.isoformat(), **payload}, {Key.DENSE: [1, 0, 0, 0]})
+
+
+def seen(*access: int, guild: int = GUILD, **narrower: object) -> Scope:
+    return Scope(guild, frozenset(access), **narrower)  # type: ignore[arg-type]
+
+
+def near(*vector: float, key: Key = Key.DENSE, limit: int = 10) -> Search:
+    return Search(key, vector, limit)
+
+
+def about(words: str, key: Key = Key.BM25, limit: int = 10) -> Search:
+    return Search(key, BM25.query(words), limit)
+
+
+async def found(index: VectorIndex, scope: Scope, search: Search) -> list[str]:
+    [points] = await index.search(scope, [search])
+    return [point.id for point in points]
+
+
+async def test_each_key_finds_by_its_own_vector(index: VectorIndex) -> None:
+    """Four keys are four separate lists, best first, in one hop."""
+    cat, dog = memory(1, "the cat sleeps"), memory(2, "the dog barks at the cat")
+    await index.upsert(GUILD, [point(cat, [1, 0, 0, 0], [0, 0, 1, 0]), point(dog, [0, 1, 0, 0], [0, 0, 0.9, 0.1])])
+    searches = [near(0.9, 0.1, 0, 0), near(0, 0, 0, 1, key=Key.WINDOW), about("dog"), about("around", Key.BM25_WINDOW)]
+    dense, window, words, window_words = await index.search(seen(50), searches)
+    assert [p.id for p in dense] == [cat.id, dog.id]
+    assert [p.id for p in window] == [dog.id, cat.id]
+    assert [p.id for p in words] == [dog.id]
+    assert {p.id for p in window_words} == {cat.id, dog.id}
+
+
+async def test_dense_scores_are_cosine_similarities(index: VectorIndex) -> None:
+    """A score does not depend on the length of the vectors."""
+    await index.upsert(GUILD, [point(memory(1), [3, 0, 0, 0])])
+    [[hit]] = await index.search(seen(50), [near(5, 5, 0, 0)])
+    assert hit.score == pytest.approx(0.7071, abs=1e-3)
+
+
+async def test_rare_words_count_more(index: VectorIndex) -> None:
+    """BM25 weighs a word by how few of the guild's memories hold it."""
+    common = [memory(n, "the release is planned") for n in range(8)]
+    rare = memory(9, "the walrus is planned")
+    await index.upsert(GUILD, [point(m) for m in [*common, rare]])
+    [hits] = await index.search(seen(50), [about("release walrus")])
+    assert hits[0].id == rare.id
+    assert hits[0].score > 2 * hits[1].score
+
+
+async def test_a_hit_carries_the_payload(index: VectorIndex) -> None:
+    """What was stored comes back, as the memory it was."""
+    stored = memory(1, "Grüße 👍")
+    await index.upsert(GUILD, [point(stored, [1, 0, 0, 0])])
+    [[hit]] = await index.search(seen(50), [near(1, 0, 0, 0)])
+    assert from_payload(hit.id, hit.payload) == stored
+
+
+async def test_the_limit_holds(index: VectorIndex) -> None:
+    """A list is no longer than asked for."""
+    await index.upsert(GUILD, [point(memory(n), [1, n, 0, 0]) for n in range(20)])
+    [few, more] = await index.search(seen(50), [near(1, 0, 0, 0, limit=3), about("hello", limit=12)])
+    assert (len(few), len(more)) == (3, 12)
+
+
+async def test_a_point_without_vectors_is_found_by_words(index: VectorIndex) -> None:
+    """With the embedder down, a memory has its words alone."""
+    bare = memory(1, "the walrus")
+    await index.upsert(GUILD, [point(bare)])
+    assert await found(index, seen(50), about("walrus")) == [bare.id]
+    assert await found(index, seen(50), near(1, 0, 0, 0)) == []
+
+
+async def test_nobody_sees_what_they_may_not(index: VectorIndex) -> None:
+    """Only the given channels of the given guild are searched, and no channels means nothing."""
+    public, private, elsewhere = memory(1), memory(2, access=51), memory(3, guild=OTHER_GUILD)
+    await index.upsert(GUILD, [point(public, [1, 0, 0, 0]), point(private, [1, 0, 0, 0])])
+    await index.upsert(OTHER_GUILD, [point(elsewhere, [1, 0, 0, 0])])
+    for search in (near(1, 0, 0, 0), about("hello")):
+        assert await found(index, seen(50), search) == [public.id]
+        assert set(await found(index, seen(50, 51, 52), search)) == {public.id, private.id}
+        assert await found(index, seen(50, 51, guild=OTHER_GUILD), search) == [elsewhere.id]
+        assert await found(index, seen(), search) == []
+        assert await found(index, seen(99), search) == []
+
+
+async def test_a_scope_narrows_by_channel_member_and_time(index: VectorIndex) -> None:
+    """Channel, subject and an interval of time, closed at its start and open at its end."""
+    early = memory(1, access=50, subject=7, minutes=0)
+    late = memory(2, access=60, subject=8, minutes=30)
+    await index.upsert(GUILD, [point(early, [1, 0, 0, 0]), point(late, [1, 0, 0, 0])])
+    for narrower, expected in [
+        ({"channel_id": 61}, late),
+        ({"about_id": 7}, early),
+        ({"since": NOON + timedelta(minutes=30)}, late),
+        ({"until": NOON + timedelta(minutes=30)}, early),
+        ({"since": NOON, "until": NOON + timedelta(minutes=1)}, early),
+    ]:
+        assert await found(index, seen(50, 60, **narrower), near(1, 0, 0, 0)) == [expected.id], narrower
+
+
+async def test_an_upsert_replaces_a_point_with_its_keys(index: VectorIndex) -> None:
+    """Writing again leaves no old word, no old vector and no second point."""
+    old, new = memory(1, "walrus"), memory(1, "penguin")
+    await index.upsert(GUILD, [point(old, [1, 0, 0, 0], [1, 0, 0, 0])])
+    await index.upsert(GUILD, [point(new, [0, 1, 0, 0])])
+    assert await index.count(GUILD) == 1
+    assert await found(index, seen(50), about("walrus")) == []
+    assert await found(index, seen(50), about("penguin")) == [new.id]
+    assert await found(index, seen(50), near(1, 0, 0, 0, key=Key.WINDOW)) == []
+
+
+async def test_deleting_removes_points_of_that_guild_only(index: VectorIndex) -> None:
+    """Deleting is exact and can be repeated; another guild's point of the same id stays."""
+    ours, other = memory(1), memory(2)
+    await index.upsert(GUILD, [point(ours, [1, 0, 0, 0]), point(other, [1, 0, 0, 0])])
+    await index.delete(OTHER_GUILD, [ours.id])
+    await index.delete(None, [ours.id])
+    assert await index.count(GUILD) == 2
+    for _ in range(2):
+        await index.delete(GUILD, [ours.id])
+        assert await found(index, seen(50), about("hello")) == [other.id]
+    await index.delete(GUILD, [])
+    assert await index.count(GUILD) == 1
+
+
+async def test_retrieving_gives_the_points_that_exist(index: VectorIndex) -> None:
+    """Payloads by id, of that guild alone; unknown ids are left out."""
+    stored = memory(1)
+    await index.upsert(GUILD, [point(stored, [1, 0, 0, 0])])
+    unknown = memory(2).id
+    [retrieved] = await index.retrieve(GUILD, [unknown, stored.id])
+    assert retrieved.id == stored.id
+    assert from_payload(retrieved.id, retrieved.payload) == stored
+    assert await index.retrieve(OTHER_GUILD, [stored.id]) == []
+    assert await index.retrieve(GUILD, []) == []
+
+
+async def test_scrolling_walks_all_points_in_id_order(index: VectorIndex) -> None:
+    """Page after page, every point of the guild once."""
+    memories = [memory(n) for n in range(25)]
+    await index.upsert(GUILD, [point(m, [1, 0, 0, 0]) for m in memories])
+    await index.upsert(OTHER_GUILD, [point(memory(1, guild=OTHER_GUILD))])
+    walked: list[str] = []
+    after: str | None = None
+    for expected in (10, 10, 5):
+        page, after = await index.scroll(GUILD, after, limit=10)
+        assert len(page) == expected
+        walked += [p.id for p in page]
+    assert after is None
+    assert walked == sorted(m.id for m in memories)
+
+
+async def test_scrolling_shows_keys_when_asked(index: VectorIndex) -> None:
+    """A reconciler sees which keys a point has, and their vectors."""
+    full, bare = point(memory(1), [1, 0, 0, 0], [0, 1, 0, 0]), foreign(memory(2).id, agent_id=str(GUILD))
+    await index.upsert(GUILD, [full, bare])
+    points = {p.id: p for p in (await index.scroll(GUILD, keys=True))[0]}
+    assert set(points[full.id].dense) == {Key.DENSE, Key.WINDOW}
+    assert list(points[full.id].dense[Key.WINDOW]) == pytest.approx([0, 1, 0, 0])
+    words = points[full.id].sparse[Key.BM25]
+    assert sorted(words.indices) == sorted(full.sparse[Key.BM25].indices)
+    assert set(points[full.id].sparse) == {Key.BM25, Key.BM25_WINDOW}
+    assert (set(points[bare.id].dense), set(points[bare.id].sparse)) == ({Key.DENSE}, set())
+    [[without], _] = await index.scroll(GUILD, limit=1)
+    assert not without.dense
+    assert not without.sparse
+
+
+async def test_unmapped_points_are_apart(index: VectorIndex) -> None:
+    """What names no guild is no guild's: it is searched by nobody and can be listed and removed."""
+    nameless, agent = foreign(memory(1).id, user_id="alice"), foreign(memory(2).id, agent_id="my-agent", access_id=50)
+    await index.upsert(None, [nameless, agent])
+    await index.upsert(GUILD, [point(memory(3), [1, 0, 0, 0])])
+    assert await index.count(None) == 2
+    points, after = await index.scroll(None)
+    assert ({p.id for p in points}, after) == ({nameless.id, agent.id}, None)
+    assert [p.id for p in await index.retrieve(None, [nameless.id, memory(3).id])] == [nameless.id]
+    assert nameless.id not in await found(index, seen(50), near(1, 0, 0, 0))
+    await index.delete(None, [nameless.id, memory(3).id])
+    assert (await index.count(None), await index.count(GUILD)) == (1, 1)
+
+
+async def test_an_unmapped_point_can_be_adopted(index: VectorIndex) -> None:
+    """Written under its guild and deleted from the unmapped, in this order, it is there once."""
+    lost = memory(1)
+    await index.upsert(None, [foreign(lost.id, user_id="alice")])
+    await index.upsert(GUILD, [point(lost, [1, 0, 0, 0])])
+    await index.delete(None, [lost.id])
+    assert (await index.count(None), await index.count(GUILD)) == (0, 1)
+    assert await found(index, seen(50), near(1, 0, 0, 0)) == [lost.id]
+
+
+async def test_dropping_a_guild_leaves_the_others(index: VectorIndex) -> None:
+    """All of a guild's points go at once; it can start again."""
+    await index.upsert(GUILD, [point(memory(n), [1, 0, 0, 0]) for n in range(3)])
+    await index.upsert(OTHER_GUILD, [point(memory(1, guild=OTHER_GUILD), [1, 0, 0, 0])])
+    await index.drop_guild(GUILD)
+    await index.drop_guild(GUILD)
+    assert (await index.count(GUILD), await index.count(OTHER_GUILD)) == (0, 1)
+    await index.upsert(GUILD, [point(memory(1), [1, 0, 0, 0])])
+    assert await found(index, seen(50), near(1, 0, 0, 0)) == [memory(1).id]
+
+
+async def test_a_guild_without_points_is_empty(index: VectorIndex) -> None:
+    """Asking about a guild nobody wrote to finds nothing and fails at nothing."""
+    assert await index.search(seen(50), [near(1, 0, 0, 0), about("hello")]) == [[], []]
+    assert await index.scroll(GUILD) == ([], None)
+    assert await index.retrieve(GUILD, [memory(1).id]) == []
+    assert (await index.count(GUILD), await index.count(None)) == (0, 0)
+    await index.delete(GUILD, [memory(1).id])
+    await index.upsert(GUILD, [])
+    await index.ping()
+
+
+async def test_words_that_nothing_holds_find_nothing(index: VectorIndex) -> None:
+    """A query of unknown words, or of none, is an empty list."""
+    await index.upsert(GUILD, [point(memory(1), [1, 0, 0, 0])])
+    assert await found(index, seen(50), about("walrus")) == []
+    assert await found(index, seen(50), Search(Key.BM25, SparseVector([], []), 10)) == []
+
+
+async def test_a_blank_texts_zero_vector_is_harmless(index: VectorIndex) -> None:
+    """The vector a blank text gets is similar to nothing."""
+    blank, real = memory(1, "?"), memory(2)
+    await index.upsert(GUILD, [point(blank, [0.0] * SIZE), point(real, [1, 0, 0, 0])])
+    [hits] = await index.search(seen(50), [near(1, 0, 0, 0)])
+    assert {hit.id: round(hit.score, 3) for hit in hits} == {real.id: 1, blank.id: 0}
+
+
+async def test_large_writes_arrive_whole(index: VectorIndex) -> None:
+    """More points than one request or step holds."""
+    await index.upsert(GUILD, [point(memory(n), [1, n, 0, 0]) for n in range(300)])
+    assert await index.count(GUILD) == 300
+
+
+async def test_concurrent_calls_do_not_disturb_each_other(index: VectorIndex) -> None:
+    """Writers and readers of several guilds at once lose nothing."""
+
+    async def write(guild: int) -> None:
+        for n in range(20):
+            await index.upsert(guild, [point(memory(n, guild=guild), [1, n, 0, 0])])
+            await index.search(seen(50, guild=guild), [near(1, 0, 0, 0), about("hello")])
+
+    async with asyncio.TaskGroup() as group:
+        for guild in range(1, 5):
+            group.create_task(write(guild))
+            group.create_task(write(guild))
+    assert [await index.count(guild) for guild in range(1, 5)] == [20] * 4
