@@ -31,7 +31,7 @@ GENERAL, STAFF = 70, 71
 ANN, BEN, CLEO = 1, 2, 3
 NAMES = {ANN: "Ann", BEN: "Ben", CLEO: "Cleo"}
 START = datetime(2024, 5, 3, 12, tzinfo=UTC)
-DIMENSIONS = 64
+DIMENSIONS = 512
 
 
 @dataclass
@@ -93,6 +93,7 @@ class BreakableIndex(EdgeIndex):
         self.down: Exception | None = None
         self.lose_next_answer = False
         self.before_upsert: Callable[[], Awaitable[object]] | None = None
+        self.after_search: Callable[[], Awaitable[object]] | None = None
         self.upserts: list[int] = []
         self.tried = asyncio.Event()
         self.written = asyncio.Event()
@@ -119,7 +120,10 @@ class BreakableIndex(EdgeIndex):
 
     async def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
         self._check()
-        return await super().search(scope, searches)
+        found = await super().search(scope, searches)
+        if self.after_search is not None:
+            await self.after_search()
+        return found
 
     async def scroll(
         self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False

@@ -1,0 +1,137 @@
+"""Forgetting: what is told to go is gone from every answer at once, and from every store."""
+
+from dataclasses import replace
+
+import pytest
+from house import ANN, BEN, CLEO, GENERAL, GUILD, OTHER_GUILD, House, everywhere, fact_of, said, texts
+
+from bot.memory.forget import may_forget
+from bot.memory.index import IndexPoint
+from bot.model import Memory, fact_memory, message_memory
+from bot.storage.retraction import Retracted
+
+KILN, GLOVES, LUNCH = said(1, "the kiln arrives on monday"), said(2, "bring gloves", BEN), said(3, "lunch!", CLEO)
+ABOUT_ANN = fact_of("Ann ordered a kiln.", [KILN], ANN)
+SHARED = fact_of("The kiln arrives on Monday, with gloves.", [KILN, GLOVES])
+
+
+def from_mem0(id: str, text: str, **payload: object) -> IndexPoint:
+    """A memory as a plain mem0 client writes it."""
+    times = dict.fromkeys(("created_at", "updated_at"), "2024-05-03T12:00:00+00:00")
+    ids = {"agent_id": str(GUILD), "run_id": str(GENERAL), "user_id": str(ANN)}
+    return IndexPoint(id, {"data": text, "hash": "…", **times, **ids, **payload})
+
+
+@pytest.fixture
+async def known(house: House) -> House:
+    """A house that holds three messages and two facts, all indexed."""
+    await house.messages.capture_many([KILN, GLOVES, LUNCH])
+    await house.learn(ABOUT_ANN, SHARED)
+    await house.indexer().drain()
+    return house
+
+
+@pytest.mark.parametrize(
+    ("memory", "user", "allowed"),
+    [
+        (message_memory(KILN), ANN, True),
+        (message_memory(KILN), BEN, False),
+        (fact_memory(ABOUT_ANN), ANN, True),
+        (fact_memory(ABOUT_ANN), BEN, False),
+        (fact_memory(SHARED), ANN, False),
+        (fact_memory(fact_of("Lunch was good.", [LUNCH])), CLEO, True),
+        (fact_memory(fact_of("Ben likes clay.", [KILN], BEN)), BEN, True),
+        (fact_memory(fact_of("Ben likes clay.", [KILN], BEN)), ANN, True),
+        (replace(fact_memory(SHARED), speaker_ids=()), ANN, False),
+    ],
+)
+def test_who_may_forget_what(memory: Memory, user: int, allowed: bool) -> None:
+    """One's own messages, facts about oneself, and facts on one's words alone; a manager anything."""
+    assert may_forget(memory, user, manager=False) is allowed
+    assert may_forget(memory, user, manager=True)
+
+
+async def test_a_forgotten_message_takes_its_facts_with_it(known: House) -> None:
+    """The message and every fact resting on it leave queue, facts, index and answers; the counts say so."""
+    gone = await known.forget(known.indexer()).memories(GUILD, [message_memory(KILN)])
+
+    assert gone == Retracted(messages=1, facts=2)
+    assert set(await known.points()) == {"bring gloves", "lunch!"}
+    assert await known.messages.get([KILN.id]) == {}
+    assert await known.facts.get([ABOUT_ANN.id, SHARED.id]) == {}
+    assert await known.retraction.pending_removals(10) == []
+    for break_first in (False, True):
+        if break_first:
+            known.index.break_down()
+        assert texts(await known.recall().recall("kiln monday", everywhere(), 9)) == []
+
+
+async def test_a_forgotten_fact_leaves_its_messages(known: House) -> None:
+    """The fact goes and is refused from now on, the messages it rested on stay."""
+    forget = known.forget(known.indexer())
+    assert await forget.memories(GUILD, [fact_memory(SHARED)]) == Retracted(facts=1)
+    assert set(await known.points()) == {KILN.content, "bring gloves", "lunch!", ABOUT_ANN.text}
+    assert await forget.memories(GUILD, [fact_memory(SHARED)]) == Retracted()
+
+
+async def test_the_windows_of_the_neighbours_forget_too(known: House) -> None:
+    """After the next round of indexing no other memory's window holds the forgotten words."""
+    indexer = known.indexer()
+    await known.forget(indexer).memories(GUILD, [message_memory(KILN)])
+    await indexer.drain()
+    words = set(known.bm25.document("kiln monday").indices)
+    for point in (await known.points()).values():
+        assert not any(words & set(vector.indices) for vector in point.sparse.values())
+
+
+async def test_everything_about_a_member_goes(known: House) -> None:
+    """Their messages, facts about them and facts on their words go; everyone else's stay."""
+    gone = await known.forget(known.indexer()).member(GUILD, ANN)
+    assert gone == Retracted(messages=1, facts=2)
+    assert set(await known.points()) == {"bring gloves", "lunch!"}
+
+
+async def test_what_mem0_clients_wrote_about_a_member_goes_too(known: House) -> None:
+    """A memory that is in the index alone, about the member or on their words alone, is found and forgotten."""
+    theirs = from_mem0("11111111-1111-4111-8111-111111111111", "Ann is allergic to nuts.")
+    others = from_mem0("22222222-2222-4222-8222-222222222222", "Ben is left-handed.", user_id=str(BEN))
+    await known.index.upsert(GUILD, [theirs, others])
+
+    gone = await known.forget(known.indexer()).member(GUILD, ANN)
+
+    assert gone == Retracted(messages=1, facts=3)
+    assert set(await known.points()) == {"bring gloves", "lunch!", "Ben is left-handed."}
+
+
+async def test_a_memory_in_the_index_alone_can_be_forgotten(known: House) -> None:
+    """A memory a mem0 client wrote is counted, hidden and removed like a fact."""
+    foreign = from_mem0("11111111-1111-4111-8111-111111111111", "Ann is allergic to nuts.")
+    await known.index.upsert(GUILD, [foreign])
+    memory = replace(fact_memory(SHARED), id=foreign.id, text="Ann is allergic to nuts.", sources=())
+    forget = known.forget(known.indexer())
+    assert await forget.memories(GUILD, [memory]) == Retracted(facts=1)
+    assert "Ann is allergic to nuts." not in await known.points()
+    assert await forget.memories(GUILD, [memory]) == Retracted()
+
+
+async def test_another_guilds_memories_are_left_alone(known: House) -> None:
+    """A memory is forgotten only in its own guild."""
+    forget = known.forget(known.indexer())
+    assert await forget.memories(OTHER_GUILD, [message_memory(KILN), fact_memory(SHARED)]) == Retracted()
+    assert await forget.member(OTHER_GUILD, ANN) == Retracted()
+    assert len(await known.points()) == 5
+
+
+async def test_forgetting_does_not_need_the_index(known: House) -> None:
+    """With the index down the memory is gone from SQL and hidden at once, and its point follows when it can."""
+    indexer = known.indexer()
+    known.index.break_down()
+    assert await known.forget(indexer).memories(GUILD, [message_memory(KILN)]) == Retracted(1, 2)
+    assert await known.forget(indexer).member(GUILD, BEN) == Retracted(messages=1)
+    assert texts(await known.recall().recall("kiln gloves", everywhere(), 9)) == []
+
+    known.index.down = None
+    assert KILN.content in await known.points()
+    assert texts(await known.recall().recall("kiln gloves", everywhere(), 9)) == []
+    await indexer.drain()
+    assert set(await known.points()) == {"lunch!"}
