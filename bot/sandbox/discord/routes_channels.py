@@ -7,7 +7,7 @@ from aiohttp import web
 from bot.model import snowflake_time
 from bot.sandbox.discord import limits, payloads
 from bot.sandbox.discord.compose import compose, parts
-from bot.sandbox.discord.entities import Message, MessageKind, Place, Thread
+from bot.sandbox.discord.entities import Channel, ChannelKind, Message, MessageKind, Place, Thread
 from bot.sandbox.discord.errors import ApiError, invalid_form, missing_permissions, unknown
 from bot.sandbox.discord.permissions import P
 from bot.sandbox.discord.rest import WORLD, place_in, read_body, reply
@@ -102,6 +102,21 @@ async def bulk_delete(request: web.Request) -> web.Response:
 async def typing(request: web.Request) -> web.Response:
     place_in(request)
     return web.Response(status=204)
+
+
+@routes.post("/channels/{channel}/threads")
+async def create_post(request: web.Request) -> web.Response:
+    """A post in a forum with its first message, which has the post's own id."""
+    world, forum = request.app[WORLD], place_in(request, P.SEND_MESSAGES)
+    body = await read_body(request)
+    if not isinstance(forum, Channel) or forum.kind is not ChannelKind.FORUM:
+        raise invalid_form({"_": "The stand-in's bot starts threads in forums only."})
+    limits.check_message(body["message"])
+    post = world.add_thread(forum, body["name"], owner=world.bot)
+    message = compose(world, post, body["message"])
+    message.id = post.id
+    world.keep(message)
+    return reply(payloads.place(post, world.bot) | {"message": payloads.message(world, message)}, 201)
 
 
 @routes.get("/channels/{channel}/threads/archived/public")
