@@ -53,7 +53,9 @@ def scope_in(
 
     A channel covers its public threads and forum posts, which are seen by whoever sees it.
     """
-    if isinstance(place, app_commands.AppCommandThread):
-        return Scope(guild_id, visible, channel_id=place.id, about_id=about_id, since=since)
-    access_ids = visible if place is None else visible & {place.id}
-    return Scope(guild_id, access_ids, about_id=about_id, since=since)
+    if place is None:
+        return Scope(guild_id, visible, about_id=about_id, since=since)
+    if place.id in visible and not isinstance(place, app_commands.AppCommandThread):
+        return Scope(guild_id, frozenset({place.id}), about_id=about_id, since=since)
+    # A hidden channel is searched like one where nothing was said, so that the answers are the same.
+    return Scope(guild_id, visible, channel_id=place.id, about_id=about_id, since=since)

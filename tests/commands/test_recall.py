@@ -1,0 +1,196 @@
+"""/recall, as members use it."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from town import Town, cards
+
+from bot.commands.views import EXPIRED, OwnedView
+from bot.errors import IndexUnavailable, QueryTooShort
+from bot.model import Degraded, utcnow
+from bot.sandbox.discord import Answer, Permission
+
+NOTHING = "I found nothing about that"
+
+
+async def test_an_answer_is_private_and_links_to_its_source(town: Town) -> None:
+    """Who said it, when, and a way there; for the asker alone, and pinging nobody."""
+    said = await town.says(town.ada, "The teapot is in the blue cupboard")
+    answer = await town.use(town.bob, "recall", query="where is the teapot?")
+    assert answer.ephemeral
+    assert cards(answer) == ["The teapot is in the blue cupboard"]
+    [card] = answer.embeds
+    assert card["author"]["name"] == "ada · message"
+    assert f"https://discord.com/channels/{town.guild.id}/{town.general.id}/{said.id}" in card["description"]
+    assert f"<t:{int(said.created_at.timestamp())}:R>" in card["description"]
+    sent = [call.body for call in town.server.calls if call.body and "embeds" in call.body]
+    assert sent
+    assert all(body["allowed_mentions"]["parse"] == [] for body in sent)
+
+
+async def test_without_an_embedder_the_card_says_so(town: Town) -> None:
+    """Less than a full answer is told as such."""
+    await town.says(town.ada, "The teapot is in the blue cupboard")
+    answer = await town.use(town.bob, "recall", query="teapot")
+    assert answer.embeds[-1]["footer"]["text"] == f"⚠️ {Degraded.NO_EMBEDDER}"
+
+
+async def test_a_hidden_channel_and_an_unknown_word_answer_alike(town: Town) -> None:
+    """Who cannot read a channel cannot tell whether it holds anything, not even by naming it."""
+    await town.says(town.bob, "The treasurer resigns in June", place=town.staff)
+    expected = (await town.use(town.ada, "recall", query="unicorns")).text
+    assert expected.startswith(NOTHING)
+    assert (await town.use(town.ada, "recall", query="treasurer")).text == expected
+    assert (await town.use(town.ada, "recall", query="treasurer", **{"in": town.staff})).text == expected
+    assert cards(await town.use(town.bob, "recall", query="treasurer")) == ["The treasurer resigns in June"]
+
+
+async def test_permissions_are_those_of_the_moment(town: Town) -> None:
+    """Losing a channel means losing its memories, from the next question on."""
+    await town.says(town.bob, "The treasurer resigns in June", place=town.staff)
+    assert cards(await town.use(town.bob, "recall", query="treasurer"))
+    town.server.world.deny(town.staff, town.bob, Permission.VIEW_CHANNEL)
+    assert (await town.use(town.bob, "recall", query="treasurer")).content.startswith(NOTHING)
+
+
+async def test_without_history_there_is_no_memory(town: Town) -> None:
+    """A channel one may view but whose history one may not read is not recalled."""
+    await town.says(town.bob, "The teapot is blue")
+    town.server.world.deny(town.general, town.ada, Permission.READ_MESSAGE_HISTORY)
+    assert (await town.use(town.ada, "recall", query="teapot")).content.startswith(NOTHING)
+
+
+async def test_a_place_narrows_the_answer(town: Town) -> None:
+    """`in:` a channel covers its public threads, `in:` a thread is the thread alone."""
+    thread = town.server.world.add_thread(town.general, "teapots", owner=town.ada)
+    await town.says(town.bob, "a teapot in the channel")
+    await town.says(town.bob, "a teapot in the thread", place=thread)
+    await town.says(town.bob, "a teapot for the staff", place=town.staff)
+    in_channel = await town.use(town.bob, "recall", query="teapot", **{"in": town.general})
+    assert sorted(cards(in_channel)) == ["a teapot in the channel", "a teapot in the thread"]
+    assert cards(await town.use(town.bob, "recall", query="teapot", **{"in": thread})) == ["a teapot in the thread"]
+
+
+async def test_since_leaves_out_what_is_older(town: Town) -> None:
+    """Only what was said after the moment is recalled."""
+    await town.says(town.bob, "an old teapot", at=utcnow() - timedelta(days=10))
+    await town.says(town.bob, "a new teapot")
+    assert cards(await town.use(town.ada, "recall", query="teapot", since="7d")) == ["a new teapot"]
+    assert len(cards(await town.use(town.ada, "recall", query="teapot", since="2w"))) == 2
+
+
+async def test_since_is_explained_and_suggested(town: Town) -> None:
+    """A moment that cannot be read is answered with those that can, and typing offers them."""
+    assert "24h, 7d, 4w" in (await town.use(town.ada, "recall", query="teapot", since="yesteryear")).content
+    choices = await town.server.autocomplete(town.ada, town.general, "recall", "since", "", query="teapot")
+    assert [choice["value"] for choice in choices] == ["24h", "7d", "4w", "1y"]
+
+
+async def test_questions_about_others_are_off(town: Town) -> None:
+    """One may ask what is known about oneself, not about someone else."""
+    said = await town.says(town.ada, "I take milk in my tea")
+    await town.knows("Ada takes milk in her tea", said, about=town.ada)
+    mine = await town.use(town.ada, "recall", query="milk", about=town.ada)
+    assert sorted(cards(mine)) == ["Ada takes milk in her tea", "I take milk in my tea"]
+    assert "another member" in (await town.use(town.bob, "recall", query="milk", about=town.ada)).content
+
+
+@pytest.mark.parametrize("query", ["?", "  ", "\u200b\u200b", "!!! ..."])
+async def test_a_question_without_words_is_explained(town: Town, query: str) -> None:
+    """There is nothing to search for without letters."""
+    answer = await town.use(town.ada, "recall", query=query)
+    assert answer.content == str(QueryTooShort())
+
+
+async def test_two_letters_are_a_question(town: Town) -> None:
+    """A query of two characters is answered like any other."""
+    await town.says(town.ada, "we moved to k8 last week")
+    assert cards(await town.use(town.ada, "recall", query="k8")) == ["we moved to k8 last week"]
+
+
+async def test_pages_turn(town: Town) -> None:
+    """Five cards a page; the buttons at the ends are disabled."""
+    for number in range(7):
+        await town.says(town.ada, f"teapot number {number}")
+    answer = await town.use(town.bob, "recall", query="teapot")
+    assert [len(answer.embeds), usable(answer)] == [5, ["Next", "Forget…"]]
+    first = cards(answer)
+    turned = await (await answer.click("Next")).settled()
+    assert [len(turned.embeds), usable(turned)] == [2, ["Back", "Forget…"]]
+    assert not set(cards(turned)) & set(first)
+    assert cards(await (await answer.click("Back")).settled()) == first
+
+
+async def test_one_page_has_no_page_buttons(town: Town) -> None:
+    """There is nothing to turn with a single page."""
+    await town.says(town.ada, "one teapot")
+    assert usable(await town.use(town.bob, "recall", query="teapot")) == ["Forget…"]
+
+
+async def test_an_answer_expires(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while the buttons go and the cards stay; a press that was under way is answered kindly."""
+    await town.says(town.ada, "one teapot")
+    monkeypatch.setattr(OwnedView, "lifetime", 0.05)
+    answer = await town.use(town.bob, "recall", query="teapot")
+    assert answer.message
+    stale = replace(answer.message)
+    await answer.until(lambda answer: answer.content == EXPIRED)
+    assert [answer.buttons, cards(answer)] == [[], ["one teapot"]]
+    late = await (await town.server.click(town.bob, stale, "Forget…")).settled()
+    assert [late.content, late.ephemeral] == [EXPIRED, True]
+
+
+async def test_nobody_else_turns_the_pages(town: Town) -> None:
+    """Even if Discord let someone else press, the answer is the asker's."""
+    for number in range(7):
+        await town.says(town.ada, f"teapot number {number}")
+    answer = await town.use(town.bob, "recall", query="teapot")
+    assert answer.message
+    assert answer.message.interaction
+    before = cards(answer)
+    answer.message.interaction["user"]["id"] = str(town.ada.id)
+    pressed = await (await town.server.click(town.ada, answer.message, "Next")).settled()
+    assert "Only the person who asked" in pressed.content
+    assert cards(answer) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "👩‍👩‍👧‍👦" * 571,
+        "\u05e9\u05dc\u05d5\u05dd teapot " * 200,
+        "teapot Z" + "\u0310" * 3900,
+        "@everyone **teapot** [click](https://evil.example) <@&123456789012345678> # head\n" * 40,
+        "`" * 3990 + " teapot",
+    ],
+    ids=["emoji", "right-to-left", "zalgo", "markdown", "backticks"],
+)
+async def test_any_text_makes_a_card_discord_takes(town: Town, text: str) -> None:
+    """The longest and strangest messages fit: the stand-in refuses what Discord would refuse."""
+    await town.says(town.ada, text[:4000])
+    await town.says(town.ada, "teapot")
+    fact_source = await town.says(town.ada, "and another teapot")
+    await town.knows(f"teapot {text}"[:4000], fact_source, about=town.ada)
+    answer = await town.use(town.bob, "recall", query="teapot")
+    assert len(answer.embeds) >= 3
+    assert "@everyone" not in answer.text
+    assert "](https://evil" not in answer.text
+
+
+async def test_the_index_being_down_is_told(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the index, keyword search answers and says what it is."""
+    await town.says(town.ada, "The teapot is blue")
+
+    async def broken(*_: object) -> None:
+        raise IndexUnavailable()
+
+    monkeypatch.setattr(town.app.index, "search", broken)
+    found = await town.use(town.bob, "recall", query="teapot")
+    assert cards(found) == ["The teapot is blue"]
+    assert found.embeds[-1]["footer"]["text"] == f"⚠️ {Degraded.INDEX_DOWN}"
+    assert str(Degraded.INDEX_DOWN) in (await town.use(town.bob, "recall", query="unicorn")).content
+
+
+def usable(answer: Answer) -> list[str]:
+    return [button.label for button in answer.buttons if not button.disabled]
