@@ -117,10 +117,20 @@ class Client(discord.Client):
     async def close(self) -> None:
         """Leave Discord, then let the handlers of events already received finish."""
         await super().close()
-        if handlers := self._handling - {asyncio.current_task()}:
-            _, late = await asyncio.wait(handlers, timeout=_FAREWELL)
-            for handler in late:
-                handler.cancel()
+        try:
+            async with asyncio.timeout(_FAREWELL):
+                await self.settle()
+        except TimeoutError:
+            for late in self._others_at_work():
+                late.cancel()
+
+    async def settle(self) -> None:
+        """Wait until the events received so far are handled."""
+        if handlers := self._others_at_work():
+            await asyncio.wait(handlers)
+
+    def _others_at_work(self) -> set[asyncio.Task[None]]:
+        return self._handling - {asyncio.current_task()}
 
     async def setup_hook(self) -> None:
         """Tell Discord which commands there are."""
