@@ -103,7 +103,9 @@ async def _is_in(thread: discord.Thread, user_id: int) -> bool:
 
 
 def _may_read(channel: discord.abc.GuildChannel, member: discord.Member) -> bool:
-    """View Channel and Read Message History; for the chat of a voice channel also Connect."""
+    """View Channel and Read Message History; for the chat of a voice channel also Connect. Categories hold no words."""
+    if isinstance(channel, discord.CategoryChannel):
+        return False
     permissions = channel.permissions_for(member)
     if isinstance(channel, discord.VoiceChannel | discord.StageChannel) and not permissions.connect:
         return False

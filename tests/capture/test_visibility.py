@@ -1,0 +1,254 @@
+"""Who may read what: the shipped answer against expectations made by hand, on the real client."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from watching import Town
+
+from bot.capture.visibility import DiscordVisibility
+from bot.model import utcnow
+from bot.sandbox.discord import Channel, ChannelKind, Permission, Thread, User
+
+VIEW, HISTORY, MANAGE_THREADS = Permission.VIEW_CHANNEL, Permission.READ_MESSAGE_HISTORY, Permission.MANAGE_THREADS
+
+
+class Seconds:
+    """A monotonic clock that tests move."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Sight:
+    """A town with channels of every kind, watched, and the shipped visibility of it."""
+
+    def __init__(self, town: Town) -> None:
+        world, guild = town.world, town.guild
+        self.town, self.seconds = town, Seconds()
+        self.helpers = world.add_role(guild, "helpers")
+        self.muted = world.add_role(guild, "muted")
+        self.admins = world.add_role(guild, "admins", Permission.ADMINISTRATOR)
+        self.people: dict[str, User] = {"owner": town.alice, "member": town.bob}
+        for name, roles in {
+            "helper": [self.helpers],
+            "muted helper": [self.helpers, self.muted],
+            "admin": [self.admins],
+            "timed out": [],
+            "invited": [],
+        }.items():
+            self.people[name] = world.add_user(name)
+            world.add_member(guild, self.people[name], roles=roles)
+        world.update_member(guild, self.people["timed out"], timed_out_until=utcnow() + timedelta(hours=1))
+        self.people["stranger"] = world.add_user("stranger")
+
+        self.channels: dict[str, Channel] = {"general": town.general}
+        for name in ("staff", "helpers only", "not for muted", "announcements", "no history", "by invitation"):
+            kind = ChannelKind.ANNOUNCEMENT if name == "announcements" else ChannelKind.TEXT
+            self.channels[name] = world.add_channel(guild, name, kind=kind)
+        self.channels["forum"] = world.add_channel(guild, "forum", kind=ChannelKind.FORUM)
+        world.add_channel(guild, "a category", kind=ChannelKind.CATEGORY)
+        for name in ("staff", "helpers only", "by invitation"):
+            world.deny(self.channels[name], guild, VIEW)
+            world.allow(self.channels[name], world.bot, VIEW)
+        world.allow(self.channels["helpers only"], self.helpers, VIEW)
+        world.deny(self.channels["not for muted"], self.muted, VIEW)
+        world.deny(self.channels["no history"], guild, HISTORY)
+        world.allow(self.channels["by invitation"], self.people["invited"], VIEW)
+
+    def names(self, access_ids: frozenset[int]) -> set[str]:
+        """The channels' names instead of their ids."""
+        by_id = {channel.id: name for name, channel in self.channels.items()}
+        return {by_id.get(id, str(id)) for id in access_ids}
+
+    async def of(self, name: str) -> set[str]:
+        """What this person sees, by name."""
+        return self.names(await self.visibility.visible(self.town.guild.id, self.people[name].id))
+
+    async def sees(self, name: str, thread: Thread) -> bool:
+        """Whether this person may read the thread."""
+        return thread.id in await self.visibility.visible(self.town.guild.id, self.people[name].id)
+
+    def private_thread(self, parent: str, members: list[str], archived: bool = False) -> Thread:
+        """A private thread of the owner's, with the bot in it."""
+        invited = [self.town.world.bot, *(self.people[name] for name in members)]
+        return self.town.world.add_thread(
+            self.channels[parent], "private", owner=self.town.alice, private=True, members=invited, archived=archived
+        )
+
+
+@pytest.fixture
+async def sight(town: Town) -> AsyncIterator[Sight]:
+    """The town in sight of a connected client."""
+    sight = Sight(town)
+    async with town.watched() as client:
+        sight.client = client
+        sight.visibility = DiscordVisibility(client, town.observations, sight.seconds)
+        yield sight
+
+
+OPEN = {"general", "not for muted", "announcements", "forum"}
+EVERYTHING = OPEN | {"staff", "helpers only", "no history", "by invitation"}
+
+
+@pytest.mark.parametrize(
+    ("person", "sees"),
+    [
+        ("owner", EVERYTHING),
+        ("admin", EVERYTHING),
+        ("member", OPEN),
+        ("helper", OPEN | {"helpers only"}),
+        ("muted helper", OPEN - {"not for muted"} | {"helpers only"}),
+        ("invited", OPEN | {"by invitation"}),
+        ("timed out", OPEN),
+        ("stranger", set()),
+    ],
+)
+async def test_what_each_person_sees(sight: Sight, person: str, sees: set[str]) -> None:
+    """View Channel and Read Message History, from roles and overwrites, decide; nothing else does."""
+    assert await sight.of(person) == sees
+
+
+async def test_it_is_the_present_that_counts(sight: Sight) -> None:
+    """A role given or taken, an overwrite changed or a member gone shows at once."""
+    world, guild, bob = sight.town.world, sight.town.guild, sight.town.bob
+    world.update_member(guild, bob, role_ids=[sight.helpers.id])
+    assert await sight.of("member") == OPEN | {"helpers only"}
+
+    changed = asyncio.create_task(sight.client.wait_for("guild_channel_update"))
+    world.deny(sight.channels["helpers only"], sight.helpers, VIEW)
+    await asyncio.wait_for(changed, 5)
+    assert await sight.of("member") == OPEN
+
+    world.remove_member(guild, bob)
+    assert await sight.of("member") == set()
+
+
+async def test_private_threads_are_for_their_members(sight: Sight) -> None:
+    """Of an observed private thread only its members and those who manage threads know."""
+    thread = sight.private_thread("general", ["member"])
+    unobserved = sight.private_thread("general", ["member"])
+    await sight.town.observe(thread)
+
+    assert [name for name in sight.people if await sight.sees(name, thread)] == ["owner", "member", "admin"]
+    assert not await sight.sees("member", unobserved)
+
+
+async def test_memories_of_a_thread_stay_when_it_is_switched_off(sight: Sight) -> None:
+    """Its members may still read what was captured while it was observed."""
+    thread = sight.private_thread("general", ["member"])
+    await sight.town.observe(thread)
+    await sight.town.observations.switch_off(sight.town.guild.id, thread.id)
+
+    assert await sight.sees("member", thread)
+
+
+async def test_archived_private_threads_keep_their_members(sight: Sight) -> None:
+    """discord.py forgets archived threads; who is in them is asked of Discord."""
+    thread = sight.private_thread("general", ["member"], archived=True)
+    await sight.town.observe(thread)
+
+    assert await sight.sees("member", thread)
+    assert not await sight.sees("helper", thread)
+
+
+async def test_a_thread_is_hidden_with_its_channel(sight: Sight) -> None:
+    """Being a member of a private thread is worth nothing without the right to read its channel."""
+    thread = sight.private_thread("helpers only", ["member", "helper"])
+    await sight.town.observe(thread)
+
+    assert await sight.sees("helper", thread)
+    assert not await sight.sees("member", thread)
+
+
+async def test_managing_threads_needs_the_channel_as_well(sight: Sight) -> None:
+    """Manage Threads opens the private threads of channels one may read, no others."""
+    world, guild = sight.town.world, sight.town.guild
+    world.allow(sight.channels["general"], sight.people["invited"], MANAGE_THREADS)
+    world.allow(sight.channels["staff"], sight.people["invited"], MANAGE_THREADS)
+    changed = asyncio.create_task(sight.client.wait_for("guild_channel_update", check=lambda _, c: c.name == "staff"))
+    open_one, closed_one = sight.private_thread("general", []), sight.private_thread("staff", [])
+    await sight.town.observe(open_one, closed_one)
+    await asyncio.wait_for(changed, 5)
+
+    assert await sight.sees("invited", open_one)
+    assert not await sight.sees("invited", closed_one)
+    assert guild.id == open_one.guild.id
+
+
+async def test_public_threads_have_no_entry_of_their_own(sight: Sight) -> None:
+    """A public thread or forum post is covered by its parent, observed by itself or not, archived or not."""
+    active = sight.town.world.add_thread(sight.channels["general"], "active", owner=sight.town.alice)
+    archived = sight.town.world.add_thread(sight.channels["general"], "old", owner=sight.town.alice, archived=True)
+    await sight.town.observe(active, archived)
+
+    assert await sight.of("member") == OPEN
+
+
+async def test_an_answer_about_a_thread_is_remembered_for_a_moment_only(sight: Sight) -> None:
+    """Repeated recalls do not ask Discord each time, and a member removed from a thread loses it soon."""
+    thread = sight.private_thread("general", ["member"])
+    await sight.town.observe(thread)
+    asked = f"/channels/{thread.id}/thread-members/{sight.town.bob.id}"
+
+    assert await sight.sees("member", thread) and await sight.sees("member", thread)
+    assert [call.path for call in sight.town.server.calls].count(asked) == 1
+
+    sight.town.world.remove_thread_member(thread, sight.town.bob)
+    sight.seconds.now += 16
+    assert not await sight.sees("member", thread)
+
+
+async def test_doubt_closes(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When Discord fails or does not answer, what it was asked about stays hidden, and only that."""
+    server, bob = sight.town.server, sight.town.bob
+    thread, gone = sight.private_thread("general", ["member"]), sight.private_thread("general", ["member"])
+    await sight.town.observe(thread, gone)
+    sight.town.world.remove_thread(gone)
+
+    server.fail_next("GET", "/thread-members/", 503)
+    assert await sight.of("member") == OPEN
+    server.fail_next("GET", "/members/", 503)
+    assert await sight.of("member") == set()
+    monkeypatch.setattr("bot.capture.visibility._PATIENCE", 0.05)
+    server.rest.latency = timedelta(seconds=1)
+    assert await sight.visibility.visible(sight.town.guild.id, bob.id) == frozenset()
+
+
+async def test_unknown_and_unavailable_guilds_show_nothing(sight: Sight) -> None:
+    """A guild the bot is not in, or one with an outage, has nothing to show to anyone."""
+    elsewhere = sight.town.world.add_guild(name="elsewhere", owner=sight.town.alice, with_bot=False)
+    assert await sight.visibility.visible(elsewhere.id, sight.town.alice.id) == frozenset()
+
+    lost = asyncio.create_task(sight.client.wait_for("guild_unavailable"))
+    sight.town.world.set_unavailable(sight.town.guild)
+    await asyncio.wait_for(lost, 5)
+    assert await sight.of("owner") == set()
+
+
+@pytest.mark.parametrize(("connect", "sees"), [(Permission.CONNECT, True), (Permission(0), False)])
+async def test_the_chat_of_a_voice_channel_takes_connect(sight: Sight, connect: Permission, sees: bool) -> None:
+    """One who may view a voice channel but not join it cannot read what is written in it."""
+    voice_id = sight.town.world.snowflake()
+    everyone = {"id": str(sight.town.guild.id), "type": 0, "allow": str(int(connect)), "deny": "0"}
+    made = asyncio.create_task(sight.client.wait_for("guild_channel_create"))
+    await sight.town.server.dispatch(
+        "CHANNEL_CREATE",
+        {
+            "id": str(voice_id),
+            "guild_id": str(sight.town.guild.id),
+            "type": 2,
+            "name": "voice",
+            "position": 9,
+            "bitrate": 64000,
+            "user_limit": 0,
+            "permission_overwrites": [everyone],
+        },
+    )
+    await asyncio.wait_for(made, 5)
+
+    assert (str(voice_id) in await sight.of("member")) is sees
