@@ -75,7 +75,8 @@ class _Found:
 
 def answer(body: Mapping[str, Any]) -> str:
     """The text that answers a chat request's body."""
-    prompt = "\n".join(str(message.get("content", "")) for message in body.get("messages", ()))
+    messages = body.get("messages") or [{}]
+    prompt = str(messages[-1].get("content", ""))
     if new_messages := _MEM0_MESSAGES.search(prompt):
         return json.dumps({"memory": list(_mem0_memories(new_messages[1]))}, ensure_ascii=False)
     if not isinstance(schema := body.get("format"), dict):
