@@ -178,19 +178,19 @@ class App:
         """
         try:
             async with self.web.serving(), asyncio.TaskGroup() as tasks:
-                loops = [
+                token = self.settings.discord.token.get_secret_value()
+                working = [
                     tasks.create_task(self.worker.run(), name="extraction"),
                     tasks.create_task(self.indexer.run(), name="indexing"),
                     tasks.create_task(self._reconcile(), name="reconciling"),
+                    tasks.create_task(self.client.serve(token), name="gateway"),
                 ]
-                token = self.settings.discord.token.get_secret_value()
-                tasks.create_task(self.client.serve(token), name="gateway")
                 log.info("started", probes=f"{self.web.host}:{self.web.port}", data=str(self.settings.storage.path))
                 await self._stopping.wait()
                 log.info("draining")
                 await self.client.close()
-                for loop in loops:
-                    loop.cancel()
+                for task in working:
+                    task.cancel()
         except* RecollectError as group:
             raise _first(group) from None
         log.info("stopped")

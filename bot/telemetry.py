@@ -8,7 +8,19 @@ import structlog
 
 from bot.settings import LogSettings
 
-_QUIET = ("discord", "httpx", "httpx2", "httpcore", "openai", "alembic", "uvicorn", "asyncio", "stamina")
+# Libraries log requests and payloads at info, and some warn of what is no fault of ours (no voice
+# support) or what the rooms say better themselves (one line an outage, not one a retry).
+_QUIET = {
+    "discord": logging.WARNING,
+    "discord.client": logging.CRITICAL,
+    "httpx": logging.WARNING,
+    "httpx2": logging.WARNING,
+    "openai": logging.WARNING,
+    "alembic": logging.WARNING,
+    "uvicorn": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "stamina": logging.ERROR,
+}
 
 
 def configure_logging(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
@@ -47,6 +59,5 @@ def configure_logging(settings: LogSettings, stream: TextIO = sys.stderr) -> Non
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.level.upper())
-    for name in _QUIET:
-        # Libraries log requests and payloads at info: only their warnings are of use to an operator.
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in _QUIET.items():
+        logging.getLogger(name).setLevel(level)

@@ -91,6 +91,8 @@ class Client(discord.Client):
             raise DiscordLoginError(NOT_CONFIGURED)
         try:
             async for attempt in stamina.retry_context(self._out_of_reach, attempts=None, timeout=None, wait_max=60):
+                if attempt.num == 2:
+                    log.warning("discord_unreachable", api=self._settings.api_url)
                 with attempt:
                     await self._log_in_and_connect(token)
         except discord.LoginFailure:
@@ -164,8 +166,11 @@ class Client(discord.Client):
 
     async def on_resumed(self) -> None:
         self.ready.set()
+        log.info("resumed")
 
     async def on_disconnect(self) -> None:
+        if self.ready.is_set() and not self.is_closed():
+            log.warning("disconnected")
         self.ready.clear()
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
