@@ -5,7 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
+from itertools import chain
 from operator import itemgetter
+from typing import Any
 
 from sqlalchemy import Connection, String, bindparam, cast, func, or_, select, update
 from sqlalchemy.dialects import sqlite
@@ -47,11 +50,11 @@ _KNOWN = (
     .outerjoin(tombstone, tombstone.c.id == cast(_ids.c.value, String))
     .where(or_(message.c.id.is_not(None), tombstone.c.id.is_not(None)))
 )
-_new_row, _new_schedule = insert(message), insert(schedule)
-_UPSERT = _new_row.on_conflict_do_update(
-    index_elements=[message.c.id], set_={column.name: _new_row.excluded[column.name] for column in message.c}
-).compile(dialect=sqlite.dialect(paramstyle="qmark"))
-_UPSERT_SQL, _upsert_values = str(_UPSERT), itemgetter(*_UPSERT.positiontup or ())
+_columns = [column.name for column in message.c]
+_values = itemgetter(*_columns)
+_SIZES = (256, 32, 4, 1)
+
+_new_schedule = insert(schedule)
 _COUNT = _new_schedule.on_conflict_do_update(
     index_elements=[schedule.c.guild_id],
     set_={"since_attempt": schedule.c.since_attempt + _new_schedule.excluded.since_attempt},
@@ -75,13 +78,34 @@ def record(connection: Connection, changes: Sequence[Message | Edit], now: int, 
         stamps = [{"held_id": id, "edited_at": maybe_ms(plan.held[id].edited_at)} for id in plan.stamped]
         connection.execute(_STAMP, stamps)
     if written := [plan.held[id] for id in (*plan.new, *plan.changed)]:
-        # Compiled once: SQLAlchemy would prepare every parameter of every row, which costs more than the insert.
-        connection.exec_driver_sql(_UPSERT_SQL, [_upsert_values(message_row(one, now)) for one in written])
+        _write(connection, [_values(message_row(one, now)) for one in written])
         windows.touch(connection, [(one.channel_id, one.id) for one in written])
     if guilds := Counter(plan.held[id].guild_id for id in plan.new):
         rows = [{"guild_id": id, "due_at": first_due, "since_attempt": count} for id, count in guilds.items()]
         connection.execute(_COUNT, rows)
     return results
+
+
+def _write(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert or replace rows, as few statements as there are sizes to make them of.
+
+    With one statement a row, the full-text index would flush and this thread would queue for the
+    interpreter as often, which takes longer than all the rest.
+    """
+    for size in _SIZES:
+        while len(rows) >= size:
+            connection.exec_driver_sql(_upsert(size), tuple(chain.from_iterable(rows[:size])))
+            rows = rows[size:]
+
+
+@cache
+def _upsert(rows: int) -> str:
+    """The statement that inserts or replaces this many rows, each with every column."""
+    new = insert(message).values([dict.fromkeys(_columns)] * rows)
+    newest = new.on_conflict_do_update(
+        index_elements=[message.c.id], set_={name: new.excluded[name] for name in _columns}
+    )
+    return str(newest.compile(dialect=sqlite.dialect(paramstyle="qmark")))
 
 
 class Plan:
