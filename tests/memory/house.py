@@ -94,7 +94,7 @@ class BreakableIndex(EdgeIndex):
         self.lose_next_answer = False
         self.before_upsert: Callable[[], Awaitable[object]] | None = None
         self.after_search: Callable[[], Awaitable[object]] | None = None
-        self.upserts: list[int] = []
+        self.upserts: list[list[str]] = []
         self.tried = asyncio.Event()
         self.written = asyncio.Event()
 
@@ -108,7 +108,7 @@ class BreakableIndex(EdgeIndex):
             await hook()
         await super().upsert(guild_id, points)
         if points:
-            self.upserts.append(len(points))
+            self.upserts.append([point.payload["data"] for point in points])
             self.written.set()
         if self.lose_next_answer:
             self.lose_next_answer = False
