@@ -1,0 +1,134 @@
+"""The command line, as an operator types it."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from processes import recollect, running
+
+from bot.sandbox.discord import DiscordServer, Intent
+
+
+def at(server: DiscordServer, **variables: str) -> dict[str, str]:
+    """The variables that lead a bot to the stand-in."""
+    return {
+        "DISCORD_TOKEN": server.token,
+        "BOT_DISCORD__API_URL": server.api_url,
+        "BOT_DISCORD__GATEWAY_URL": server.gateway_url,
+        **variables,
+    }
+
+
+async def test_help_names_every_command(tmp_path: Path) -> None:
+    """Without arguments a newcomer sees what there is."""
+    _, out, err = await recollect(tmp_path, "--help")
+    for command in ("run", "demo", "bench"):
+        assert command in out
+    assert err == ""
+
+
+async def test_run_becomes_ready_though_every_service_is_down(discord_server: DiscordServer, tmp_path: Path) -> None:
+    """Ollama, OpenAI and Qdrant refuse connections: the bot is ready all the same and names them."""
+    discord_server.world.add_guild(name="lab")
+    down = {"OPENAI_API_KEY": "k", "BOT_OPENAI__BASE_URL": "http://127.0.0.1:9", "QDRANT_URL": "http://127.0.0.1:9"}
+    async with running(tmp_path, **at(discord_server, **down)) as bot:
+        await bot.logged("ready")
+        async with httpx.AsyncClient(timeout=30) as client:
+            assert (await client.get(f"{await bot.url()}/livez")).status_code == 200
+            answer = await client.get(f"{await bot.url()}/readyz")
+        assert answer.status_code == 200
+        services = answer.json()["services"]
+        assert not services["Ollama"]["ok"]
+        assert not services["Qdrant"]["ok"]
+        assert await bot.terminate() == 0
+
+
+async def test_sigterm_drains_and_exits_0(discord_server: DiscordServer, tmp_path: Path) -> None:
+    """SIGTERM closes the connection, commits what was captured and ends within ten seconds."""
+    async with running(tmp_path, **at(discord_server)) as bot:
+        await bot.logged("ready")
+        assert await bot.terminate() == 0
+        assert [event["event"] for event in bot.events][-2:] == ["draining", "stopped"]
+
+
+async def test_sigterm_ends_a_bot_that_cannot_reach_discord(tmp_path: Path) -> None:
+    """A bot that waits for Discord stops as promptly as one that is connected."""
+    async with running(tmp_path, DISCORD_TOKEN="x", BOT_DISCORD__API_URL="http://127.0.0.1:9") as bot:
+        await bot.logged("discord_unreachable")
+        assert await bot.terminate() == 0
+
+
+async def test_a_second_process_on_the_same_folder_is_refused(discord_server: DiscordServer, tmp_path: Path) -> None:
+    """The second one ends with a sentence; the first goes on."""
+    async with running(tmp_path, **at(discord_server)) as bot:
+        await bot.logged("ready")
+        code, _, err = await recollect(tmp_path, "run", **at(discord_server))
+        assert (code, err.count("\n")) == (1, 1)
+        assert "held by another process" in err
+        assert await bot.terminate() == 0
+
+
+async def test_a_wrong_token_is_one_sentence(discord_server: DiscordServer, tmp_path: Path) -> None:
+    """The sentence says where to get a token and where to put it."""
+    code, _, err = await recollect(tmp_path, "run", **at(discord_server, DISCORD_TOKEN="wrong"))
+    assert code == 1
+    assert "recollect: Discord refused the bot's token" in err
+    assert "DISCORD_TOKEN" in err
+    assert "Traceback" not in err
+
+
+async def test_no_token_is_one_sentence(tmp_path: Path) -> None:
+    """A first start without any set-up says what is needed."""
+    code, _, err = await recollect(tmp_path, "run")
+    assert code == 1
+    assert "There is no Discord token" in err
+    assert "Traceback" not in err
+
+
+async def test_a_missing_intent_is_one_sentence(discord_server: DiscordServer, tmp_path: Path) -> None:
+    """The sentence says which switch to turn in the developer portal."""
+    discord_server.world.application.privileged = Intent(0)
+    code, _, err = await recollect(tmp_path, "run", **at(discord_server))
+    assert code == 1
+    assert "Message Content Intent" in err
+    assert "Traceback" not in err
+
+
+async def test_malformed_settings_are_one_sentence(tmp_path: Path) -> None:
+    """The sentence names the file and the line."""
+    (tmp_path / "config.toml").write_text("[discord\n")
+    code, _, err = await recollect(tmp_path, "run")
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.startswith("recollect: config.toml is not valid TOML")
+
+
+async def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    """The sentence names the folder and the setting."""
+    code, _, err = await recollect(tmp_path, "run", BOT_STORAGE__PATH="/proc/recollect")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "/proc/recollect" in err
+    assert "storage.path" in err
+
+
+async def test_the_log_holds_no_message_content(discord_server: DiscordServer, tmp_path: Path) -> None:
+    """A conversation leaves nothing in the log, not even at the level debug."""
+    world = discord_server.world
+    ada = world.add_user("ada")
+    guild = world.add_guild(name="lab")
+    world.add_member(guild, ada)
+    channel = world.add_channel(guild, "general")
+    variables = at(discord_server, BOT_DISCORD__OBSERVE=str(channel.id), BOT_LOG__LEVEL="debug")
+    async with running(tmp_path, **variables) as bot:
+        await bot.logged("observing")
+        await discord_server.say(channel, ada, "the canary sings in the coal mine")
+        assert await bot.terminate() == 0
+        assert "canary" not in json.dumps(bot.events)
+
+
+@pytest.mark.parametrize("name", ["list", "nothing"])
+async def test_bench_lists_what_there_is(name: str, tmp_path: Path) -> None:
+    """An unknown benchmark is answered with the known ones."""
+    code, out, err = await recollect(tmp_path, "bench", name)
+    assert code == (0 if name == "list" else 1)
+    assert "capture" in out + err
