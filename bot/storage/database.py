@@ -15,7 +15,7 @@ from typing import IO, Any, Self, TypeVar
 import portalocker
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from bot.errors import DataFolderError, StorageUnavailable
@@ -77,10 +77,10 @@ class Database:
                     yield connection
 
     async def transact(self, work: Callable[[Connection], R]) -> R:
-        """Run `work` as one transaction that may write, in a single trip to a worker thread.
+        """Run `work` as one transaction that may write, in a single trip to a worker thread. Raises as `write`.
 
-        The hot path: each statement of `write` costs several trips through the event loop, which
-        together took ten times as long as the group commit of a few messages. Raises as `write`.
+        For transactions of many rows or statements: each statement of `write` costs several trips
+        through the event loop, together ten times what the group commit of a few messages takes.
         """
 
         def trip() -> R:
@@ -119,9 +119,12 @@ class Database:
 
 @contextmanager
 def _reported() -> Iterator[None]:
+    """Tell a database that cannot be used (locked, full, damaged) from a statement that is wrong."""
     try:
         yield
-    except OperationalError as error:
+    except DatabaseError as error:
+        if not isinstance(error, OperationalError) and type(error) is not DatabaseError:
+            raise
         raise StorageUnavailable(f"The database could not be used: {error.orig}.") from error
 
 

@@ -160,7 +160,7 @@ class MessageStore:
             _count(here, LEASED).label("leased"),
             _count(here, DEAD).label("dead"),
             _count(here).label("held"),
-            _count(here, not_indexed).label("not_indexed"),
+            _count(message.c.guild_id + 0 == guild_id, not_indexed).label("not_indexed"),
             select(func.count()).select_from(fact).where(fact.c.guild_id == guild_id).scalar_subquery().label("facts"),
         )
         async with self._database.read() as connection:
@@ -174,10 +174,6 @@ class MessageStore:
             not_indexed=row.not_indexed,
             facts=row.facts,
         )
-
-    async def flush(self) -> None:
-        """Wait until everything captured so far is committed or refused."""
-        await self._group.flush()
 
     async def close(self) -> None:
         """Write what is queued."""

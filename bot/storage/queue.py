@@ -144,8 +144,8 @@ class ExtractionQueue:
         if it was forgotten before. The unchanged messages of a refused fact wait again, as the
         edited one does. Facts an earlier extraction drew from these messages alone are replaced.
         """
-        async with self._database.write() as connection:
-            return await connection.run_sync(_commit, lease, facts, to_ms(self._clock()))
+        now = to_ms(self._clock())
+        return await self._database.transact(lambda c: _commit(c, lease, facts, now))
 
     async def release(self, lease: Lease) -> None:
         """Give the lease's messages back; no attempt is counted."""

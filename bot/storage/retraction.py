@@ -8,14 +8,28 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, delete, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    String,
+    Table,
+    cast,
+    delete,
+    literal,
+    select,
+    text,
+    true,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.model import Memory, memory_id, utcnow
 from bot.storage import windows
 from bot.storage.database import Database
-from bot.storage.rows import among, to_ms
+from bot.storage.rows import among, each, to_ms
 from bot.storage.tables import fact, fact_source, message, removal, tombstone
 
 
@@ -40,44 +54,31 @@ class Retraction:
         Ids that were never held count too: a deletion may overtake the message. Messages a removed
         fact also rested on are extracted again.
         """
-        at = to_ms(self._clock())
-        async with self._database.write() as connection:
-            return await connection.run_sync(_remove_messages, guild_id, set(ids), reason, at)
+        wanted, at = set(ids), to_ms(self._clock())
+        return await self._database.transact(lambda c: _remove_messages(c, guild_id, wanted, reason, at))
 
     async def facts_forgotten(self, guild_id: int, fact_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
         """Remove facts and refuse them from now on; the messages they rest on stay."""
-        chosen = (fact.c.guild_id == guild_id) & among(fact.c.id, fact_ids)
+        query = select(fact.c.id).where(among(fact.c.id, fact_ids), _of_guild(fact, guild_id))
         at = to_ms(self._clock())
-        async with self._database.write() as connection:
-            return await connection.run_sync(_forget_facts, chosen, reason, at)
+        return await self._database.transact(lambda c: _forget_facts(c, query, reason, at))
 
     async def points_forgotten(self, guild_id: int, point_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
         """Remove points behind which there is no record, as mem0 clients write them, and refuse them from now on.
 
         They count as facts. Points of held facts are left alone.
         """
-        ids, at = set(point_ids), to_ms(self._clock())
-        held = select(fact.c.id).where(among(fact.c.id, ids))
-        buried = select(tombstone.c.id).where(among(tombstone.c.id, ids))
-        async with self._database.write() as connection:
-            ids -= set((await connection.execute(held)).scalars())
-            known = set((await connection.execute(buried)).scalars())
-            await connection.run_sync(_bury, guild_id, ids, reason, at)
-            await connection.run_sync(_hide, guild_id, ids, at)
-        return Retracted(facts=len(ids - known))
+        points, at = set(point_ids), to_ms(self._clock())
+        return await self._database.transact(lambda c: _forget_points(c, guild_id, points, reason, at))
 
     async def member_forgotten(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Retracted:
         """Remove every message the member wrote, and every fact about them or resting on their words."""
         at = to_ms(self._clock())
-        async with self._database.write() as connection:
-            about = await connection.run_sync(_forget_facts, _about(guild_id, user_id), reason, at)
-            written = set((await connection.execute(_written_by(guild_id, user_id))).scalars())
-            removed = await connection.run_sync(_remove_messages, guild_id, written, reason, at)
-        return Retracted(removed.messages, removed.facts + about.facts)
+        return await self._database.transact(lambda c: _forget_member(c, guild_id, user_id, reason, at))
 
     async def pending_removals(self, limit: int) -> list[tuple[int, str]]:
         """Guild and id of points still to be removed from the index, oldest first."""
-        query = select(removal.c.guild_id, removal.c.point_id).order_by(removal.c.at, removal.c.point_id).limit(limit)
+        query = select(removal.c.guild_id, removal.c.point_id).order_by(text("rowid")).limit(limit)
         async with self._database.read() as connection:
             return [(row.guild_id, row.point_id) for row in await connection.execute(query)]
 
@@ -131,47 +132,57 @@ def remove_facts(connection: Connection, fact_ids: Collection[str], at: int, rea
 
 
 def _remove_messages(connection: Connection, guild_id: int, ids: Collection[int], reason: str, at: int) -> Retracted:
-    if not ids:
-        return Retracted()
     _bury(connection, guild_id, ids, reason, at)
 
     resting = _fact_ids(connection, _resting_on(ids))
     _derive_again(connection, resting, without=ids)
     remove_facts(connection, resting, at, reason)
 
-    chosen = (message.c.guild_id == guild_id) & among(message.c.id, ids)
     columns = (message.c.id, message.c.channel_id, message.c.author_id)
-    held = connection.execute(select(*columns).where(chosen)).all()
-    if held:
-        points = [memory_id(guild_id, row.channel_id, row.author_id, [row.id]) for row in held]
-        _hide(connection, guild_id, points, at)
-        connection.execute(delete(message).where(chosen))
-        windows.touch(connection, [(row.channel_id, row.id) for row in held])
+    held = connection.execute(select(*columns).where(among(message.c.id, ids), _of_guild(message, guild_id))).all()
+    _hide(connection, guild_id, [memory_id(guild_id, row.channel_id, row.author_id, [row.id]) for row in held], at)
+    connection.execute(delete(message).where(among(message.c.id, [row.id for row in held])))
+    windows.touch(connection, [(row.channel_id, row.id) for row in held])
     return Retracted(len(held), len(resting))
 
 
 def _bury(connection: Connection, guild_id: int, ids: Iterable[int] | Iterable[str], reason: str, at: int) -> None:
     """Refuse these messages or facts from now on."""
-    rows = [{"id": str(id), "guild_id": guild_id, "reason": reason, "at": at} for id in ids]
-    if rows:
-        connection.execute(insert(tombstone).on_conflict_do_nothing(), rows)
+    rows = select(cast(each(ids), String), literal(guild_id), literal(reason), literal(at)).where(true())
+    connection.execute(insert(tombstone).from_select(list(tombstone.c.keys()), rows).on_conflict_do_nothing())
 
 
 def _hide(connection: Connection, guild_id: int, points: Iterable[str], at: int) -> None:
     """Have these points removed from the index, and shown to nobody until then."""
-    rows = [{"point_id": point, "guild_id": guild_id, "at": at} for point in points]
-    if rows:
-        connection.execute(insert(removal).on_conflict_do_nothing(), rows)
+    rows = select(each(points), literal(guild_id), literal(at)).where(true())
+    connection.execute(insert(removal).from_select(list(removal.c.keys()), rows).on_conflict_do_nothing())
 
 
-def _forget_facts(connection: Connection, chosen: ColumnElement[bool], reason: str, at: int) -> Retracted:
-    forgotten = _fact_ids(connection, select(fact.c.id).where(chosen))
+def _forget_facts(connection: Connection, query: Select[str], reason: str, at: int) -> Retracted:
+    forgotten = _fact_ids(connection, query)
     remove_facts(connection, forgotten, at, reason)
     return Retracted(facts=len(forgotten))
 
 
-def _about(guild_id: int, user_id: int) -> ColumnElement[bool]:
-    return (fact.c.guild_id == guild_id) & (fact.c.subject_id == user_id)
+def _forget_points(connection: Connection, guild_id: int, points: set[str], reason: str, at: int) -> Retracted:
+    foreign = points - set(_fact_ids(connection, select(fact.c.id).where(among(fact.c.id, points))))
+    buried = set(connection.execute(select(tombstone.c.id).where(among(tombstone.c.id, foreign))).scalars())
+    _bury(connection, guild_id, foreign, reason, at)
+    _hide(connection, guild_id, foreign, at)
+    return Retracted(facts=len(foreign - buried))
+
+
+def _forget_member(connection: Connection, guild_id: int, user_id: int, reason: str, at: int) -> Retracted:
+    about = select(fact.c.id).where(fact.c.guild_id == guild_id, fact.c.subject_id == user_id)
+    facts = _forget_facts(connection, about, reason, at).facts
+    written = set(connection.execute(_written_by(guild_id, user_id)).scalars())
+    removed = _remove_messages(connection, guild_id, written, reason, at)
+    return Retracted(removed.messages, removed.facts + facts)
+
+
+def _of_guild(table: Table, guild_id: int) -> ColumnElement[bool]:
+    """Whether a row chosen by its id is the guild's; computed, lest SQLite walk all of the guild's rows instead."""
+    return table.c.guild_id + 0 == guild_id
 
 
 def _written_by(guild_id: int, user_id: int) -> CompoundSelect[int]:

@@ -52,7 +52,12 @@ def maybe_time(ms: int | None) -> datetime | None:
 
 def among(column: ColumnElement[Any], values: Iterable[int] | Iterable[str]) -> ColumnElement[bool]:
     """`column IN values` with the values as one parameter: any number fits, and the statement is cached once."""
-    return column.in_(select(func.json_each(json.dumps(list(values))).table_valued("value").c.value))
+    return column.in_(select(each(values)))
+
+
+def each(values: Iterable[int] | Iterable[str]) -> ColumnElement[Any]:
+    """A column with these values as its rows, passed as one parameter."""
+    return func.json_each(json.dumps(list(values))).table_valued("value").c.value
 
 
 def clean(text: str) -> str:
