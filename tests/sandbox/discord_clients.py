@@ -24,12 +24,11 @@ class RecordingClient(discord.Client):
         super().__init__(intents=intents, max_messages=None, guild_ready_timeout=0.05)
         self.tree = app_commands.CommandTree(self)
         self.events: list[tuple[str, Any]] = []
-        self.errors: list[Exception] = []
         self._heard = asyncio.Event()
 
         @self.tree.error
         async def on_error(interaction: discord.Interaction, error: Exception) -> None:
-            self.errors.append(error)
+            self.record("command_error", error)
 
     async def setup_hook(self) -> None:
         await self.tree.sync()
@@ -38,9 +37,12 @@ class RecordingClient(discord.Client):
         """Identify again at once; the default waits five seconds."""
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        self.events.append((event, args[0] if args else None))
-        self._heard.set()
+        self.record(event, args[0] if args else None)
         super().dispatch(event, *args, **kwargs)
+
+    def record(self, event: str, subject: Any) -> None:
+        self.events.append((event, subject))
+        self._heard.set()
 
     def heard(self, event: str) -> list[Any]:
         """What came with each event of that name."""

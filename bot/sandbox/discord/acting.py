@@ -141,15 +141,15 @@ class Acting:
 
 def _filled(modal: Json, values: Mapping[str, str]) -> list[Json]:
     """The modal's components as a submission sends them. Raises LookupError and ValueError as a form would."""
+    fields = text_inputs_of(modal)
+    if unknown := set(values) - {name for field in fields for name in (field.custom_id, field.label)}:
+        raise LookupError(f"the modal has no field {', '.join(sorted(unknown))}")
     texts: dict[str, str] = {}
-    unused = dict(values)
-    for field in text_inputs_of(modal):
-        text = unused.pop(field.custom_id, unused.pop(field.label, field.value))
-        if (field.required or text) and not max(field.least, int(field.required)) <= len(text) <= field.most:
-            raise ValueError(f"{field.label!r} must have {field.least} to {field.most} characters")
-        texts[field.custom_id] = text
-    if unused:
-        raise LookupError(f"the modal has no field {', '.join(map(repr, unused))}")
+    for field in fields:
+        text = texts[field.custom_id] = values.get(field.custom_id, values.get(field.label, field.value))
+        least = max(field.least, 1) if field.required else field.least
+        if (field.required or text) and not least <= len(text) <= field.most:
+            raise ValueError(f"{field.label!r} must have {least} to {field.most} characters")
     return [_submitted(component, texts) for component in modal["components"]]
 
 
