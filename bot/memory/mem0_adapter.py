@@ -1,15 +1,27 @@
-"""Our memories as mem0 stores them, and mem0's as ours.
+"""Our memories as mem0 stores them, mem0's as ours, and a mem0 client on our index.
 
 A plain `mem0.Memory` pointed at the same index reads what `to_payload` writes: mem0's own keys
 come first, then ours. `guild_id` is a string because only keyword fields can be a Qdrant tenant.
 """
 
 import hashlib
-from collections.abc import Mapping
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from bot.memory.bm25 import Bm25
 from bot.model import FactKind, Memory, MemoryKind
+from bot.settings import OpenAISettings, QdrantSettings
+
+if TYPE_CHECKING:
+    import mem0
+
+    from bot.memory.shards import Shards
 
 SERVER = "SERVER"
 
@@ -82,9 +94,82 @@ def from_payload(id: str, payload: Mapping[str, Any]) -> Memory | None:
         return None  # any mem0 client may write here: what it wrote badly is shown to nobody
 
 
+@contextmanager
+def open_mem0(
+    index: "Shards | QdrantSettings", openai: OpenAISettings, bm25: Bm25, home: Path
+) -> Iterator["mem0.Memory"]:
+    """A genuine `mem0.Memory` on our index: the embedded shards, or the collection of a server.
+
+    It is synchronous: use it in a worker thread. It sends nothing home, and keeps no history and no
+    entities, since neither would forget. `home` is where mem0 puts its own files.
+    """
+    os.environ["MEM0_TELEMETRY"] = "False"
+    os.environ["MEM0_DIR"] = str(home)
+    logging.getLogger("mem0").setLevel(logging.ERROR)  # below that it logs what people said
+    import mem0
+    from mem0.configs.base import MemoryConfig
+
+    from bot.memory.mem0_store import NoEntities, NoHistory
+
+    store = _server_store(index, openai) if isinstance(index, QdrantSettings) else _edge_store(index, openai, bm25)
+    access: dict[str, Any] = {
+        "api_key": openai.api_key.get_secret_value() or "none",
+        "openai_base_url": openai.base_url,
+    }
+    embedder = access | {"model": openai.embedding_model}
+    if openai.embedding_model.startswith("text-embedding-3"):
+        embedder["embedding_dims"] = openai.dimensions
+    config = MemoryConfig(
+        embedder={"provider": "openai", "config": embedder},
+        llm={"provider": "openai", "config": access},
+        history_db_path=":memory:",
+    )
+    config.vector_store = store  # past mem0's validation, which knows only the providers it ships
+    memory = mem0.Memory(config)
+    memory.db.close()
+    memory.db = NoHistory()
+    memory._entity_store = NoEntities()
+    try:
+        yield memory
+    finally:
+        memory.embedding_model.client.close()
+        memory.llm.client.close()
+        if isinstance(index, QdrantSettings):
+            memory.vector_store.client.close()
+
+
 def guild_of(payload: Mapping[str, Any]) -> int | None:
     """The guild a payload belongs to by mem0's `agent_id`; None for one no guild has claimed."""
     return _snowflake(payload.get("agent_id"))
+
+
+def _server_store(settings: QdrantSettings, openai: OpenAISettings) -> Any:
+    """mem0's own Qdrant store, on the collection of `ServerIndex`."""
+    from mem0.vector_stores.configs import VectorStoreConfig
+    from qdrant_client import QdrantClient
+
+    client = QdrantClient(
+        url=settings.url,
+        api_key=settings.api_key.get_secret_value() or None,
+        timeout=math.ceil(settings.timeout.total_seconds()),
+        check_compatibility=False,
+    )
+    config = {"collection_name": settings.collection, "embedding_model_dims": openai.dimensions, "client": client}
+    return VectorStoreConfig(provider="qdrant", config=config)
+
+
+def _edge_store(shards: "Shards", openai: OpenAISettings, bm25: Bm25) -> Any:
+    """Our own store, registered with mem0's factory."""
+    from mem0.utils.factory import VectorStoreFactory
+    from mem0.vector_stores.configs import VectorStoreConfig
+
+    from bot.memory.mem0_store import EdgeStore, EdgeStoreConfig
+
+    VectorStoreFactory.provider_to_class["recollect"] = f"{EdgeStore.__module__}.{EdgeStore.__qualname__}"
+    config = EdgeStoreConfig(
+        collection_name="recollect", embedding_model_dims=openai.dimensions, shards=shards, bm25=bm25
+    )
+    return VectorStoreConfig.model_construct(provider="recollect", config=config)
 
 
 def _snowflake(value: object) -> int | None:

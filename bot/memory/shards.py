@@ -88,16 +88,18 @@ class Shards:
                 shard.update(edge.UpdateOperation.delete_points(list(ids)))
         self._sync(guild_id, len(ids))
 
-    def search(self, guild_id: int | None, searches: Sequence[Search], where: edge.Filter) -> list[list[ScoredPoint]]:
+    def search(
+        self, guild_id: int | None, searches: Sequence[Search], where: edge.Filter | None
+    ) -> list[list[ScoredPoint]]:
         with self._use(guild_id) as shard:
             if shard is None:
                 return [[] for _ in searches]
             batches = shard.query_batch(edge.QueryBatchRequest([_request(search, where) for search in searches]))
             return [[ScoredPoint(str(p.id), p.score, p.payload or {}) for p in batch] for batch in batches]
 
-    def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
+    def retrieve(self, guild_id: int | None, ids: Sequence[str], keys: bool = False) -> list[IndexPoint]:
         with self._use(guild_id) as shard:
-            records = [] if shard is None else shard.retrieve(list(ids), with_payload=True, with_vector=False)
+            records = [] if shard is None else shard.retrieve(list(ids), with_payload=True, with_vector=keys)
             return [_from_edge(record) for record in records]
 
     def scroll(
@@ -247,7 +249,7 @@ def _name(guild_id: int | None) -> str:
     return UNMAPPED if guild_id is None else str(guild_id)
 
 
-def _request(search: Search, where: edge.Filter) -> edge.QueryRequest:
+def _request(search: Search, where: edge.Filter | None) -> edge.QueryRequest:
     return edge.QueryRequest(
         query=edge.Query.Nearest(_vector(search.vector), using=search.key.value),
         filter=where,
