@@ -49,6 +49,27 @@ def run(config: Config = None) -> None:
 
 
 @cli.command()
+def adopt(
+    guild: Annotated[int, typer.Argument(help="The id of the Discord server.")],
+    channel: Annotated[int, typer.Argument(help="The id of the channel; whoever may read it will see them.")],
+    config: Config = None,
+) -> None:
+    """Give memories that another mem0 client stored without a server or a channel to a channel.
+
+    Until then they are shown to nobody. Stop the bot first: it holds the data folder.
+    """
+    from bot.app import App
+    from bot.settings_sources import load
+
+    async def run_adopt() -> int:
+        async with App(load(config)) as app:
+            return await app.reconciler.adopt(guild, channel, access_id=channel)
+
+    count = asyncio.run(run_adopt())
+    print(f"{count} {'memory belongs' if count == 1 else 'memories belong'} to channel {channel} now.")
+
+
+@cli.command()
 def demo(
     keep: Annotated[
         Path | None, typer.Option(help="Leave the data in this folder to look at.", show_default=False)
