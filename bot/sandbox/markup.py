@@ -39,15 +39,11 @@ def ago(then: datetime, now: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Markup:
-    """Renders text for people who see `users` and `channels` (names by id) at the time `now`.
-
-    With `show_urls` the address follows a link's label, for output where nobody can click.
-    """
+    """Renders text for people who see `users` and `channels` (names by id) at the time `now`."""
 
     now: datetime
     users: Mapping[int, str] = field(default_factory=dict)
     channels: Mapping[int, str] = field(default_factory=dict)
-    show_urls: bool = False
 
     def render(self, content: str) -> Text:
         """The text of a message: quotes, headings and small print by line, the rest inline."""
@@ -83,21 +79,15 @@ class Markup:
             case "command":
                 return Text(f"/{value}", style="bold cyan")
             case "label":
-                return self._link(self._inline(value), token["url"])
+                return _styled(self._inline(value), f"{_LINK} link {token['url']}")
             case "bare":
                 return Text(value, style=f"{_LINK} link {value}")
             case "bold" | "italic" | "italics":
-                inner = self._inline(value)
-                inner.stylize("bold" if kind == "bold" else "italic")
-                return inner
+                return _styled(self._inline(value), "bold" if kind == "bold" else "italic")
             case "code":
                 return Text(value, style="reverse dim")
             case _:
                 return Text(value)
-
-    def _link(self, label: Text, url: str) -> Text:
-        label.stylize(f"{_LINK} link {url}")
-        return label.append(f" <{url}>", style="dim") if self.show_urls else label
 
     def _time(self, seconds: int, style: str) -> str:
         then = datetime.fromtimestamp(seconds, UTC)
@@ -113,3 +103,8 @@ class Markup:
                 return f"{then:%A}, {date} at {time}"
             case _:
                 return f"{date} at {time}"
+
+
+def _styled(text: Text, style: str) -> Text:
+    text.stylize(style)
+    return text

@@ -10,12 +10,13 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.markup import escape
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.segment import Segment
 from rich.style import Style
-from rich.table import Table
 from rich.text import Text
 
 from bot.sandbox.markup import Markup
@@ -43,11 +44,6 @@ class Screen:
         if self._console.width > _MAX_WIDTH:
             self._console.width = _MAX_WIDTH
 
-    @property
-    def shows_links(self) -> bool:
-        """Whether a label can carry its address invisibly."""
-        return self._console.is_terminal
-
     def title(self, name: str, lines: Sequence[str]) -> None:
         """The opening panel."""
         text = Text("\n").join(Text.from_markup(line) for line in lines)
@@ -66,6 +62,12 @@ class Screen:
         """A member types a command or presses something."""
         self._console.print()
         self._console.print(Text.assemble((f"  {name} ", "bold cyan"), ("▸ ", "bright_black"), (command, "bold")))
+
+    def reply(self, content: str, markup: Markup) -> None:
+        """A short answer of the bot, in one line."""
+        self._console.print(
+            Text.assemble(("  Recollect ", f"bold {_BLURPLE}"), ("▸ ", "bright_black"), markup.render(content))
+        )
 
     def message(
         self, data: Mapping[str, Any], markup: Markup, reader: str | None = None, cards: int | None = None
@@ -89,40 +91,59 @@ class Screen:
         self._console.print(Padding(panel, (0, 0, 0, 2)))
 
     @contextmanager
-    def progress(self, label: str, total: int) -> Iterator[Callable[[], None]]:
-        """A bar that goes one step further with each call; without a terminal, one line at the end."""
+    def progress(self, label: str, total: int) -> Iterator[Callable[[int, str], None]]:
+        """A bar over the latest line: call it with how much is done and the line; both are plain text.
+
+        Without a terminal it is one line at the end.
+        """
         if not self._console.is_terminal:
-            count = 0
+            reached = 0
 
-            def step() -> None:
-                nonlocal count
-                count += 1
+            def note(done: int, line: str) -> None:
+                nonlocal reached
+                reached = done
 
-            yield step
-            self.say(f"{label}: {count} of {total}")
+            yield note
+            self.say(f"  {escape(label)}: {reached} of {total}")
             return
-        columns = (TextColumn("  {task.description}"), BarColumn(None, complete_style=_BLURPLE), MofNCompleteColumn())
-        with Progress(*columns, console=self._console, expand=True) as bar:
-            task = bar.add_task(label, total=total)
-            yield lambda: bar.advance(task)
+        bar = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(None, complete_style=_BLURPLE),
+            MofNCompleteColumn(),
+            expand=True,
+        )
+        task = bar.add_task(escape(label), total=total)
+        latest = Text(no_wrap=True, overflow="ellipsis", style="dim")
+        with Live(Group(bar, latest), console=self._console, refresh_per_second=20):
+
+            def show(done: int, line: str) -> None:
+                bar.update(task, completed=done)
+                latest.plain = f"    {' '.join(line.split())}"
+
+            yield show
+            latest.plain = ""
 
     def check(self, check: Check) -> None:
         """A promise as it is put to the test."""
-        mark = ("✓", "bold green") if check.held else ("✗", "bold red")
-        self._console.print(Text.assemble("  ", mark, f" {check.name}: ", (check.result, "bold")))
+        self._result(check, f"{check.name}: ")
 
     def summary(self, checks: Sequence[Check], footer: str) -> None:
-        """The closing table, and one line under it."""
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
-        table.add_column("")
-        table.add_column("What was promised", style="bold")
-        table.add_column("What happened", overflow="fold")
+        """All promises, and one line under them."""
+        self.chapter("What was promised, and what happened")
+        self._console.print()
+        widest = max(len(check.name) for check in checks)
         for check in checks:
-            mark = Text("✓", style="bold green") if check.held else Text("✗", style="bold red")
-            table.add_row(mark, check.name, check.result if check.held else Text(check.result, style="red"))
-        self.chapter("Summary")
-        self._console.print(Padding(table, (1, 0, 1, 2)))
+            self._result(check, f"{check.name:<{widest}}  ")
+        self._console.print()
         self.say(footer)
+
+    def _result(self, check: Check, name: str) -> None:
+        mark, style = ("✓", "green") if check.held else ("✗", "red")
+        # Soft: a link that is longer than a line stays whole.
+        line = Text.assemble(
+            "  ", (f"{mark} ", f"bold {style}"), name, (check.result, "bold" if check.held else "bold red")
+        )
+        self._console.print(line, soft_wrap=True)
 
 
 class _Stripe:

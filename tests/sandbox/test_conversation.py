@@ -66,8 +66,10 @@ def test_it_holds_what_a_memory_has_to_cope_with(conversation: Conversation) -> 
     assert max(len(post.text) for post in conversation.posts) > 1000
     assert any(unicodedata.bidirectional(character) in {"R", "AL"} for character in everything)
     assert "Wer hat den Kellerschlüssel?" in everything
-    decisions = [post.text for post in conversation.posts if "we decided: the spring fair is on" in post.text]
-    assert [("9 May" in text, "16 May" in text) for text in decisions] == [(True, False), (False, True)]
+    posts = {post.key: post for post in conversation.posts}
+    assert "we decided: Saturday 9 May" in posts["fair-date-old"].text
+    assert "we decided: the spring fair is on Saturday 16 May" in posts["fair-date"].text
+    assert posts["fair-date"].reply_to == "fair-date-old"
 
 
 def test_nobody_repeats_themselves(conversation: Conversation) -> None:

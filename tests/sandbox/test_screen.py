@@ -11,7 +11,7 @@ from rich.console import Console
 from bot.sandbox.markup import Markup
 from bot.sandbox.screen import Check, Screen
 
-MARKUP = Markup(datetime(2026, 5, 1, tzinfo=UTC), channels={8: "general"}, show_urls=True)
+MARKUP = Markup(datetime(2026, 5, 1, tzinfo=UTC), channels={8: "general"})
 CARD: dict[str, Any] = {
     "flags": 64,
     "content": "Found something.",
@@ -77,9 +77,9 @@ def test_a_long_page_is_cut_to_its_first_cards() -> None:
 def test_progress_counts_steps(terminal: bool, shown: str) -> None:
     """A bar on a terminal, one plain line without one."""
     screen, out = printed(terminal=terminal)
-    with screen.progress("talking", 3) as step:
-        step()
-        step()
+    with screen.progress("talking", 3) as note:
+        note(1, "Bea: [hi]")
+        note(2, "Tom: no.")
     assert shown in out.getvalue()
     assert ("\x1b" in out.getvalue()) is terminal
 
