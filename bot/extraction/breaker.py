@@ -60,12 +60,14 @@ class Breaker:
             self._probe_until = None
             await self._keep(replace(state, retry_at=self._clock()))
 
-    async def succeeded(self) -> None:
-        """The service answered: close."""
-        if (await self.state()).opened_at is not None:
-            await self._keep(BreakerState())
-            self._probe_until = None
-            _log.info("service_back", service=self._name)
+    async def succeeded(self) -> bool:
+        """The service answered: close. True if it was open."""
+        if (await self.state()).opened_at is None:
+            return False
+        await self._keep(BreakerState())
+        self._probe_until = None
+        _log.info("service_back", service=self._name)
+        return True
 
     async def failed(self, reason: str) -> None:
         """The service did not answer: open, or stay open for longer. `reason` is one sentence for people."""

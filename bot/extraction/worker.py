@@ -16,14 +16,15 @@ from time import monotonic
 
 import structlog
 
-from bot.errors import AnswerRejected, LLMUnavailable
+from bot.errors import AnswerRejected, LLMUnavailable, RecollectError
 from bot.extraction.answer import check
 from bot.extraction.breaker import Breaker
+from bot.extraction.due import Rule, everything, settled, worthwhile
 from bot.extraction.llm import LLM
 from bot.extraction.prompt import PersonFacts, build
 from bot.extraction.threads import conversations
-from bot.extraction.windows import answered_elsewhere, halve, pack, refreshed, tokens
-from bot.model import Fact, Message, ServiceHealth, Window, utcnow
+from bot.extraction.windows import answered_elsewhere, halve, pack, refreshed
+from bot.model import Fact, ServiceHealth, Window, utcnow
 from bot.settings import BatchSettings
 from bot.storage.messages import MessageStore
 from bot.storage.queue import ExtractionQueue, GuildSchedule, Lease
@@ -35,8 +36,6 @@ _LONGEST_SLEEP = timedelta(hours=1)
 _REST = timedelta(minutes=1)  # a guild whose batch broke is left alone for so long
 _HOPELESS = 50  # refused answers in a row: then it is the model that is wrong, not the messages
 _HEALTH_SECONDS = 5.0
-
-_Select = Callable[[Sequence[Sequence[Message]]], Sequence[Sequence[Message]]]
 
 _log = structlog.get_logger(__name__)
 
@@ -91,6 +90,7 @@ class BatchWorker:
         self._turn = asyncio.Lock()  # first come, first served: no guild's backlog keeps the others waiting
         self._resting: dict[int, datetime] = {}
         self._refusals = 0
+        self._hopeless: str | None = None
         self._health: tuple[float, ServiceHealth] | None = None
 
     def wake(self) -> None:
@@ -134,16 +134,18 @@ class BatchWorker:
                     if not health.ok:
                         return BatchReport(stopped_by=health.detail)
                     await self._breaker.end_pause()
-                return await self._batch(guild_id, self._clock() + self._settings.interval, self._everything)
+                return await self._batch(guild_id, self._clock() + self._settings.interval, everything)
         finally:
             self._woken.set()
 
     async def health(self) -> ServiceHealth:
-        """The model's health, at most a few seconds old; an open breaker is not healthy."""
+        """The model's health, at most a few seconds old. Questions that fail while it looks well count, too."""
         if self._health is None or monotonic() - self._health[0] > _HEALTH_SECONDS:
             self._health = (monotonic(), await self._llm.health())
         health = self._health[1]
         state = await self._breaker.state()
+        if health.ok and self._hopeless:
+            return ServiceHealth(health.name, False, self._hopeless)
         if not health.ok or state.opened_at is None:
             return health
         retry_at = await self._breaker.retry_at()
@@ -177,10 +179,10 @@ class BatchWorker:
     async def _scheduled(self, guild: GuildSchedule, early: bool) -> None:
         # An early batch leaves the deadline where it is, for what it leaves behind.
         next_due = guild.due_at if early else self._clock() + self._settings.interval
-        select = self._worthwhile if early else self._settled
+        rule = worthwhile if early else settled
         try:
             async with self._guild_locks[guild.guild_id]:
-                await self._batch(guild.guild_id, next_due, select)
+                await self._batch(guild.guild_id, next_due, rule)
             self._resting.pop(guild.guild_id, None)
         except Exception:
             _log.exception("batch_failed", guild_id=guild.guild_id)
@@ -189,14 +191,17 @@ class BatchWorker:
             self._running.discard(guild.guild_id)
             self._woken.set()
 
-    async def _batch(self, guild_id: int, next_due: datetime, select: _Select) -> BatchReport:
+    async def _batch(self, guild_id: int, next_due: datetime, rule: Rule) -> BatchReport:
         tally = _Tally()
         await self._queue.begin_batch(guild_id, next_due)
         try:
             for channel_id in await self._queue.channels_waiting(guild_id):
-                await self._drain(guild_id, channel_id, select, tally)
+                await self._drain(guild_id, channel_id, rule, tally)
+        except _HopelessModel as reason:
+            report = tally.report(str(reason))
         except LLMUnavailable as outage:
-            await self._queue.begin_batch(guild_id, await self._breaker.retry_at() or self._clock())
+            # Due again as soon as the breaker lets a call through, over a restart too.
+            await self._queue.begin_batch(guild_id, (await self._breaker.state()).retry_at or self._clock())
             report = tally.report(str(outage))
         else:
             await self._queue.finish_batch(guild_id)
@@ -214,33 +219,16 @@ class BatchWorker:
             )
         return report
 
-    async def _drain(self, guild_id: int, channel_id: int, select: _Select, tally: _Tally) -> None:
+    async def _drain(self, guild_id: int, channel_id: int, rule: Rule, tally: _Tally) -> None:
         """Extract what is due of a channel, a chunk at a time."""
         after_id = 0
         while chunk := await self._queue.waiting(guild_id, channel_id, _CHUNK, after_id):
             after_id = chunk[-1].id
-            for window in pack(select(conversations(chunk)), self._settings.window_tokens):
+            talks = rule(conversations(chunk), self._settings, self._clock())
+            for window in pack(talks, self._settings.window_tokens):
                 smaller = deque([window])
                 while smaller:
                     smaller.extend(await self._extract(smaller.popleft(), tally))
-
-    def _everything(self, talks: Sequence[Sequence[Message]]) -> Sequence[Sequence[Message]]:
-        return talks
-
-    def _settled(self, talks: Sequence[Sequence[Message]]) -> Sequence[Sequence[Message]]:
-        """The conversations that have gone quiet, or have waited for an interval."""
-        quiet_since = self._clock() - self._settings.settle
-        return [talk for talk in talks if talk[-1].created_at <= quiet_since or self._overdue(talk)]
-
-    def _worthwhile(self, talks: Sequence[Sequence[Message]]) -> Sequence[Sequence[Message]]:
-        """For a batch before its time: the settled ones, if they are worth a call or one has waited for an interval."""
-        settled = self._settled(talks)
-        budget = self._settings.window_tokens
-        half_full = 2 * sum(tokens(talk, budget) for talk in settled) >= budget
-        return settled if half_full or any(map(self._overdue, settled)) else []
-
-    def _overdue(self, talk: Sequence[Message]) -> bool:
-        return talk[0].created_at <= self._clock() - self._settings.interval
 
     async def _extract(self, window: Window, tally: _Tally) -> Sequence[Window]:
         """Take one window from lease to commit; the smaller windows to try instead, if its answers were refused."""
@@ -250,12 +238,12 @@ class BatchWorker:
             return ()
         try:
             facts = await self._question(window, tally)
+            stored = await self._queue.commit(lease, facts)
         except AnswerRejected as error:
             return await self._after_refusal(window, lease, error, tally)
         except BaseException:
             await self._queue.release(lease)
             raise
-        stored = await self._queue.commit(lease, facts)
         tally.messages += len(lease.messages)
         tally.facts += stored
         if stored:
@@ -301,19 +289,29 @@ class BatchWorker:
                 await self._breaker.failed(str(outage))
                 raise
             except AnswerRejected as error:
-                await self._count_refusal(error)
+                await self._answered()
+                self._count_refusal(error)
                 raise
-            self._refusals = 0
-            await self._breaker.succeeded()
+            await self._answered()
+            self._refusals, self._hopeless = 0, None
         tally.refused.update(checked.refused)
         return checked.facts
 
-    async def _count_refusal(self, error: AnswerRejected) -> None:
-        """Putting every message aside would help nobody: a model that never fits the schema counts as an outage."""
+    async def _answered(self) -> None:
+        if await self._breaker.succeeded():
+            self._woken.set()  # the guilds that waited for the breaker can go on
+
+    def _count_refusal(self, error: AnswerRejected) -> None:
+        """Putting every message aside would help nobody: a model that never fits the schema stops the batch."""
         self._refusals += 1
-        if self._refusals < _HOPELESS:
-            await self._breaker.succeeded()
-            return
-        reason = f"{self._llm.name} answers, but {_HOPELESS} answers in a row were refused; another model may help"
-        await self._breaker.failed(reason)
-        raise LLMUnavailable(reason) from error
+        if self._refusals >= _HOPELESS:
+            self._refusals = 0
+            self._hopeless = (
+                f"{self._llm.name} answers, but {_HOPELESS} answers in a row were refused: try another model"
+            )
+            _log.warning("answers_refused", service=self._llm.name, last=str(error))
+            raise _HopelessModel(self._hopeless) from error
+
+
+class _HopelessModel(RecollectError):
+    """The model's answers are refused one after the other."""

@@ -1,5 +1,6 @@
 """A workshop for the extraction tests: a channel to speak in, a fake clock, and the real rooms over SQL."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ class Workshop:
     server: OllamaServer
     clock: Clock = field(default_factory=Clock)
     batch: BatchSettings = field(default_factory=BatchSettings)
-    told: list[None] = field(default_factory=list)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.messages = MessageStore(self.database, self.clock, batch_interval=self.batch.interval)
@@ -116,7 +117,7 @@ class Workshop:
             self.batch,
             "self",
             self.clock,
-            on_facts=lambda: self.told.append(None),
+            on_facts=self.told.set,
         )
 
     async def restart(self) -> "Workshop":

@@ -1,0 +1,415 @@
+"""What the batch worker does when something fails: nothing is lost, nothing is stored twice, nothing spins."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from structlog.testing import capture_logs
+from workshop import GUILD, START, Workshop, facts, said, stated
+
+from bot.errors import StorageUnavailable
+from bot.model import Fact
+from bot.sandbox import extractor
+from bot.sandbox.ollama import BROKEN, BUSY, CUT_SHORT, GARBAGE, HANG, OllamaServer, Reply
+from bot.storage.queue import Lease
+from bot.storage.tables import message as message_table
+
+BEES = "I keep bees"
+
+
+async def prepare(workshop: Workshop, count: int = 4, guild: int = GUILD) -> None:
+    """Messages of one conversation, due now."""
+    first = guild * 1000
+    workshop.clock.now = START
+    talk = [
+        said(first + i, ["Ann", "Ben"][i % 2], f"{BEES}, hive {i}", minute=i / 100, guild=guild) for i in range(count)
+    ]
+    await workshop.messages.capture_many(talk)
+    workshop.clock.now = START + timedelta(hours=2)
+
+
+async def attempts(workshop: Workshop) -> set[int]:
+    async with workshop.database.read() as connection:
+        return set((await connection.execute(select(message_table.c.attempts))).scalars())
+
+
+async def dead(workshop: Workshop) -> dict[int, str]:
+    async with workshop.database.read() as connection:
+        query = select(message_table.c.id, message_table.c.dead_reason).where(message_table.c.extraction == "dead")
+        return {row.id: row.dead_reason for row in await connection.execute(query)}
+
+
+@asynccontextmanager
+async def running(workshop: Workshop) -> AsyncIterator[None]:
+    """The worker's loop, for as long as the block lasts and ten seconds at most."""
+    loop = asyncio.create_task(workshop.worker.run())
+    try:
+        async with asyncio.timeout(10):
+            yield
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+
+async def all_are(workshop: Workshop, state: str) -> bool:
+    return set((await workshop.states()).values()) == {state}
+
+
+# Outages
+
+
+@pytest.mark.parametrize("reply", [BUSY, BROKEN])
+async def test_an_outage_gives_the_lease_back_and_counts_no_attempt(
+    workshop: Workshop, server: OllamaServer, reply: Reply
+) -> None:
+    """One call, no attempt, everything waits; when the pause is over the facts are made."""
+    await prepare(workshop)
+    server.replies.append(reply)
+    await workshop.worker.run_due()
+    await workshop.worker.run_due()
+    assert server.calls == 1
+    assert await all_are(workshop, "waiting")
+    assert await attempts(workshop) == {0}
+    workshop.clock.forward(minutes=1)
+    await workshop.worker.run_due()
+    assert await all_are(workshop, "done")
+    assert len(await workshop.stored()) == 4
+
+
+async def test_ollama_unreachable_is_an_outage(workshop: Workshop, server: OllamaServer) -> None:
+    """Nothing is lost while nobody listens, and the health says what is wrong and when the next try is."""
+    await prepare(workshop)
+    await server.stop()
+    await workshop.worker.run_due()
+    assert await all_are(workshop, "waiting")
+    health = await workshop.worker.health()
+    assert (health.name, health.ok) == ("Ollama", False)
+    assert "cannot be reached" in health.detail
+    await server.start()
+    workshop.clock.forward(minutes=1)
+    await workshop.worker.run_due()
+    assert await all_are(workshop, "done")
+
+
+async def test_an_open_breaker_is_part_of_the_health(workshop: Workshop, server: OllamaServer) -> None:
+    """A server that answers health checks but no questions is not healthy."""
+    await prepare(workshop)
+    assert (await workshop.worker.health()).ok
+    server.replies.append(BROKEN)
+    await workshop.worker.run_due()
+    health = await workshop.worker.health()
+    assert not health.ok
+    assert re.search(r"error 500.*next try is at 14:00 UTC", health.detail)
+
+
+async def test_a_restart_keeps_the_breaker_open(workshop: Workshop, server: OllamaServer) -> None:
+    """A new process does not knock before the pause is over, and resumes then, not an hour later."""
+    await prepare(workshop)
+    server.replies.append(BUSY)
+    await workshop.worker.run_due()
+    reborn = await workshop.restart()
+    await reborn.worker.run_due()
+    assert server.calls == 1
+    due = await reborn.worker.next_due(GUILD)
+    assert due and due - workshop.clock.now < timedelta(minutes=1)
+    workshop.clock.forward(minutes=1)
+    await reborn.worker.run_due()
+    assert await all_are(reborn, "done")
+    await reborn.llm.close()
+
+
+async def test_an_outage_in_the_middle_keeps_what_is_done(workshop: Workshop, server: OllamaServer) -> None:
+    """Windows committed before the outage stay done, only the rest is repeated."""
+    await prepare(workshop, count=150)
+    server.replies.extend([Reply(), BUSY])
+    await workshop.worker.run_due()
+    states = list((await workshop.states()).values())
+    assert 30 < states.count("done") < 100
+    workshop.clock.forward(minutes=1)
+    await workshop.worker.run_due()
+    assert await all_are(workshop, "done")
+    assert len(await workshop.stored()) == 150
+
+
+async def test_with_several_guilds_one_call_notices_an_outage(workshop: Workshop, server: OllamaServer) -> None:
+    """The others wait for the breaker without calling, and all go on when it closes."""
+    for guild in range(1, 6):
+        await prepare(workshop, guild=guild)
+    server.always = BUSY
+    await workshop.worker.run_due()
+    assert server.calls == 1
+    workshop.clock.forward(minutes=1)
+    await workshop.worker.run_due()
+    assert server.calls == 2
+    server.always = None
+    workshop.clock.forward(minutes=2)
+    await workshop.worker.run_due()
+    await workshop.worker.run_due()
+    assert await all_are(workshop, "done")
+
+
+async def test_a_missing_model_pauses_with_one_clear_line(workshop: Workshop, server: OllamaServer) -> None:
+    """Log and report name the `ollama pull` to run, once, however often it is tried; after the pull it goes on."""
+    await prepare(workshop)
+    models, server.models = server.models, set()
+    with capture_logs() as logs:
+        for _ in range(5):
+            await workshop.worker.run_due()
+            workshop.clock.forward(minutes=15)
+    (line,) = [log for log in logs if log["event"] == "service_down"]
+    assert "run `ollama pull llama3.1:8b`" in line["reason"]
+    report = await workshop.worker.flush(GUILD)
+    assert report.stopped_by and "ollama pull llama3.1:8b" in report.stopped_by
+    assert await attempts(workshop) == {0}
+    server.models = models
+    assert (await workshop.worker.flush(GUILD)).messages == 4
+
+
+# Refused answers
+
+
+@pytest.mark.parametrize("reply", [GARBAGE, CUT_SHORT, Reply(text=facts(stated() | {"mood": "odd"}))])
+async def test_a_refused_answer_is_asked_for_again(workshop: Workshop, server: OllamaServer, reply: Reply) -> None:
+    """One slip of the model costs one more call."""
+    await prepare(workshop)
+    server.replies.append(reply)
+    await workshop.worker.run_due()
+    assert server.calls == 2
+    assert await all_are(workshop, "done")
+    assert len(await workshop.stored()) == 4
+
+
+async def test_only_the_message_that_cannot_be_read_is_put_aside(workshop: Workshop, server: OllamaServer) -> None:
+    """A window that fails twice is halved until the single message is left; the others become facts."""
+
+    def choke(body: Mapping[str, Any]) -> str:
+        return "I cannot" if "hive 9" in body["messages"][1]["content"] else extractor.answer(body)
+
+    await prepare(workshop, count=20)
+    server.answer = choke
+    await workshop.worker.run_due()
+    (reason,) = (await dead(workshop)).values()
+    assert (await dead(workshop)).keys() == {GUILD * 1000 + 9}
+    assert "does not fit the schema" in reason
+    assert "hive" not in reason
+    assert list((await workshop.states()).values()).count("done") == 19
+    assert len(await workshop.stored()) == 19
+    assert server.calls < 20
+
+
+async def test_a_message_put_aside_can_be_replayed(workshop: Workshop, server: OllamaServer) -> None:
+    """With a better model it becomes facts after all."""
+    await prepare(workshop, count=1)
+    server.always = GARBAGE
+    report = await workshop.worker.flush(GUILD)
+    assert (report.messages, report.dead, report.stopped_by) == (0, 1, None)
+    assert server.calls == 2
+    server.always = None
+    assert await workshop.queue.replay_dead(GUILD) == 1
+    assert (await workshop.worker.flush(GUILD)).facts == 1
+
+
+async def test_ten_megabytes_of_answer_hurt_one_message_at_most(workshop: Workshop, server: OllamaServer) -> None:
+    """A flood is refused like any bad answer, and the next window is extracted."""
+    await prepare(workshop, count=2)
+    server.replies.extend([Reply(text=facts(stated(text="x" * 10_000_000)))] * 4)
+    await workshop.worker.run_due()
+    assert sorted((await workshop.states()).values()) == ["dead", "done"]
+
+
+async def test_a_model_that_never_fits_does_not_bury_everything(workshop: Workshop, server: OllamaServer) -> None:
+    """After fifty refused answers in a row it is the model that is wrong: the messages wait for the next batch."""
+    await prepare(workshop, count=200)
+    server.always = GARBAGE
+    report = await workshop.worker.flush(GUILD)
+    assert server.calls == 50
+    assert report.stopped_by and "try another model" in report.stopped_by
+    assert await all_are(workshop, "waiting")
+    assert (await workshop.worker.health()).detail == report.stopped_by
+    await workshop.worker.run_due()
+    assert server.calls == 50
+    server.always = None
+    workshop.clock.forward(hours=1)
+    await workshop.worker.run_due()
+    assert await all_are(workshop, "done")
+    assert (await workshop.worker.health()).ok
+
+
+# Changes under the model's eyes
+
+
+async def meanwhile(workshop: Workshop, act: Callable[[], Any]) -> None:
+    """Run a batch, and `act` while the model thinks."""
+    server = workshop.server
+    server.asked.clear()
+    server.replies.append(Reply(delay=0.2))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(workshop.worker.run_due())
+        await server.asked.wait()
+        await act()
+
+
+async def test_a_message_edited_meanwhile_is_extracted_again(workshop: Workshop) -> None:
+    """The old words leave no fact; the new ones are read by the next batch."""
+    await prepare(workshop, count=1)
+    id = GUILD * 1000
+    await meanwhile(workshop, lambda: workshop.messages.edit(id, "I keep ducks", (), (), workshop.clock.now))
+    assert await workshop.stored() == []
+    assert (await workshop.worker.flush(GUILD)).facts == 1
+    assert [fact.text for fact in await workshop.stored()] == ["Ann keeps ducks"]
+
+
+async def test_a_message_deleted_meanwhile_leaves_nothing(workshop: Workshop) -> None:
+    """Its tombstone wins over the answer under way; the others' facts are kept."""
+    await prepare(workshop, count=2)
+    await meanwhile(workshop, lambda: workshop.retraction.messages_deleted(GUILD, [GUILD * 1000]))
+    assert [fact.text for fact in await workshop.stored()] == ["Ben keeps bees, hive 1"]
+    assert await workshop.states() == {GUILD * 1000 + 1: "done"}
+
+
+async def test_a_message_deleted_before_the_call_is_not_sent(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between planning and lease a message may go: the model never sees it."""
+    await prepare(workshop, count=2)
+    claim = workshop.queue.claim
+
+    async def late(ids: list[int], lease_for: timedelta) -> Lease:
+        await workshop.retraction.messages_deleted(GUILD, [GUILD * 1000])
+        return await claim(ids, lease_for)
+
+    monkeypatch.setattr(workshop.queue, "claim", late)
+    await workshop.worker.run_due()
+    assert "hive 0" not in workshop.server.requests[0]["messages"][1]["content"]
+
+
+async def test_cancellation_gives_the_lease_back(workshop: Workshop, server: OllamaServer) -> None:
+    """A process that is told to stop leaves nothing leased behind."""
+    await prepare(workshop)
+    server.replies.append(HANG)
+    batch = asyncio.create_task(workshop.worker.run_due())
+    await server.asked.wait()
+    assert await all_are(workshop, "leased")
+    batch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await batch
+    assert await all_are(workshop, "waiting")
+    assert await attempts(workshop) == {0}
+
+
+async def test_a_process_that_died_leaves_no_lease(workshop: Workshop) -> None:
+    """At start the leases of the last process are taken back, and their messages become facts once."""
+    await prepare(workshop)
+    await workshop.queue.claim(list(await workshop.states()), timedelta(hours=5))
+    async with running(workshop):
+        await workshop.told.wait()
+    assert await all_are(workshop, "done")
+    assert len(await workshop.stored()) == 4
+
+
+# The loop
+
+
+async def test_waking_the_worker_runs_what_became_due(workshop: Workshop) -> None:
+    """The loop sleeps until a deadline, and looks again when it is woken."""
+    async with running(workshop):
+        await prepare(workshop)
+        workshop.worker.wake()
+        await workshop.told.wait()
+    assert await all_are(workshop, "done")
+
+
+async def test_one_guilds_bug_stops_neither_the_loop_nor_the_others(
+    workshop: Workshop, server: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unexpected exception is logged, its lease given back, and its guild left alone for a while."""
+    await prepare(workshop, guild=1)
+    await prepare(workshop, guild=2)
+    commit = workshop.queue.commit
+
+    async def broken(lease: Lease, facts: list[Fact]) -> int:
+        if lease.messages[0].guild_id == 1:
+            raise RuntimeError("a bug")
+        return await commit(lease, facts)
+
+    monkeypatch.setattr(workshop.queue, "commit", broken)
+    with capture_logs() as logs:
+        async with running(workshop):
+            await workshop.told.wait()
+        for _ in range(3):
+            await workshop.worker.run_due()
+    assert [log["guild_id"] for log in logs if log["event"] == "batch_failed"] == [1]
+    assert server.calls == 2
+    assert sorted((await workshop.states()).values()) == ["done"] * 4 + ["waiting"] * 4
+
+
+async def test_a_database_that_cannot_be_read_does_not_end_the_loop(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop waits and goes on; it is not a busy loop of errors."""
+    await prepare(workshop)
+    asked = asyncio.Event()
+
+    async def locked() -> int:
+        asked.set()
+        raise StorageUnavailable
+
+    monkeypatch.setattr(workshop.queue, "release_all", locked)
+    with capture_logs() as logs:
+        async with running(workshop):
+            await asked.wait()
+            monkeypatch.undo()
+            workshop.worker.wake()
+            await workshop.told.wait()
+    assert await all_are(workshop, "done")
+    assert [log["event"] for log in logs].count("schedule_failed") == 1
+
+
+# Flush
+
+
+async def test_a_flush_takes_everything_now(workshop: Workshop) -> None:
+    """An admin who asks does not wait for conversations to settle; a second flush finds nothing."""
+    await workshop.messages.capture_many([said(1, "Ann", BEES, minute=0)])
+    report = await workshop.worker.flush(GUILD)
+    assert (report.messages, report.facts, report.dead, report.stopped_by) == (1, 1, 0, None)
+    assert (await workshop.worker.flush(GUILD)).messages == 0
+    assert (await workshop.worker.flush(999)).messages == 0
+
+
+async def test_a_flush_says_what_stopped_it(workshop: Workshop, server: OllamaServer) -> None:
+    """Ollama down is the answer, whether the flush noticed it or an earlier batch did."""
+    await prepare(workshop)
+    await server.stop()
+    first, second = await workshop.worker.flush(GUILD), await workshop.worker.flush(GUILD)
+    for report in (first, second):
+        assert report.stopped_by and "cannot be reached" in report.stopped_by
+        assert (report.messages, report.facts) == (0, 0)
+    await server.start()
+    assert (await workshop.worker.flush(GUILD)).messages == 4
+
+
+async def test_a_flush_never_runs_beside_a_batch(workshop: Workshop, server: OllamaServer) -> None:
+    """The batch under way is waited for; every message is sent to the model once."""
+    await prepare(workshop)
+    server.replies.append(Reply(delay=0.1))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(workshop.worker.run_due())
+        await server.asked.wait()
+        flushing = tasks.create_task(workshop.worker.flush(GUILD))
+    assert flushing.result().messages == 0
+    assert server.calls == 1
+    assert len(await workshop.stored()) == 4
+
+
+async def test_policy_reaches_the_answer(workshop: Workshop, server: OllamaServer) -> None:
+    """With the default policy Ben's words make no fact about Ann."""
+    await workshop.messages.capture_many([said(1, "Ann", "hi"), said(2, "Ben", "ann keeps bees")])
+    server.replies.append(Reply(text=facts(stated([2]))))
+    report = await workshop.worker.flush(GUILD)
+    assert (report.messages, report.facts) == (2, 0)
