@@ -126,6 +126,12 @@ def add_commands(tree: app_commands.CommandTree[RecordingClient]) -> None:
     async def flood(interaction: Interaction) -> None:
         await interaction.response.send_message("x" * 2001)
 
+    @tree.command(description="Update a message that is not there")
+    async def misfit(interaction: Interaction) -> None:
+        await interaction.response.edit_message(content="x")
+        interaction.type = discord.InteractionType.component
+        await interaction.response.edit_message(content="x")
+
     @tree.context_menu(name="Who is that")
     async def who_is(interaction: Interaction, member: discord.Member) -> None:
         await interaction.response.send_message(f"{member.display_name}", ephemeral=True)
@@ -329,6 +335,33 @@ async def test_a_token_ends_after_fifteen_minutes(lab: Lab) -> None:
     lab.world.clock = lambda: now + timedelta(minutes=16)
     with pytest.raises(discord.HTTPException, match="50027"):
         await interaction.edit_original_response(content="too late")
+
+
+async def test_an_answer_can_be_fetched_edited_and_deleted(lab: Lab) -> None:
+    """The original and the follow-ups, as long as the token lives."""
+    answer = await lab.server.slash(lab.bob, lab.general, "tea", tea="green")
+    interaction = lab.client.heard("interaction")[-1]
+    assert (await interaction.original_response()).content == "green"
+    more = await interaction.followup.send("and oolong", wait=True)
+    await more.edit(content="and black")
+    assert answer.text == "green\nand black"
+    await more.delete()
+    await interaction.delete_original_response()
+    assert (answer.messages, lab.server.sent(lab.general)) == ([], [])
+    with pytest.raises(discord.NotFound, match="10008"):
+        await interaction.edit_original_response(content="gone")
+
+
+async def test_a_response_must_fit_its_interaction(lab: Lab) -> None:
+    """A command has no message to update, and what is nobody's token answers nothing."""
+    await lab.server.slash(lab.bob, lab.general, "panel")
+    lab.server.acting.deadline = timedelta(seconds=0.2)
+    assert (await lab.server.slash(lab.bob, lab.general, "misfit")).timed_out
+    assert "50035" in str(await lab.client.hear("command_error"))
+    interaction = lab.client.heard("interaction")[-1]
+    interaction.token = "nobody's"
+    with pytest.raises(discord.NotFound, match="10015"):
+        await interaction.followup.send("hello?")
 
 
 async def test_a_button_updates_its_message(lab: Lab) -> None:

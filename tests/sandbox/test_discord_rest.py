@@ -274,6 +274,23 @@ async def test_a_forum_post_shares_its_id_with_its_first_message(lab: Lab) -> No
     assert (message.id, message.channel.id, message.channel.parent_id) == (post.id, post.id, forum.id)
 
 
+async def test_the_bot_starts_a_forum_post(lab: Lab) -> None:
+    """In forums only; typing is acknowledged everywhere."""
+    forum = lab.world.add_channel(lab.guild, "ideas", kind=ChannelKind.FORUM)
+    await lab.client.hear("guild_channel_create")
+    post, message = await lab.channel(forum).create_thread(name="Notice", content="We are watching.")
+    assert post.id == message.id == lab.server.sent(post)[0].id
+    path = f"/channels/{lab.general.id}"
+    assert (await lab.request("POST", f"{path}/threads", json={"name": "x", "message": {"content": "x"}}))[0] == 400
+    assert (await lab.request("POST", f"{path}/typing"))[0] == 204
+
+
+async def test_the_gateways_address_is_told(lab: Lab) -> None:
+    """Clients that ask for it get the stand-in's own."""
+    for path in ("/gateway", "/gateway/bot"):
+        assert (await lab.request("GET", path))[1]["url"] == lab.server.gateway_url
+
+
 async def test_speaking_in_an_archived_thread_brings_it_back(lab: Lab) -> None:
     """Unless it is locked."""
     thread = lab.world.add_thread(lab.general, "old", owner=lab.alice, archived=True)
