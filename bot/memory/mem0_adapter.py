@@ -173,8 +173,11 @@ def _edge_store(shards: "Shards", openai: OpenAISettings, bm25: Bm25) -> Any:
 
 
 def _snowflake(value: object) -> int | None:
+    """The id a value names; None for anything that is no 64-bit integer, which the index could not hold."""
     text = str(value)
-    return int(text) if text.isascii() and text.isdecimal() else None
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        return None
+    return number if (number := int(text)) < 2**63 else None
 
 
 def milliseconds(moment: datetime) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import delete
 
@@ -108,7 +109,7 @@ class BreakableIndex(EdgeIndex):
             await hook()
         await super().upsert(guild_id, points)
         if points:
-            self.upserts.append([point.payload["data"] for point in points])
+            self.upserts.append([point.payload.get("data", "") for point in points])
             self.written.set()
         if self.lose_next_answer:
             self.lose_next_answer = False
@@ -151,7 +152,7 @@ class House:
     queue: ExtractionQueue
     retraction: Retraction
     keyword: KeywordSearch
-    index: BreakableIndex
+    index: Any
     bm25: Bm25
     clock: Clock
 
@@ -197,7 +198,7 @@ class House:
         """Everything a guild has in the index, keys included, by text."""
         page, following = await self.index.scroll(guild, limit=1000, keys=True)
         assert following is None
-        return {point.payload["data"]: point for point in page}
+        return {point.payload.get("data", point.id): point for point in page}
 
 
 def everywhere(**narrower: object) -> Scope:
