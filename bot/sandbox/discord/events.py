@@ -33,10 +33,8 @@ def is_for(world: State, event: Event, intents: Intent) -> bool:
 
 
 def _translated(world: State, change: Change) -> tuple[Event, Guild]:
-    area = next(
-        a for a in ("MESSAGE", "CHANNEL", "THREAD", "GUILD_MEMBER", "GUILD_ROLE", "GUILD") if change.event.startswith(a)
-    )
-    return _TRANSLATORS[area](world, change)
+    translate = next(t for prefix, t in _TRANSLATORS.items() if change.event.startswith(prefix))
+    return translate(world, change)
 
 
 def _message(world: State, change: Change) -> tuple[Event, Guild]:
@@ -127,6 +125,7 @@ def _guild(world: State, change: Change) -> tuple[Event, Guild]:
     return Event(change.event, data, Intent.GUILDS), guild
 
 
+# By how the event's name begins; the first match counts, so GUILD comes last.
 _TRANSLATORS = {
     "MESSAGE": _message,
     "CHANNEL": _channel,

@@ -119,9 +119,11 @@ class Gateway:
             self._detach(connection)
             if not connection.closing:
                 writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+            await asyncio.wait([writer])
             connection.closed.set()
             await self._notify()
+            if not writer.cancelled():
+                writer.result()
         return socket
 
     def _detach(self, connection: Connection) -> None:

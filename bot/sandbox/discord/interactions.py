@@ -204,8 +204,8 @@ class Interactions:
             "user": payloads.user(interaction.user),
             "authorizing_integration_owners": {"0": str(interaction.place.guild.id)},
         }
-        if interaction.name:
-            message.interaction["name"] = interaction.name
+        if interaction.source is not None:
+            message.interaction["interacted_message_id"] = str(interaction.source.id)
         if not message.ephemeral:
             self._world.keep(message)
         return message
