@@ -8,18 +8,6 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-TABLES = (
-    "fact_source",
-    "breaker",
-    "fact",
-    "message",
-    "observation",
-    "opt_out",
-    "removal",
-    "schedule",
-    "tombstone",
-)
-
 
 def upgrade() -> None:
     """Create every table."""
@@ -155,14 +143,6 @@ def upgrade() -> None:
     op.create_index("fact_source_by_message", "fact_source", ["message_id"])
     create_search("message", "id")
     create_search("fact", "seq")
-
-
-def downgrade() -> None:
-    """Drop every table."""
-    op.execute("DROP TABLE message_fts")
-    op.execute("DROP TABLE fact_fts")
-    for name in TABLES:
-        op.drop_table(name)
 
 
 def create_search(table: str, rowid: str) -> None:
