@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from bot.sandbox.conversation import Conversation, Post
-from bot.sandbox.discord import Channel, DiscordServer, Message, Permission, Thread, User
+from bot.sandbox.discord import Channel, Message, Permission, Thread, User, World
 
 _MENTION = re.compile(r"<@([a-z]+)>")
 
@@ -14,6 +14,7 @@ class StoryClock:
     """A clock that starts anywhere, runs like any other and can be put forward."""
 
     def __init__(self, start: datetime) -> None:
+        self.start = start
         self._set_to, self._set_at = start, monotonic()
 
     def __call__(self) -> datetime:
@@ -31,11 +32,9 @@ class Community:
     The first organiser owns the guild, the others may manage it; a private channel is theirs and the bot's.
     """
 
-    def __init__(self, discord: DiscordServer, conversation: Conversation, clock: StoryClock) -> None:
-        world = discord.world
-        self._discord = discord
+    def __init__(self, world: World, conversation: Conversation, clock: StoryClock) -> None:
+        self._world = world
         self._clock = clock
-        self._start = clock()
         self.conversation = conversation
         self.users: dict[str, User] = {}
         for member in conversation.members:
@@ -64,14 +63,14 @@ class Community:
 
     def say(self, post: Post) -> Message:
         """Move the clock to a post's time and say it; the first post of a thread opens it."""
-        at = self._start + timedelta(minutes=post.at)
+        at = self._clock.start + timedelta(minutes=post.at)
         self._clock.forward_to(at)
         author = self.users[post.author]
         if post.channel not in self.places:
             thread = next(channel for channel in self.conversation.channels if channel.key == post.channel)
             parent = self.places[thread.parent or ""]
-            self.places[post.channel] = self._discord.world.add_thread(parent, thread.name, owner=author, at=at)
-        self.messages[post.key] = self._discord.world.add_message(
+            self.places[post.channel] = self._world.add_thread(parent, thread.name, owner=author, at=at)
+        self.messages[post.key] = self._world.add_message(
             self.places[post.channel],
             author,
             _MENTION.sub(lambda mention: f"<@{self.users[mention[1]].id}>", post.text),

@@ -86,7 +86,7 @@ async def _demo(folder: Path, kept: bool, ollama: str | None) -> bool:
         _language_model(ollama) as llm,
     ):
         settings = _settings(folder, discord, openai, llm)
-        community = Community(discord, conversation, clock)
+        community = Community(discord.world, conversation, clock)
         with (folder / "demo.log").open("w", encoding="utf-8") as log_file:
             configure_logging(LogSettings(level="info", format="json"), log_file)
             logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # of the stand-ins

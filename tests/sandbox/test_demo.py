@@ -1,0 +1,107 @@
+"""`recollect demo`, as a newcomer runs it."""
+
+import asyncio
+import os
+import re
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+from processes import PATIENCE, environment, recollect
+
+from bot.sandbox.conversation import load
+from bot.sandbox.ollama import OllamaServer
+
+
+async def told_at_once(folder: Path, run: str, **changes: object) -> tuple[int, str, str]:
+    """The demo without its pauses: exit code, stdout and stderr. `changes` are to the story's constants."""
+    constants = "; ".join(f"story.{name} = {value!r}" for name, value in {"_TALKING_SECONDS": 0.5, **changes}.items())
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", f"from bot.sandbox import demo, story; {constants}; raise SystemExit(demo.{run})"),
+        env=environment(folder),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(2 * PATIENCE):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_it_tells_the_whole_story_and_everything_holds(tmp_path: Path) -> None:
+    """Exit 0, a summary in which every promise held, and the data left where --keep says."""
+    code, out, err = await recollect(tmp_path, "demo", "--keep", str(tmp_path / "kept"))
+    assert (code, err) == (0, "")
+    told, summary = out.split("What was promised, and what happened")
+    sent = len(load().posts)
+    for held in (
+        f"messages captured = messages sent  {sent} = {sent}",
+        "recalled as messages meanwhile     the decision, in Nadia's words",
+        "/status tells of the outage",
+        "facts made after it came back",
+        "the recalled card, with its link   https://discord.com/channels/",
+        "#organisers, for Klaus outside     absent",
+        "#organisers, for Nadia inside      the decision",
+        "what /forget removed               Forgotten: 3 messages and 1 fact.",
+        "the same recall now                empty",
+    ):
+        assert f"✓ {held}" in summary
+    assert "✗" not in out
+    assert "stand-in" in told and "simple patterns" in told
+    assert max(map(len, told.splitlines()[:40])) <= 80
+    with sqlite3.connect(tmp_path / "kept" / "recollect.db") as database:
+        texts = [text for (text,) in database.execute("SELECT text FROM message UNION ALL SELECT text FROM fact")]
+    database.close()
+    assert len(texts) > sent
+    assert not any("Mira" in text or "AKIA" in text for text in texts)
+    assert not re.search("Mira|Weller", (tmp_path / "kept" / "demo.log").read_text("utf-8"))
+
+
+async def test_a_promise_that_does_not_hold_is_an_exit_code_and_a_line(tmp_path: Path) -> None:
+    """The demo checks what it shows: asked about something else, the decision is not what comes back."""
+    code, out, err = await told_at_once(tmp_path, "run_demo()", _FAIR="zucchini")
+    assert (code, err) == (1, "")
+    assert "✗ the recalled card, with its link   none" in out
+    assert "✓ the same recall now                empty" in out
+    assert "Not everything held" in out
+
+
+async def test_a_real_ollama_is_used_and_taken_away_just_the_same(tmp_path: Path) -> None:
+    """With --ollama the questions go to that server, and the story is the same."""
+    async with OllamaServer() as server:
+        code, out, err = await told_at_once(tmp_path, f"run_demo(ollama={server.url!r})")
+        assert (code, err) == (0, "")
+        assert server.calls > 0
+    assert "your own Ollama" in out
+    assert "✗" not in out
+
+
+async def test_control_c_ends_it_quietly(tmp_path: Path) -> None:
+    """One word, no traceback, exit code 130."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "demo"),
+        env=environment(tmp_path, PYTHONUNBUFFERED="1", TMPDIR=str(tmp_path)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    async with asyncio.timeout(PATIENCE):
+        await process.stdout.readuntil(b"the language model is gone")
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert process.returncode == 130
+    assert out.decode().endswith("Stopped.\n")
+    assert "Traceback" not in err.decode()
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    """--keep never mixes the demo's data with anybody's."""
+    (tmp_path / "mine.txt").write_text("precious")
+    code, _, err = await recollect(tmp_path, "demo", "--keep", str(tmp_path))
+    assert (code, err) == (1, f"recollect: {tmp_path} is not empty; name a new folder for the demo's data.\n")
+    (tmp_path / "file").touch()
+    code, _, err = await recollect(tmp_path, "demo", "--keep", str(tmp_path / "file" / "below"))
+    assert code == 1
+    assert "cannot be used" in err
