@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import qdrant_edge as edge
+import structlog
 
 from bot.errors import IndexMismatch, IndexUnavailable
 from bot.memory.index import IndexPoint, Key, ScoredPoint, Search, SparseVector
@@ -22,13 +23,21 @@ UNMAPPED = "unmapped"
 _HALF_MADE, _HALF_REMOVED = ".new", ".removed"
 _DENSE = (Key.DENSE, Key.WINDOW)
 _SPARSE = (Key.BM25, Key.BM25_WINDOW)
-_KEYWORD_FIELDS = ("guild_id",)
-_INTEGER_FIELDS = ("access_id", "channel_id", "subject_id", "said_at")
+_LOOKUP = edge.IntegerIndexParams(lookup=True, range=False)
+_PAYLOAD_INDEXES: dict[str, edge.KeywordIndexParams | edge.IntegerIndexParams] = {
+    "guild_id": edge.KeywordIndexParams(),
+    "access_id": _LOOKUP,
+    "channel_id": _LOOKUP,
+    "subject_id": _LOOKUP,
+    "said_at": edge.IntegerIndexParams(lookup=False, range=True),
+}
 # TurboQuant codes rank candidates, the exact vectors of this many times the limit settle their order.
 _OVERSAMPLING = 2.0
 # Edge holds the GIL in every call: 32 points of four keys take it for 7 ms, 256 for 50.
 _UPSERT_STEP = 32
 _FLUSH_AFTER = 2000  # a start replays this many changes in half a second
+
+log = structlog.get_logger(__name__)
 
 
 class Shards:
@@ -55,7 +64,7 @@ class Shards:
                 if folder.suffix in {_HALF_MADE, _HALF_REMOVED}:
                     shutil.rmtree(folder)
                 elif folder.is_dir():
-                    self._check_size(folder)
+                    self._check_at_start(folder)
         except OSError as error:
             raise IndexUnavailable(f"The index folder {self._folder} cannot be used: {error.strerror}.") from error
 
@@ -146,7 +155,7 @@ class Shards:
         with lock:
             try:
                 yield
-            except (IndexMismatch, ValueError):
+            except (IndexMismatch, IndexUnavailable, ValueError):
                 raise
             except Exception as error:  # all that qdrant_edge raises is a plain Exception
                 raise IndexUnavailable(f"The index in {self._folder / name} failed: {error}") from error
@@ -212,10 +221,8 @@ class Shards:
         aside = folder.with_suffix(_HALF_MADE)
         shutil.rmtree(aside, ignore_errors=True)
         shard = edge.EdgeShard.create(str(aside), self._config())
-        for field in _KEYWORD_FIELDS:
-            shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
-        for field in _INTEGER_FIELDS:
-            shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Integer))
+        for field, index in _PAYLOAD_INDEXES.items():
+            shard.update(edge.UpdateOperation.create_field_index(field, index))
         shard.close()
         aside.rename(folder)
 
@@ -228,8 +235,17 @@ class Shards:
             max_search_threads=1,
         )
 
+    def _check_at_start(self, folder: Path) -> None:
+        try:
+            self._check_size(folder)
+        except IndexUnavailable as error:
+            log.error("shard_damaged", reason=str(error))  # the other guilds' shards are fine
+
     def _check_size(self, folder: Path) -> None:
-        stored = json.loads((folder / "edge_config.json").read_text())["vectors"][Key.DENSE.value]["size"]
+        try:
+            stored = json.loads((folder / "edge_config.json").read_text())["vectors"][Key.DENSE.value]["size"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise IndexUnavailable(f"The index in {folder} is damaged: move it away and index again.") from error
         if stored != self._dimensions:
             raise IndexMismatch(
                 f"The index in {folder} holds vectors of size {stored}, but openai.dimensions is {self._dimensions}: "

@@ -315,12 +315,12 @@ async def test_concurrent_calls_do_not_disturb_each_other(index: VectorIndex) ->
     """Writers and readers of several guilds at once lose nothing."""
 
     async def write(guild: int) -> None:
-        for n in range(20):
+        for n in range(10):
             await index.upsert(guild, [point(memory(n, guild=guild), [1, n, 0, 0])])
             await index.search(seen(50, guild=guild), [near(1, 0, 0, 0), about("hello")])
 
     async with asyncio.TaskGroup() as group:
-        for guild in range(1, 5):
+        for guild in (1, 2, 3):
             group.create_task(write(guild))
             group.create_task(write(guild))
-    assert [await index.count(guild) for guild in range(1, 5)] == [20] * 4
+    assert [await index.count(guild) for guild in (1, 2, 3)] == [10] * 3
