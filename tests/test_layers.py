@@ -23,6 +23,7 @@ ROOMS = [
     "sandbox",
     "app",
     "cli",
+    "__main__",
 ]
 OWNERS = {
     "discord": {"capture", "commands"},
