@@ -1,0 +1,155 @@
+"""What the bot costs when nothing happens: seconds until ready, and memory after a batch and a recall.
+
+`recollect run` is a process of its own with default settings, an embedder included; the stand-ins for
+Discord, Ollama and OpenAI live in this one. Ready is the first 200 from /readyz, counted from the start
+of the process. Memory is the resident set once a batch made facts of a hundred messages and a recall
+found some of them. Both are medians of a few runs, each on an empty data folder.
+"""
+
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import psutil
+from _report import main, progress
+
+from bot.model import utcnow
+from bot.sandbox.community import Community, StoryClock
+from bot.sandbox.conversation import load
+from bot.sandbox.discord import DiscordServer
+from bot.sandbox.ollama import OllamaServer
+from bot.sandbox.openai import OpenAIServer
+
+MESSAGES = 100
+PATIENCE = 60.0  # seconds for any step
+LOOK = 0.01  # seconds between looks at /readyz
+MB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One run: seconds, and resident bytes when ready and at the end."""
+
+    ready_s: float
+    rss_when_ready: int
+    rss: int
+
+
+def run(runs: int) -> dict[str, float]:
+    """Measure so many times."""
+    costs = []
+    for number in range(1, runs + 1):
+        costs.append(asyncio.run(_run()))
+        progress(f"run {number}: ready in {costs[-1].ready_s:.2f} s, {costs[-1].rss / MB:.0f} MB")
+    return {
+        "rss_mb": round(statistics.median(cost.rss for cost in costs) / MB, 1),
+        "ready_s": round(statistics.median(cost.ready_s for cost in costs), 2),
+        "rss_when_ready_mb": round(statistics.median(cost.rss_when_ready for cost in costs) / MB, 1),
+    }
+
+
+async def _run() -> Cost:
+    async with (
+        asyncio.timeout(4 * PATIENCE),
+        DiscordServer() as discord,
+        OllamaServer() as ollama,
+        OpenAIServer() as openai,
+    ):
+        community = Community(discord.world, load(), StoryClock(utcnow()))
+        with tempfile.TemporaryDirectory() as folder:
+            variables = {
+                "DISCORD_TOKEN": discord.token,
+                "BOT_DISCORD__API_URL": discord.api_url,
+                "BOT_DISCORD__GATEWAY_URL": discord.gateway_url,
+                "OLLAMA_BASE_URL": ollama.url,
+                "OPENAI_API_KEY": "sandbox-key",
+                "BOT_OPENAI__BASE_URL": openai.url,
+                "BOT_SECRETS_DIR": folder,
+                "BOT_STORAGE__PATH": str(Path(folder) / "data"),
+                "BOT_WEB__PORT": "0",
+                "BOT_LOG__FORMAT": "json",
+            }
+            started = time.perf_counter()
+            async with _bot(folder, variables) as (process, probes):
+                await _ready(probes)
+                ready_s = time.perf_counter() - started
+                rss_when_ready = process.memory_info().rss
+                await _batch_and_recall(discord, community)
+                return Cost(ready_s, rss_when_ready, process.memory_info().rss)
+
+
+@asynccontextmanager
+async def _bot(folder: str, variables: dict[str, str]) -> AsyncIterator[tuple[psutil.Process, str]]:
+    """`recollect run` on these settings alone, and the address of its probes."""
+    foreign = ("BOT_", "DISCORD_", "OPENAI_", "OLLAMA_", "QDRANT_", "MEM0_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "run"),
+        cwd=folder,
+        env=inherited | variables,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr
+    try:
+        events = (json.loads(line) async for line in process.stderr)
+        probes = await anext(event["probes"] async for event in events if event["event"] == "started")
+        drained = asyncio.create_task(process.stderr.read())
+        yield psutil.Process(process.pid), f"http://{probes}"
+        process.terminate()
+        await drained
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _ready(probes: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        for _ in range(int(PATIENCE / LOOK)):
+            async with session.get(f"{probes}/readyz") as response:
+                if response.status == 200:
+                    return
+            await asyncio.sleep(LOOK)
+    raise RuntimeError(f"the bot was not ready after {PATIENCE:.0f} seconds")
+
+
+async def _batch_and_recall(discord: DiscordServer, community: Community) -> None:
+    """A channel is switched on, people talk, a batch runs, and somebody asks until the answer is there."""
+    place = community.places["general"]
+    posts = [post for post in community.conversation.posts if post.channel == "general"][:MESSAGES]
+    await (await discord.slash(community.owner, place, "observe on", channel=place)).settled()
+    for post in posts:
+        await discord.say(place, community.users[post.author], post.text)
+    read = 0
+    for _ in range(int(PATIENCE)):
+        answer = await (await discord.slash(community.owner, place, "flush")).settled(PATIENCE)
+        read += _leading_number(answer.content)
+        if read >= len(posts):
+            break
+        await asyncio.sleep(1)
+    for _ in range(int(PATIENCE)):
+        answer = await (
+            await discord.slash(community.owner, place, "recall", query="what is Mika allergic to?")
+        ).settled()
+        if answer.embeds:
+            return
+        await asyncio.sleep(1)
+    raise RuntimeError(f"no answer came: {read} of {len(posts)} messages were read, and {answer!r}")
+
+
+def _leading_number(sentence: str) -> int:
+    first = sentence.split(" ")[0].replace(",", "")
+    return int(first) if first.isdigit() else 0
+
+
+if __name__ == "__main__":
+    main(run, __doc__, runs=3)
