@@ -9,12 +9,13 @@ from bot.commands.access import member
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import counted
 from bot.extraction.worker import BatchReport, BatchWorker
+from bot.storage.messages import MessageStore
 
 # Discord takes an answer for 15 minutes, a large batch may take longer.
 PATIENCE_SECONDS = 14 * 60.0
 
 
-def flush_command(worker: BatchWorker) -> app_commands.Command[Any, ..., None]:
+def flush_command(worker: BatchWorker, messages: MessageStore) -> app_commands.Command[Any, ..., None]:
     """`/flush`."""
 
     @app_commands.command(description="Turn the waiting messages into facts now")
@@ -25,21 +26,22 @@ def flush_command(worker: BatchWorker) -> app_commands.Command[Any, ..., None]:
         guild_id = member(interaction).guild.id
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                sentence = told(await worker.flush(guild_id))
+                report = await worker.flush(guild_id)
         except TimeoutError:
-            sentence = (
-                "This takes longer than Discord lets me answer; the rest waits for the next batch. See `/status`."
-            )
-        await show(interaction, sentence)
+            report = BatchReport(stopped_by="This takes longer than Discord lets me answer")
+        await show(interaction, told(report, (await messages.stats(guild_id)).waiting))
 
     return flush
 
 
-def told(report: BatchReport) -> str:
-    """A batch in a sentence or two."""
-    done = f"{counted(report.messages, 'message')} read, {counted(report.facts, 'fact')} noted."
-    if report.dead:
-        done += f" {counted(report.dead, 'message')} set aside: the language model gave no valid answer."
+def told(report: BatchReport, waiting: int) -> str:
+    """A batch in a few sentences; `waiting` messages are left."""
+    sentences = []
     if report.stopped_by:
-        return f"{report.stopped_by} {done if report.messages else ''}".strip()
-    return done if report.messages or report.dead else "Nothing is waiting."
+        sentences.append(f"{report.stopped_by.rstrip('.')}.")
+        sentences.append(f"{counted(waiting, 'message waits', 'messages wait')} and nothing is lost.")
+    if report.messages:
+        sentences.append(f"{counted(report.messages, 'message')} read, {counted(report.facts, 'fact')} noted.")
+    if report.dead:
+        sentences.append(f"{counted(report.dead, 'message')} set aside: the language model gave no valid answer.")
+    return " ".join(sentences) or "Nothing is waiting."

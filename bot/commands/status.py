@@ -12,6 +12,7 @@ from discord import app_commands
 from bot.commands.access import member
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import ago, counted, cut
+from bot.errors import RecollectError
 from bot.extraction.worker import BatchWorker
 from bot.model import ServiceHealth
 from bot.storage.messages import MessageStore, QueueStats
@@ -45,21 +46,15 @@ async def read_status(
     health: Mapping[str, HealthCheck],
     refused: Callable[[], int],
 ) -> Status:
-    """Ask everyone at once; `health` is by the service's name.
-
-    A service that does not answer in time counts as down. Raises `StorageUnavailable`.
-    """
-    services = asyncio.gather(*(_within_limit(name, check) for name, check in health.items()))
-    stats, guilds, next_batch, answers = await asyncio.gather(
-        messages.stats(guild_id), queue.guilds(), worker.next_due(guild_id), services
-    )
+    """Ask everyone; `health` is by the service's name. Raises `StorageUnavailable`."""
+    schedules = [schedule for schedule in await queue.guilds() if schedule.guild_id == guild_id]
     return Status(
-        queue=stats,
-        last_batch=next((guild.finished_at for guild in guilds if guild.guild_id == guild_id), None),
-        next_batch=next_batch,
+        queue=await messages.stats(guild_id),
+        last_batch=schedules[0].finished_at if schedules else None,
+        next_batch=await worker.next_due(guild_id),
         observed=len(observations.active(guild_id)),
         refused=refused(),
-        services=tuple(answers),
+        services=tuple(await asyncio.gather(*(_asked(name, check) for name, check in health.items()))),
     )
 
 
@@ -114,9 +109,12 @@ def _when(due: datetime | None, now: datetime) -> str:
     return ago(due) if due and due > now else "now"
 
 
-async def _within_limit(name: str, check: HealthCheck) -> ServiceHealth:
+async def _asked(name: str, check: HealthCheck) -> ServiceHealth:
+    """The service's own word; one that does not answer in time counts as down."""
     try:
         async with asyncio.timeout(HEALTH_SECONDS):
             return await check()
     except TimeoutError:
         return ServiceHealth(name, False, f"It did not answer within {HEALTH_SECONDS:.0f} seconds.")
+    except RecollectError as error:
+        return ServiceHealth(name, False, str(error))

@@ -8,7 +8,7 @@ from bot.commands.forget import Forgetting, forget_command
 from bot.commands.observe import ObserveCommands
 from bot.commands.privacy import PrivacyCommands
 from bot.commands.recall import recall_command
-from bot.commands.replies import SERVER_ONLY, Interaction, fail, tell
+from bot.commands.replies import Interaction, fail, tell
 from bot.commands.services import Services
 from bot.commands.status import status_command
 from bot.commands.views import EXPIRED, is_live
@@ -25,11 +25,9 @@ class Tree(app_commands.CommandTree[discord.Client]):
         )
 
     async def interaction_check(self, interaction: Interaction) -> bool:
-        if interaction.guild_id is not None:
-            return True
-        if interaction.type is discord.InteractionType.application_command:
-            await tell(interaction, SERVER_ONLY)
-        return False
+        if interaction.guild_id is None:
+            raise app_commands.NoPrivateMessage
+        return True
 
     async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError) -> None:
         if interaction.type is discord.InteractionType.application_command:
@@ -60,7 +58,7 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
     )
     tree.add_command(ObserveCommands(services.observations, services.settings))
     tree.add_command(status_command(services.status, services.clock))
-    tree.add_command(flush_command(services.worker))
+    tree.add_command(flush_command(services.worker, services.messages))
     client.event(on_interaction)
     return tree
 

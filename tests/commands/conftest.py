@@ -1,17 +1,13 @@
 """Fixtures of the command tests: the rooms as the app composes them, on a stand-in for Discord."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from town import Town
+from town import Town, connected
 
-from bot.app import App
 from bot.sandbox.discord import DiscordServer, Permission
-from bot.settings import Settings
 
 
 @pytest.fixture
@@ -35,19 +31,3 @@ async def town(tmp_path: Path, sections: dict[str, Any]) -> AsyncIterator[Town]:
         world.allow(staff, world.bot, Permission.VIEW_CHANNEL)
         async with connected(server, tmp_path, sections) as app:
             yield Town(server, app, guild, general, staff, admin, ada, bob)
-
-
-@asynccontextmanager
-async def connected(server: DiscordServer, data: Path, sections: dict[str, Any]) -> AsyncIterator[App]:
-    """The app's rooms, with only the connection to Discord at work."""
-    discord = {"token": server.token, "api_url": server.api_url, "gateway_url": server.gateway_url}
-    settings = Settings.model_validate(
-        {"storage": {"path": data}, **sections, "discord": {**discord, **sections.get("discord", {})}}
-    )
-    async with App(settings) as app, asyncio.TaskGroup() as tasks:
-        tasks.create_task(app.client.serve(server.token))
-        await app.client.ready.wait()
-        try:
-            yield app
-        finally:
-            await app.client.close()

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.commands.cards import embed_units, lines_pages, memory_card, paged, recall_pages
@@ -76,6 +76,7 @@ def test_a_name_cannot_break_the_card() -> None:
     assert "\u202e" not in str(card.author.name)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=4000), min_size=1, max_size=25), st.integers(0, 30))
 def test_pages_keep_discords_limits(texts: list[str], sources: int) -> None:
     """Whatever was said, a page has at most five cards and 6,000 units, and no memory is lost."""

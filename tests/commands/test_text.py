@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.commands.text import ago, counted, cut, escaped, plain, tidy, units
@@ -30,12 +30,14 @@ def test_cut_never_splits_a_grapheme() -> None:
     assert cut(FAMILY * 3, units(FAMILY) * 2) == FAMILY + "…"
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(min_value=1, max_value=50))
 def test_cut_keeps_the_limit(text: str, limit: int) -> None:
     """Whatever the text, the limit holds."""
     assert units(cut(text, limit)) <= limit
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(min_value=5, max_value=80))
 def test_escaped_and_plain_keep_the_limit(text: str, limit: int) -> None:
     """Escapes and isolates count towards the limit."""

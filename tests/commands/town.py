@@ -1,12 +1,17 @@
 """A Discord server with people in it, and the bot connected to it: what the command tests stand on."""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from bot.app import App
 from bot.model import Fact, FactKind, Message, memory_id, utcnow
 from bot.sandbox.discord import Answer, Channel, DiscordServer, Guild, Thread, User
+from bot.settings import Settings
 
 
 @dataclass
@@ -83,3 +88,26 @@ class Town:
 def cards(answer: Answer) -> list[str]:
     """The words of each card, without the line of its origin."""
     return [str(embed["description"]).split("\n\n")[0] for embed in answer.embeds]
+
+
+@asynccontextmanager
+async def connected(server: DiscordServer, data: Path, sections: dict[str, Any]) -> AsyncIterator[App]:
+    """The app's rooms, with only the connection to Discord at work."""
+    discord = {"token": server.token, "api_url": server.api_url, "gateway_url": server.gateway_url}
+    settings = Settings.model_validate(
+        {"storage": {"path": data}, **sections, "discord": {**discord, **sections.get("discord", {})}}
+    )
+    async with App(settings) as app, asyncio.TaskGroup() as tasks:
+        tasks.create_task(app.client.serve(server.token))
+        await app.client.ready.wait()
+        try:
+            yield app
+        finally:
+            await app.client.close()
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait for something that has no event of its own."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

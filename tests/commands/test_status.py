@@ -1,0 +1,159 @@
+"""/status and /flush, as those who manage the server use them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from town import Town
+
+from bot.commands import flush, status
+from bot.errors import StorageUnavailable
+from bot.model import ServiceHealth
+from bot.sandbox.discord import Answer, NotAllowed
+from bot.sandbox.ollama import GARBAGE, HANG, OllamaServer
+
+
+@pytest.fixture
+async def ollama() -> AsyncIterator[OllamaServer]:
+    async with OllamaServer() as server:
+        yield server
+
+
+@pytest.fixture
+def sections(ollama: OllamaServer) -> dict[str, Any]:
+    return {"ollama": {"url": ollama.url}}
+
+
+def fields(answer: Answer) -> dict[str, str]:
+    [card] = answer.embeds
+    return {field["name"]: field["value"] for field in card["fields"]}
+
+
+async def test_status_of_a_fresh_start(town: Town) -> None:
+    """Nothing waits, nothing ran, and every service says how it is."""
+    answer = await town.use(town.admin, "status")
+    assert answer.ephemeral
+    told = fields(answer)
+    assert told["Waiting for facts"] == "0 messages"
+    assert told["Last batch"] == "none yet"
+    assert told["Next batch"] == "when messages wait"
+    assert told["Memories"] == "0 messages and 0 facts"
+    assert told["Observed"] == "0 channels"
+    assert "Needs a look" not in told
+    assert "✅ **Ollama**" in told["Services"]
+    assert "OpenAI" in told["Services"]
+    assert "✅ **Qdrant**" in told["Services"]
+
+
+async def test_status_tells_what_waits_and_what_is_held(town: Town) -> None:
+    """The age of the oldest message, the next batch, and the memories by kind."""
+    first = await town.says(town.ada, "My teapot is blue")
+    await town.says(town.bob, "A teapot should be brown")
+    told = fields(await town.use(town.admin, "status"))
+    assert told["Waiting for facts"] == f"2 messages, the oldest from <t:{int(first.created_at.timestamp())}:R>"
+    assert told["Next batch"].startswith("<t:")
+    assert told["Memories"] == "2 messages and 0 facts"
+    await town.knows("Ada's teapot is blue", first, about=town.ada)
+    told = fields(await town.use(town.admin, "status"))
+    assert told["Waiting for facts"].startswith("1 message,")
+    assert told["Memories"] == "2 messages and 1 fact"
+
+
+async def test_status_shows_an_outage(town: Town, ollama: OllamaServer) -> None:
+    """A service that is down is marked, and the waiting messages are still counted."""
+    await town.says(town.ada, "My teapot is blue")
+    await ollama.stop()
+    told = fields(await town.use(town.admin, "status"))
+    assert "⚠️ **Ollama**" in told["Services"]
+    assert told["Waiting for facts"].startswith("1 message")
+
+
+async def test_status_waits_for_nobody(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A health check that hangs or fails counts as down."""
+    monkeypatch.setattr(status, "HEALTH_SECONDS", 0.01)
+
+    async def hanging() -> ServiceHealth:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def failing() -> ServiceHealth:
+        raise StorageUnavailable()
+
+    town.app._health |= {"Ollama": hanging, "OpenAI": failing}
+    told = fields(await town.use(town.admin, "status"))["Services"]
+    assert "⚠️ **Ollama**: It did not answer" in told
+    assert f"⚠️ **OpenAI**: {StorageUnavailable()}" in told
+
+
+async def test_status_names_what_needs_a_look(town: Town) -> None:
+    """Messages set aside and events refused are told, and only then."""
+    said = await town.says(town.ada, "My teapot is blue")
+    lease = await town.app.queue.claim([said.id], timedelta(minutes=5))
+    await town.app.queue.bury(lease, "no valid answer")
+    town.app.observer.refused = 2
+    told = fields(await town.use(town.admin, "status"))["Needs a look"]
+    assert told.splitlines() == [
+        "1 message set aside: the language model gave no valid answer",
+        "2 events the database refused since the start",
+    ]
+
+
+async def test_status_without_a_database(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it cannot be known, the answer is one sentence."""
+
+    async def locked(*_: object) -> None:
+        raise StorageUnavailable()
+
+    monkeypatch.setattr(town.app.messages, "stats", locked)
+    assert (await town.use(town.admin, "status")).content == str(StorageUnavailable())
+
+
+async def test_flush_runs_a_batch_now(town: Town) -> None:
+    """Waiting messages become facts at once, and the next status says when that was."""
+    await town.says(town.ada, "I really like green tea")
+    answer = await town.use(town.admin, "flush")
+    assert answer.ephemeral
+    assert answer.content.startswith("1 message read, ")
+    told = fields(await town.use(town.admin, "status"))
+    assert told["Waiting for facts"] == "0 messages"
+    assert told["Last batch"].startswith("<t:")
+    assert (await town.use(town.admin, "flush")).content == "Nothing is waiting."
+
+
+async def test_flush_says_what_stops_it(town: Town, ollama: OllamaServer) -> None:
+    """Without the model nothing is lost, and the reason is told with what waits."""
+    await town.says(town.ada, "I really like green tea")
+    await ollama.stop()
+    content = (await town.use(town.admin, "flush")).content
+    assert "1 message waits and nothing is lost" in content
+    assert fields(await town.use(town.admin, "status"))["Waiting for facts"].startswith("1 message")
+
+
+async def test_flush_counts_what_was_set_aside(town: Town, ollama: OllamaServer) -> None:
+    """A model that talks nonsense costs the message its facts, not its place among the memories."""
+    ollama.always = GARBAGE
+    await town.says(town.ada, "I really like green tea")
+    assert "1 message set aside" in (await town.use(town.admin, "flush")).content
+
+
+async def test_flush_ends_while_discord_still_listens(
+    town: Town, ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that outlasts the interaction gives its messages back and says so."""
+    monkeypatch.setattr(flush, "PATIENCE_SECONDS", 0.2)
+    ollama.always = HANG
+    await town.says(town.ada, "I really like green tea")
+    assert "longer than Discord lets me answer" in (await town.use(town.admin, "flush")).content
+    assert fields(await town.use(town.admin, "status"))["Waiting for facts"].startswith("1 message,")
+
+
+async def test_members_neither_see_nor_use_them(town: Town) -> None:
+    """Discord hides the commands; where an admin has shown them, the right is still asked for."""
+    for path in ("status", "flush"):
+        with pytest.raises(NotAllowed):
+            await town.server.slash(town.ada, town.general, path)
+    town.unhide_commands()
+    for path in ("status", "flush"):
+        assert (await town.use(town.ada, path)).content == "You need the Manage Server permission for this."
