@@ -6,26 +6,21 @@ A point belongs to the guild its `agent_id` names, as mem0 writes it.
 """
 
 import asyncio
-import math
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from bot.errors import IndexMismatch, IndexUnavailable
 from bot.memory.filters import AnyOf, Between, conditions
 from bot.memory.index import IndexPoint, Key, ScoredPoint, Search, SparseVector
 from bot.memory.mem0_adapter import guild_of
+from bot.memory.qdrant import DENSE_KEYS, SPARSE_KEYS, Refused, answer, connect, prepare
 from bot.model import Scope
 from bot.settings import QdrantSettings
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, models
 
-_DENSE = (Key.DENSE, Key.WINDOW)
-_SPARSE = (Key.BM25, Key.BM25_WINDOW)
-_KEYWORD_FIELDS = ("user_id", "agent_id", "run_id")  # plain, as mem0 indexes them
-_INTEGER_FIELDS = ("access_id", "channel_id", "subject_id", "said_at")
 # Encoding vectors as JSON takes the event loop 2 ms a point: it breathes between requests.
 _UPSERT_STEP = 8
 
@@ -82,8 +77,8 @@ class ServerIndex:
         if not asked:
             return found
         answers = await self._query(client, [search for _, search in asked], scope)
-        for (position, _), answer in zip(asked, answers, strict=True):
-            found[position] = [ScoredPoint(str(p.id), p.score, p.payload or {}) for p in answer.points]
+        for (position, _), hits in zip(asked, answers, strict=True):
+            found[position] = [ScoredPoint(str(p.id), p.score, p.payload or {}) for p in hits.points]
         return found
 
     async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
@@ -138,121 +133,32 @@ class ServerIndex:
                 return total
 
     async def _query(self, client: "AsyncQdrantClient", searches: Sequence[Search], scope: Scope) -> list[Any]:
-        from qdrant_client.http.exceptions import UnexpectedResponse
-
         requests = [_request(search, scope, self._scoped_idf) for search in searches]
         try:
             return await self._ask(client.query_batch_points(self._collection, requests))
-        except IndexUnavailable as error:
-            refused = isinstance(error.__cause__, UnexpectedResponse) and error.__cause__.status_code in (400, 422)
-            if not (refused and self._scoped_idf):
+        except Refused as error:
+            if error.status not in (400, 422) or not self._scoped_idf:
                 raise
-            log.info("qdrant_has_no_scoped_idf", collection=self._collection)
-            self._scoped_idf = False
-            return await self._query(client, searches, scope)
+        log.info("qdrant_has_no_scoped_idf", collection=self._collection)
+        self._scoped_idf = False
+        return await self._query(client, searches, scope)
 
     async def _ready(self) -> "AsyncQdrantClient":
         """The client, with the collection known to exist and fit."""
         async with self._opening:
             if self._client is None:
-                self._client = _connect(self._settings)
+                self._client = connect(self._settings)
             if not self._keys:
-                self._keys = await self._prepare(self._client)
+                self._keys = await prepare(self._client, self._collection, self._dimensions)
             return self._client
 
-    async def _prepare(self, client: "AsyncQdrantClient") -> frozenset[Key]:
-        """Create what the collection lacks; the keys it has."""
-        if not await self._ask(client.collection_exists(self._collection)):
-            await self._create(client)
-        info = await self._ask(client.get_collection(self._collection))
-        keys = self._keys_of(info.config.params)
-        for key in [key for key in Key if key not in keys]:
-            if await self._add_key(client, key):
-                keys.add(key)
-        await self._create_payload_indexes(client)
-        return frozenset(keys)
-
-    async def _create(self, client: "AsyncQdrantClient") -> None:
-        from qdrant_client import models
-
-        vector = models.VectorParams(size=self._dimensions, distance=models.Distance.COSINE)
-        sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
-        await self._ask(
-            client.create_collection(
-                self._collection,
-                vectors_config={key.value: vector for key in _DENSE},
-                sparse_vectors_config={key.value: sparse for key in _SPARSE},
-            )
-        )
-
-    def _keys_of(self, params: "models.CollectionParams") -> set[Key]:
-        """Which of our keys an existing collection has. Raises `IndexMismatch` if its vectors have another size."""
-        dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors}
-        for key in _DENSE:
-            if (vector := dense.get(key.value)) is not None and vector.size != self._dimensions:
-                raise IndexMismatch(
-                    f"The collection {self._collection} holds vectors of size {vector.size}, but openai.dimensions is "
-                    f"{self._dimensions}: set it back, or name another qdrant.collection and index again."
-                )
-        names = {*(name for name, vector in dense.items() if vector), *(params.sparse_vectors or {})}
-        return {key for key in Key if key.value in names}
-
-    async def _add_key(self, client: "AsyncQdrantClient", key: Key) -> bool:
-        """Add a vector that a collection made by plain mem0 lacks; older servers cannot, and go without it."""
-        from qdrant_client import models
-
-        dense = models.DenseVectorConfig(size=self._dimensions, distance=models.Distance.COSINE)
-        sparse = models.SparseVectorConfig(modifier=models.Modifier.IDF)
-        config = (
-            models.DenseVectorNameConfig(dense=dense) if key in _DENSE else models.SparseVectorNameConfig(sparse=sparse)
-        )
-        try:
-            await self._ask(client.create_vector_name(self._collection, key.value, config))
-        except IndexUnavailable as error:
-            if getattr(error.__cause__, "status_code", None) is None:
-                raise
-            log.warning("collection_lacks_key", collection=self._collection, key=key.value)
-            return False
-        return True
-
-    async def _create_payload_indexes(self, client: "AsyncQdrantClient") -> None:
-        from qdrant_client import models
-
-        tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
-        fields: dict[str, Any] = {"guild_id": tenant}
-        fields |= dict.fromkeys(_KEYWORD_FIELDS, models.PayloadSchemaType.KEYWORD)
-        fields |= dict.fromkeys(_INTEGER_FIELDS, models.PayloadSchemaType.INTEGER)
-        for field, schema in fields.items():
-            await self._ask(client.create_payload_index(self._collection, field, schema, wait=True))
-
     async def _ask(self, request: Awaitable[T]) -> T:
-        """The answer; whatever keeps it away is an `IndexUnavailable`, never with what was sent."""
-        from qdrant_client.common.client_exceptions import QdrantException
-        from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
-
         try:
-            return await request
-        except UnexpectedResponse as error:
-            if error.status_code == 404:
+            return await answer(request)
+        except Refused as error:
+            if error.status == 404:
                 self._keys = frozenset()  # the collection is gone: the next call makes it anew
-            if error.status_code in (401, 403):
-                raise IndexUnavailable(
-                    f"Qdrant refused the API key ({error.status_code}): check qdrant.api_key."
-                ) from error
-            raise IndexUnavailable(f"Qdrant refused a request ({error.status_code}).") from error
-        except (ApiException, QdrantException) as error:
-            raise IndexUnavailable(f"Qdrant at {self._settings.url} does not answer.") from error
-
-
-def _connect(settings: QdrantSettings) -> "AsyncQdrantClient":
-    from qdrant_client import AsyncQdrantClient
-
-    return AsyncQdrantClient(
-        url=settings.url,
-        api_key=settings.api_key.get_secret_value() or None,
-        timeout=math.ceil(settings.timeout.total_seconds()),
-        check_compatibility=False,  # asks in a thread of its own and warns where nobody reads it
-    )
+            raise
 
 
 def _belongs_to(guild_id: int | None) -> Any:
@@ -268,7 +174,7 @@ def _request(search: Search, scope: Scope, scoped_idf: bool) -> "models.QueryReq
     from qdrant_client import models
 
     guild = models.Filter(must=[_condition(AnyOf("guild_id", [str(scope.guild_id)]))])
-    scoped = search.key in _SPARSE and scoped_idf
+    scoped = search.key in SPARSE_KEYS and scoped_idf
     return models.QueryRequest(
         query=_vector(search.vector),
         using=search.key.value or None,
@@ -310,6 +216,6 @@ def _from_qdrant(record: Any) -> IndexPoint:
     return IndexPoint(
         id=str(record.id),
         payload=record.payload or {},
-        dense={key: vectors[key] for key in _DENSE if key in vectors},
-        sparse={key: SparseVector(vectors[key].indices, vectors[key].values) for key in _SPARSE if key in vectors},
+        dense={key: vectors[key] for key in DENSE_KEYS if key in vectors},
+        sparse={key: SparseVector(vectors[key].indices, vectors[key].values) for key in SPARSE_KEYS if key in vectors},
     )

@@ -1,0 +1,132 @@
+"""The collection on a Qdrant server: reaching it, and laying it out as mem0 does, with our keys beside mem0's."""
+
+import math
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from bot.errors import IndexMismatch, IndexUnavailable
+from bot.memory.index import Key
+from bot.settings import QdrantSettings
+
+if TYPE_CHECKING:
+    from qdrant_client import AsyncQdrantClient, models
+
+DENSE_KEYS = (Key.DENSE, Key.WINDOW)
+SPARSE_KEYS = (Key.BM25, Key.BM25_WINDOW)
+_KEYWORD_FIELDS = ("user_id", "agent_id", "run_id")  # plain, as mem0 indexes them
+_INTEGER_FIELDS = ("access_id", "channel_id", "subject_id", "said_at")
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class Refused(IndexUnavailable):
+    """Qdrant refused a request, with the HTTP `status`."""
+
+    def __init__(self, message: str, status: int | None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def connect(settings: QdrantSettings) -> "AsyncQdrantClient":
+    """A client of the server; it connects when it is first used."""
+    from qdrant_client import AsyncQdrantClient
+
+    return AsyncQdrantClient(
+        url=settings.url,
+        api_key=settings.api_key.get_secret_value() or None,
+        timeout=math.ceil(settings.timeout.total_seconds()),
+        check_compatibility=False,  # asks in a thread of its own and warns where nobody reads it
+    )
+
+
+async def answer(request: Awaitable[T]) -> T:
+    """The answer to a request; what keeps it away is an `IndexUnavailable`, which never quotes what was sent."""
+    from qdrant_client.common.client_exceptions import QdrantException
+    from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+
+    try:
+        return await request
+    except UnexpectedResponse as error:
+        status = error.status_code
+        if status in (401, 403):
+            raise Refused(f"Qdrant refused the API key ({status}): check qdrant.api_key.", status) from None
+        raise Refused(f"Qdrant refused a request ({status}).", status) from None
+    except (ApiException, QdrantException) as error:
+        raise IndexUnavailable("The Qdrant server does not answer.") from error
+
+
+async def prepare(client: "AsyncQdrantClient", collection: str, dimensions: int) -> frozenset[Key]:
+    """Create what is missing of the collection, its keys and its payload indexes; the keys it has now.
+
+    Raises `IndexMismatch` if it holds vectors of another size.
+    """
+    if not await answer(client.collection_exists(collection)):
+        await _create(client, collection, dimensions)
+    info = await answer(client.get_collection(collection))
+    keys = _keys_of(info.config.params, collection, dimensions)
+    for key in [key for key in Key if key not in keys]:
+        if await _add_key(client, collection, dimensions, key):
+            keys.add(key)
+    await _create_payload_indexes(client, collection)
+    return frozenset(keys)
+
+
+async def _create(client: "AsyncQdrantClient", collection: str, dimensions: int) -> None:
+    from qdrant_client import models
+
+    vector = models.VectorParams(size=dimensions, distance=models.Distance.COSINE)
+    sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
+    await answer(
+        client.create_collection(
+            collection,
+            vectors_config={key.value: vector for key in DENSE_KEYS},
+            sparse_vectors_config={key.value: sparse for key in SPARSE_KEYS},
+        )
+    )
+
+
+def _keys_of(params: "models.CollectionParams", collection: str, dimensions: int) -> set[Key]:
+    """Which of our keys an existing collection has. One that only ever had the unnamed vector gives it bare."""
+    dense = params.vectors if isinstance(params.vectors, dict) else {Key.DENSE.value: params.vectors}
+    for key in DENSE_KEYS:
+        if (vector := dense.get(key.value)) is not None and vector.size != dimensions:
+            raise IndexMismatch(
+                f"The collection {collection} holds vectors of size {vector.size}, but openai.dimensions is "
+                f"{dimensions}: set it back, or name another qdrant.collection and index again."
+            )
+    names = {*(name for name, vector in dense.items() if vector), *(params.sparse_vectors or {})}
+    return {key for key in Key if key.value in names}
+
+
+async def _add_key(client: "AsyncQdrantClient", collection: str, dimensions: int, key: Key) -> bool:
+    """Add a vector that a collection made by plain mem0 lacks; a server before 1.18 cannot, and goes without."""
+    from qdrant_client import models
+
+    config: models.DenseVectorNameConfig | models.SparseVectorNameConfig
+    if key in DENSE_KEYS:
+        dense = models.DenseVectorConfig(size=dimensions, distance=models.Distance.COSINE)
+        config = models.DenseVectorNameConfig(dense=dense)
+    else:
+        sparse = models.SparseVectorConfig(modifier=models.Modifier.IDF)
+        config = models.SparseVectorNameConfig(sparse=sparse)
+    try:
+        await answer(client.create_vector_name(collection, key.value, config))
+    except Refused as error:
+        log.warning("collection_lacks_key", collection=collection, key=key.value, status=error.status)
+        return False
+    return True
+
+
+async def _create_payload_indexes(client: "AsyncQdrantClient", collection: str) -> None:
+    from qdrant_client import models
+
+    fields: dict[str, Any] = {
+        "guild_id": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
+        **dict.fromkeys(_KEYWORD_FIELDS, models.PayloadSchemaType.KEYWORD),
+        **dict.fromkeys(_INTEGER_FIELDS, models.PayloadSchemaType.INTEGER),
+    }
+    for field, schema in fields.items():
+        await answer(client.create_payload_index(collection, field, schema, wait=True))
