@@ -1,5 +1,7 @@
 """Keyword search in SQL over messages and facts: the answer of last resort when the index is down."""
 
+import re
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Float, Integer, Table, column, select, text
@@ -13,6 +15,10 @@ from bot.storage.rows import MESSAGE_COLUMNS, among, clean, message_of, to_ms
 from bot.storage.tables import fact, message
 
 MOST_TERMS = 64
+
+# Space and ASCII punctuation, the double quote among it, and NUL, which would end the query. An
+# apostrophe stays, and any other sign is left to the tokenizer: a term it splits is a phrase.
+_BETWEEN_WORDS = re.compile(r"[\s\0!-&(-/:-@\[-`{-~]+")
 
 
 class KeywordSearch:
@@ -41,8 +47,8 @@ class KeywordSearch:
 
 def _match(query: str) -> str:
     """The query's words, each quoted so that nothing in it is an operator, joined by OR."""
-    words = list(dict.fromkeys(clean(query).replace("\0", " ").split()))[:MOST_TERMS]
-    return " OR ".join('"' + word.replace('"', '""') + '"' for word in words)
+    words = dict.fromkeys(word for word in _BETWEEN_WORDS.split(clean(query)) if word)
+    return " OR ".join(f'"{word}"' for word in islice(words, MOST_TERMS))
 
 
 async def _messages(connection: AsyncConnection, match: str, scope: Scope, limit: int) -> list[tuple[Memory, float]]:

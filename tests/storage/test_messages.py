@@ -208,7 +208,7 @@ async def test_deletes_and_captures_racing_leave_no_deleted_message(vault: Vault
         for id in range(1, 101):
             steps = [vault.messages.capture(said(id)), vault.retraction.messages_deleted(GUILD, [id])]
             for step in steps if id % 2 else reversed(steps):
-                tasks.create_task(step)  # type: ignore[arg-type]
+                tasks.create_task(step)
     assert await vault.messages.get(range(1, 101)) == {}
 
 

@@ -1,0 +1,256 @@
+"""The queue from messages to facts: leases, commits and everything that may happen between."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from records import ANA, BEN, CHANNEL, GUILD, MINUTE, NOON, Vault, said, stated
+
+from bot.storage.queue import GuildSchedule
+
+LATER = NOON + timedelta(hours=1)
+
+
+async def test_waiting_messages_are_listed_by_channel_oldest_first(vault: Vault) -> None:
+    """Channels come in the order of their oldest waiting message; a channel is read page by page."""
+    await vault.hold(*(said(id) for id in range(10, 15)), said(5, channel_id=21), said(1, channel_id=30, guild_id=2))
+    assert await vault.queue.channels_waiting(GUILD) == [21, CHANNEL]
+    first = await vault.queue.waiting(GUILD, CHANNEL, 3)
+    assert [message.id for message in first] == [10, 11, 12]
+    rest = await vault.queue.waiting(GUILD, CHANNEL, 3, after_id=12)
+    assert [message.id for message in rest] == [13, 14]
+
+
+async def test_context_is_what_was_extracted_just_before(vault: Vault) -> None:
+    """The last done messages before a message come oldest first; waiting ones are no context."""
+    await vault.hold(*(said(id) for id in range(1, 8)), said(3_000, channel_id=21))
+    await vault.extract(done=[1, 2, 3, 5])
+    assert [message.id for message in await vault.queue.context(CHANNEL, 6, 3)] == [2, 3, 5]
+    assert await vault.queue.context(CHANNEL, 1, 3) == []
+
+
+async def test_a_claim_holds_what_is_free(vault: Vault) -> None:
+    """A message is leased once; claiming it again, with others, gives only the others."""
+    await vault.hold(said(1), said(2), said(3))
+    first = await vault.claim(2, 1)
+    assert [message.id for message in first.messages] == [1, 2]
+    second = await vault.claim(1, 2, 3, 99)
+    assert [message.id for message in second.messages] == [3]
+    assert first.token != second.token
+    assert await vault.waiting() == []
+
+
+async def test_only_one_of_many_claims_wins(vault: Vault) -> None:
+    """Concurrent claims never share a message."""
+    await vault.hold(*(said(id) for id in range(1, 21)))
+    leases = await asyncio.gather(*(vault.claim(*range(1, 21)) for _ in range(8)))
+    assert sorted(message.id for lease in leases for message in lease.messages) == list(range(1, 21))
+
+
+async def test_a_commit_stores_facts_and_marks_their_messages_done(vault: Vault) -> None:
+    """Facts, their sources and the messages' state change together; repeating the commit changes nothing."""
+    await vault.hold(said(1), said(2, author_id=BEN), said(3))
+    lease = await vault.claim(1, 2, 3)
+    facts = [stated("a", [1]), stated("b", [1, 2], subject_id=None, entities=("Zürich",), valid_from=NOON.date())]
+    assert await vault.queue.commit(lease, [*facts, facts[0]]) == 2
+    assert await vault.waiting() == []
+    assert await vault.facts.get([fact.id for fact in facts]) == {fact.id: fact for fact in facts}
+    assert await vault.queue.commit(lease, [*facts, stated("c", [1])]) == 0
+    assert (await vault.messages.stats(GUILD)).facts == 2
+
+
+async def test_a_message_without_facts_is_done_too(vault: Vault) -> None:
+    """Small talk yields no facts and does not come back."""
+    await vault.hold(said(1))
+    assert await vault.extract(done=[1]) == 0
+    assert await vault.waiting() == []
+
+
+async def test_a_commit_that_fails_stores_nothing(vault: Vault) -> None:
+    """Facts are stored with their messages' state or not at all: a crash in between costs a repeat."""
+    await vault.hold(said(1))
+    lease = await vault.claim(1)
+    broken = stated("b", [1], kind=None)
+    with pytest.raises(AttributeError):
+        await vault.queue.commit(lease, [stated("a", [1]), broken])
+    assert (await vault.messages.stats(GUILD)).facts == 0
+    assert (await vault.messages.stats(GUILD)).leased == 1
+    assert await vault.queue.commit(lease, [stated("a", [1])]) == 1
+
+
+async def test_a_message_edited_meanwhile_refuses_its_facts(vault: Vault) -> None:
+    """The edited message waits again, as does the other source of a refused fact; the rest is done."""
+    await vault.hold(*(said(id) for id in range(1, 5)))
+    lease = await vault.claim(1, 2, 3, 4)
+    await vault.messages.edit(1, "edited", [], [], LATER)
+    kept, refused, shared = stated("kept", [3]), stated("refused", [1]), stated("shared", [1, 2])
+    assert await vault.queue.commit(lease, [kept, refused, shared]) == 1
+    assert (await vault.facts.get([kept.id, refused.id, shared.id])).keys() == {kept.id}
+    assert await vault.waiting() == [1, 2]
+
+
+async def test_a_message_deleted_meanwhile_refuses_its_facts(vault: Vault) -> None:
+    """Nothing is stored on words that are gone, and the other source is extracted again without them."""
+    await vault.hold(said(1), said(2), said(3))
+    lease = await vault.claim(1, 2, 3)
+    await vault.retraction.messages_deleted(GUILD, [1])
+    shared, kept = stated("shared", [1, 2]), stated("kept", [3])
+    assert await vault.queue.commit(lease, [shared, kept, stated("alone", [1])]) == 1
+    assert await vault.waiting() == [2]
+    assert (await vault.facts.about(GUILD, ANA)) == [kept]
+
+
+async def test_a_fact_on_words_outside_the_lease_is_refused(vault: Vault) -> None:
+    """A source that was never leased to this extraction refuses the fact, and sends nothing back."""
+    await vault.hold(said(1), said(2))
+    lease = await vault.claim(1)
+    assert await vault.queue.commit(lease, [stated("foreign", [1, 2]), stated("unknown", [99])]) == 0
+    assert await vault.waiting() == [2]
+
+
+async def test_a_lease_that_ended_and_was_claimed_anew_stores_nothing(vault: Vault) -> None:
+    """A slow extraction finds its messages leased to another: its facts are refused, the other's stored."""
+    await vault.hold(said(1))
+    slow = await vault.claim(1)
+    vault.clock.move(2 * MINUTE)
+    other = await vault.claim(1)
+    assert await vault.queue.commit(slow, [stated("slow", [1])]) == 0
+    assert await vault.queue.commit(other, [stated("quick", [1])]) == 1
+    await vault.queue.release(slow)
+    await vault.queue.failed(slow)
+    await vault.queue.bury(slow, "late")
+    assert await vault.waiting() == []
+    assert await vault.queue.dead(GUILD) == 0
+
+
+async def test_a_lease_that_only_ended_still_commits(vault: Vault) -> None:
+    """Work is not thrown away because it took long, as long as nobody else took the messages."""
+    await vault.hold(said(1))
+    lease = await vault.claim(1)
+    vault.clock.move(2 * MINUTE)
+    assert await vault.queue.commit(lease, [stated("slow", [1])]) == 1
+
+
+async def test_a_forgotten_fact_is_refused(vault: Vault) -> None:
+    """A fact with a tombstone is not stored again, whoever derives it."""
+    await vault.hold(said(1))
+    fact = stated("a", [1])
+    await vault.retraction.points_forgotten(GUILD, [fact.id])
+    assert await vault.extract(fact, stated("b", [1])) == 1
+    assert (await vault.facts.get([fact.id])) == {}
+
+
+async def test_facts_derived_again_replace_their_former_selves(vault: Vault) -> None:
+    """An LLM words a fact differently each time: what rested on the same messages alone gives way."""
+    await vault.hold(said(1), said(2), said(3))
+    same, rewritten, beyond = stated("same", [1]), stated("likes tea", [1]), stated("beyond", [1, 3])
+    await vault.extract(same, rewritten, beyond, stated("on two", [2]), done=[2])
+    await vault.index()
+    await vault.messages.edit(2, "edited", [], [], LATER)
+    await vault.messages.edit(3, "edited", [], [], LATER)
+    assert await vault.waiting() == [1, 2, 3]  # 1 stood with 3 behind `beyond`, which the edit took
+
+    new = stated("is fond of tea", [1])
+    assert await vault.extract(same, new) == 1
+    assert {fact.text for fact in await vault.facts.about(GUILD, ANA)} == {"same", "is fond of tea"}
+    assert await vault.retraction.hidden([rewritten.id, new.id, same.id]) == {rewritten.id}
+
+
+async def test_a_fact_derived_again_after_its_removal_is_shown_again(vault: Vault) -> None:
+    """A fact taken back by an edit and then derived again word for word is no longer on its way out."""
+    await vault.hold(said(1), said(2))
+    fact = stated("a", [1])
+    await vault.extract(fact)
+    await vault.index()
+    await vault.messages.edit(1, "other words, same meaning", [], [], LATER)
+    assert await vault.retraction.hidden([fact.id]) == {fact.id}
+    assert await vault.extract(fact) == 1
+    assert await vault.retraction.hidden([fact.id]) == set()
+    assert [one.id for one in await vault.facts.to_index(9, embedding=True)] == [fact.id]
+
+
+async def test_released_and_failed_leases_wait_again(vault: Vault) -> None:
+    """Either way the messages come back; only a failure counts as an attempt."""
+    await vault.hold(said(1))
+    await vault.queue.release(await vault.claim(1))
+    assert await vault.waiting() == [1]
+    await vault.queue.failed(await vault.claim(1))
+    assert await vault.waiting() == [1]
+
+
+async def test_dead_letters_are_kept_and_replayed(vault: Vault) -> None:
+    """A buried message is not handed out again until someone replays it; a new edit revives it as well."""
+    await vault.hold(said(1), said(2))
+    await vault.queue.bury(await vault.claim(1, 2), "answer rejected twice")
+    assert await vault.waiting() == []
+    assert await vault.queue.dead(GUILD) == 2
+    await vault.messages.edit(2, "edited", [], [], LATER)
+    assert (await vault.queue.dead(GUILD), await vault.waiting()) == (1, [2])
+    assert await vault.queue.replay_dead(GUILD) == 1
+    assert (await vault.queue.dead(GUILD), await vault.waiting()) == (0, [1, 2])
+    assert await vault.queue.replay_dead(GUILD) == 0
+
+
+async def test_no_lease_outlives_its_process(vault: Vault) -> None:
+    """At start every lease is taken back, however long it would have lasted."""
+    await vault.hold(said(1), said(2), said(3))
+    await vault.claim(1, 2)
+    assert await vault.queue.release_all() == 2
+    assert await vault.waiting() == [1, 2, 3]
+
+
+async def test_a_batch_takes_back_leases_that_ended(vault: Vault) -> None:
+    """A lease forgotten by a task that died comes back with the next batch after it ended."""
+    await vault.hold(said(1))
+    await vault.claim(1)
+    await vault.queue.begin_batch(GUILD, LATER)
+    assert await vault.waiting() == []
+    vault.clock.move(2 * MINUTE)
+    await vault.queue.begin_batch(GUILD, LATER)
+    assert await vault.waiting() == [1]
+
+
+async def test_the_schedule_counts_and_starts_over(vault: Vault) -> None:
+    """A guild's first message makes its schedule; an attempt resets the count and sets the next deadline."""
+    assert await vault.queue.guilds() == []
+    await vault.hold(said(1), said(2), said(3, guild_id=2, channel_id=30))
+    first_due = NOON + timedelta(hours=1)
+    assert await vault.queue.guilds() == [
+        GuildSchedule(GUILD, first_due, None, None, since_attempt=2, waiting=2),
+        GuildSchedule(2, first_due, None, None, since_attempt=1, waiting=1),
+    ]
+    vault.clock.move(MINUTE)
+    await vault.queue.begin_batch(GUILD, NOON + timedelta(hours=2))
+    await vault.hold(said(4))
+    vault.clock.move(MINUTE)
+    await vault.queue.finish_batch(GUILD)
+    assert (await vault.queue.guilds())[1] == GuildSchedule(
+        GUILD, NOON + timedelta(hours=2), NOON + MINUTE, NOON + 2 * MINUTE, since_attempt=1, waiting=3
+    )
+
+
+async def test_a_guild_without_messages_can_be_scheduled(vault: Vault) -> None:
+    """A batch asked for by hand in a guild that has said nothing yet only sets the deadline."""
+    await vault.queue.begin_batch(7, LATER)
+    assert await vault.queue.guilds() == [GuildSchedule(7, LATER, NOON, None, since_attempt=0, waiting=0)]
+
+
+async def test_edits_claims_and_commits_racing_lose_nothing(vault: Vault) -> None:
+    """However they interleave, every message ends done at its newest revision, with a fact about those words."""
+    ids = range(1, 31)
+    await vault.hold(*(said(id, f"{id} first") for id in ids))
+
+    async def extract() -> None:
+        while waiting := await vault.queue.waiting(GUILD, CHANNEL, 7):
+            lease = await vault.claim(*(message.id for message in waiting))
+            await vault.queue.commit(lease, [stated(message.content, [message.id]) for message in lease.messages])
+
+    async def edit(id: int) -> None:
+        await vault.messages.edit(id, f"{id} second", [], [], LATER)
+
+    async with asyncio.TaskGroup() as tasks:
+        for id in ids:
+            tasks.create_task(edit(id))
+            tasks.create_task(extract())
+    await extract()
+    assert sorted(fact.text for fact in await vault.facts.about(GUILD, ANA)) == sorted(f"{id} second" for id in ids)
