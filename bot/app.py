@@ -1,6 +1,7 @@
 """The composition root: builds the rooms in the order of the data's way, runs and drains them."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -220,10 +221,22 @@ class App:
 async def run(settings: Settings) -> None:
     """Run the bot until SIGTERM or SIGINT; a second signal does not cut the draining short."""
     async with App(settings) as app:
+        spare_the_collector()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, app.stop)
         await app.serve()
+
+
+def spare_the_collector() -> None:
+    """Fit Python's garbage collector to a process with a large heap and many short-lived objects.
+
+    What the start has built is never looked through again, and young objects are less often. With the
+    default thresholds a burst of messages spends nearly half of its time in the collector.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def _open_index(settings: Settings) -> VectorIndex:

@@ -52,9 +52,10 @@ class Observer:
         place = message.channel
         if not isinstance(place, PLACES) or not _by_a_person(message) or not (message.content or message.attachments):
             return None
-        if not self._observed(place.guild.id, place, message.created_at) or not self.may_observe(place):
+        said_at = message.created_at
+        if not self._observed(place.guild.id, place, said_at) or not self.may_observe(place):
             return None
-        if not self._consent.allows(place.guild.id, message.author.id, message.created_at):
+        if not self._consent.allows(place.guild.id, message.author.id, said_at):
             return None
         return to_record(message, place)
 
