@@ -6,6 +6,7 @@ larger than a window is divided, where its people paused longest.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from bot.extraction.text import most_tokens, one_line
 from bot.model import Message, Window
@@ -64,13 +65,15 @@ def answered_elsewhere(window: Window) -> dict[int, int]:
 
 
 def _divide(talk: tuple[Message, ...], budget: int) -> list[tuple[Message, ...]]:
+    """A conversation in as few pieces as fit the budget, cut at long pauses where there is a choice."""
     pieces = []
-    while tokens(talk, budget) > budget:
-        room, fits = budget, 0
-        while (room := room - tokens(talk[fits : fits + 1], budget)) >= 0:
-            fits += 1
-        # Where the longest pause is, but not so early that the windows become small.
-        cut = max(range(max(1, fits // 2), fits + 1), key=lambda i: talk[i].created_at - talk[i - 1].created_at)
+    while (total := tokens(talk, budget)) > budget:
+        # Less than this in the first piece would take one piece more in the end.
+        least = total - (total - 1) // budget * budget
+        sizes = list(accumulate(tokens([message], budget) for message in talk))
+        ends = [end for end, size in enumerate(sizes, 1) if size <= budget]
+        late = [end for end in ends if sizes[end - 1] >= least] or ends[-1:]
+        cut = max(late, key=lambda end: talk[end].created_at - talk[end - 1].created_at)
         pieces.append(talk[:cut])
         talk = talk[cut:]
     return [*pieces, talk]
