@@ -61,7 +61,7 @@ class Forget:
         try:
             foreign = await self._retraction.points_forgotten(guild_id, await self._about(guild_id, user_id), reason)
         except IndexUnavailable as error:
-            log.warning("forget.index_not_searched", guild_id=guild_id, reason=str(error))
+            log.warning("index_not_searched", guild_id=guild_id, reason=str(error))
         await self._take_out()
         return Retracted(gone.messages, gone.facts + foreign.facts)
 
@@ -83,4 +83,4 @@ class Forget:
             async with asyncio.timeout(_PATIENCE):
                 await self._indexer.remove_pending()
         except (ServiceUnavailable, TimeoutError) as error:
-            log.warning("forget.index_waits", reason=str(error) or "slow")
+            log.warning("removal_postponed", reason=str(error) or "slow")

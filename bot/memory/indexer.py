@@ -82,9 +82,9 @@ class Indexer:
             except Exception as error:
                 pause = pauses.next()
                 if isinstance(error, ServiceUnavailable):
-                    log.warning("index.waiting", reason=str(error), retry_in=pause.total_seconds())
+                    log.warning("indexing_postponed", reason=str(error), retry_in=pause.total_seconds())
                 else:
-                    log.exception("index.failed", retry_in=pause.total_seconds())
+                    log.exception("indexing_failed", retry_in=pause.total_seconds())
                 await asyncio.sleep(pause.total_seconds())
                 continue
             pauses.reset()
@@ -95,14 +95,15 @@ class Indexer:
         self._woken.set()
 
     async def drain(self) -> int:
-        """Remove what is to be removed, then index everything waiting; how many points were written.
+        """Remove what is to be removed and index everything waiting; how many points were written.
 
         Raises `ServiceUnavailable` if the index or the database is down; all that still waits is kept.
         """
-        await self.remove_pending()
         written = 0
+        await self.remove_pending()
         while batch := await self._backlog.take(BATCH, self._embedder_ready()):
             written += await self._write(batch)
+            await self.remove_pending()
         return written
 
     async def remove_pending(self) -> int:
@@ -155,7 +156,7 @@ class Indexer:
                 await self._index.upsert(guild_id, group)
             gone = await batch.mark(current, complete)
             await self._delete((points[id][0], id) for id in gone)
-        log.debug("index.written", points=len(current), with_vectors=dense is not None)
+        log.debug("indexed", points=len(current), with_vectors=dense is not None)
         return len(current)
 
     def _embedder_ready(self) -> bool:
@@ -170,7 +171,7 @@ class Indexer:
         except EmbedderUnavailable as error:
             pause = QUOTA_PAUSE if isinstance(error, QuotaExhausted) else self._embedder_pauses.next()
             self._embedder_resumes = self._clock() + pause
-            log.warning("index.by_keywords_only", reason=str(error), retry_in=pause.total_seconds())
+            log.warning("indexed_by_keywords_only", reason=str(error), retry_in=pause.total_seconds())
             return None
         self._embedder_pauses.reset()
         return keys

@@ -75,7 +75,7 @@ class Recall:
         try:
             lists = await self._search(scope, searches)
         except IndexUnavailable as error:
-            log.warning("recall.by_keyword_search", reason=str(error))
+            log.warning("recalled_by_keyword_search", reason=str(error))
             return Recalled(tuple(await self._keyword.search(query, scope, limit)), Degraded.INDEX_DOWN)
         memories = await self._shown(scope, lists.values())
         return Recalled(tuple(_ranked(lists, memories)[:limit]), degraded)
@@ -90,7 +90,7 @@ class Recall:
             async with asyncio.timeout(_EMBEDDER_SECONDS):
                 return await self._embedder.query(query), None
         except (EmbedderUnavailable, TimeoutError) as error:
-            log.warning("recall.by_keywords_only", reason=str(error) or "slow")
+            log.warning("recalled_by_keywords_only", reason=str(error) or "slow")
             self._embedder_resumes = self._clock() + _EMBEDDER_PAUSE
             return None, Degraded.EMBEDDER_DOWN
 

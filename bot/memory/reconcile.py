@@ -72,7 +72,7 @@ class Reconciler:
                 stale = [(one, survey.place(memory, one)) for one in points if (memory := _stale(one))]
                 rebuilt += await self._rebuild(guild_id, stale)
         if rebuilt:
-            log.info("reconcile.rebuilt", points=rebuilt)
+            log.info("keys_rebuilt", points=rebuilt)
         return rebuilt
 
     async def unmapped(self, guild_id: int) -> int:
@@ -102,7 +102,8 @@ class Reconciler:
         survey = _Survey({}, [])
         async for start, points in self._pages(guild_id):
             for one in points:
-                if "access_id" in one.payload and (memory := from_payload(one.id, one.payload)):
+                known = one.payload.get("channel_id") in survey.channels
+                if not known and "access_id" in one.payload and (memory := from_payload(one.id, one.payload)):
                     survey.channels[memory.channel_id] = memory
             if any(map(_stale, points)):
                 survey.stale_pages.append(start)
@@ -131,7 +132,7 @@ class Reconciler:
         dense = await self._dense(entries)
         rebuilt = {
             old.id: IndexPoint(
-                old.id, _payload(old, one.memory, complete=new is not None), {**(new or {}), **old.dense}, words
+                old.id, _payload(old, one.memory, complete=new is not None), {**old.dense, **(new or {})}, words
             )
             for (old, _), one, words, new in zip(found, entries, sparse, dense, strict=True)
         }
@@ -155,8 +156,11 @@ class Reconciler:
 
         def surroundings(memory: Memory) -> Sequence[Message]:
             if memory.kind is MemoryKind.MESSAGE and memory.sources:
-                return around.get(memory.sources[0], ())
-            return [held[source] for source in sorted(memory.sources) if source in held]
+                window = around.get(memory.sources[0], [])
+            else:
+                window = [held[source] for source in sorted(memory.sources) if source in held]
+            # A client may name any message as a source: words of another channel stay out of this one's keys.
+            return [message for message in window if message.channel_id == memory.channel_id]
 
         return [entry(memory, surroundings(memory), self._embed_messages) for memory in memories]
 
@@ -169,7 +173,7 @@ class Reconciler:
         try:
             made: Sequence[DenseKeys | None] = await dense_keys(self._embedder, [entries[n] for n in to_embed])
         except EmbedderUnavailable as error:
-            log.warning("reconcile.by_keywords_only", reason=str(error))
+            log.warning("rebuilt_by_keywords_only", reason=str(error))
             made = [None] * len(to_embed)
         for n, new in zip(to_embed, made, strict=True):
             keys[n] = new

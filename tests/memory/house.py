@@ -92,6 +92,7 @@ class BreakableIndex(EdgeIndex):
     def __init__(self, folder: Path, dimensions: int) -> None:
         super().__init__(folder, dimensions)
         self.down: Exception | None = None
+        self.hangs = False
         self.lose_next_answer = False
         self.before_upsert: Callable[[], Awaitable[object]] | None = None
         self.after_search: Callable[[], Awaitable[object]] | None = None
@@ -103,7 +104,7 @@ class BreakableIndex(EdgeIndex):
         self.down = error or IndexUnavailable()
 
     async def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
-        self._check()
+        await self._check()
         if self.before_upsert is not None:
             hook, self.before_upsert = self.before_upsert, None
             await hook()
@@ -116,11 +117,11 @@ class BreakableIndex(EdgeIndex):
             raise IndexUnavailable
 
     async def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
-        self._check()
+        await self._check()
         await super().delete(guild_id, ids)
 
     async def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
-        self._check()
+        await self._check()
         found = await super().search(scope, searches)
         if self.after_search is not None:
             await self.after_search()
@@ -129,15 +130,17 @@ class BreakableIndex(EdgeIndex):
     async def scroll(
         self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
     ) -> tuple[list[IndexPoint], str | None]:
-        self._check()
+        await self._check()
         return await super().scroll(guild_id, after, limit, keys)
 
     async def ping(self) -> None:
-        self._check()
+        await self._check()
         await super().ping()
 
-    def _check(self) -> None:
+    async def _check(self) -> None:
         self.tried.set()
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.down is not None:
             raise self.down
 

@@ -103,6 +103,23 @@ async def test_what_mem0_clients_wrote_about_a_member_goes_too(known: House) -> 
     assert set(await known.points()) == {"bring gloves", "lunch!", "Ben is left-handed."}
 
 
+async def test_a_large_guild_is_searched_to_its_end(known: House) -> None:
+    """However many memories a guild has, each one about the member is found."""
+    many = [from_mem0(f"00000000-0000-4000-8000-{number:012}", f"Ann, note {number}") for number in range(300)]
+    await known.index.upsert(GUILD, many)
+    assert await known.forget(known.indexer()).member(GUILD, ANN) == Retracted(messages=1, facts=302)
+
+
+async def test_a_hanging_index_does_not_hold_up_forgetting(known: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer comes when the index's time is up; what it still holds is hidden and goes later."""
+    monkeypatch.setattr("bot.memory.forget._PATIENCE", 0.05)
+    known.index.hangs = True
+    assert await known.forget(known.indexer()).memories(GUILD, [message_memory(KILN)]) == Retracted(1, 2)
+    known.index.hangs = False
+    assert texts(await known.recall().recall("kiln", everywhere(), 9)) == []
+    assert await known.indexer().remove_pending() == 3
+
+
 async def test_a_memory_in_the_index_alone_can_be_forgotten(known: House) -> None:
     """A memory a mem0 client wrote is counted, hidden and removed like a fact."""
     foreign = from_mem0("11111111-1111-4111-8111-111111111111", "Ann is allergic to nuts.")

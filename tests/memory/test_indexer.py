@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from house import BEN, GUILD, OTHER_GUILD, START, House, fact_of, said
 
-from bot.errors import IndexUnavailable
+from bot.errors import IndexMismatch, IndexUnavailable
 from bot.memory.embeddings import OpenAIEmbedder
 from bot.memory.index import Key
 from bot.memory.indexer import Indexer
@@ -361,6 +361,15 @@ async def test_the_loop_outlives(trouble: Callable[[House], Awaitable[None]], ho
     assert set(await house.points()) == {"the kiln arrives on monday"}
 
 
+async def test_vectors_of_another_size_end_the_loop(house: House) -> None:
+    """An index made for other vectors is no outage: no waiting cures it, so whoever runs the loop is told."""
+    house.index.break_down(IndexMismatch("The index holds vectors of size 8."))
+    await house.messages.capture(said(1, "the kiln arrives on monday"))
+    with pytest.raises(IndexMismatch, match="size 8"):
+        await house.indexer().run()
+    assert (await house.indexer().index_health()).detail == "The index holds vectors of size 8."
+
+
 async def test_an_idle_loop_starts_at_once_when_woken(house: House) -> None:
     """The first message after a quiet time does not wait for the interval to end."""
     indexer = house.indexer(interval=HOUR)
@@ -390,6 +399,14 @@ async def test_the_loop_needs_no_waking(house: House) -> None:
     async with running(house.indexer()):
         await house.messages.capture(said(1, "silently captured"))
         await house.index.written.wait()
+
+
+async def test_an_index_that_hangs_is_unwell(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A health check does not wait for an index that does not answer."""
+    monkeypatch.setattr("bot.memory.indexer._PING_SECONDS", 0.05)
+    house.index.hangs = True
+    health = await house.indexer().index_health()
+    assert (health.ok, health.detail) == (False, "The memory index is slow to answer.")
 
 
 async def test_health_without_an_embedder_is_no_alarm(house: House) -> None:

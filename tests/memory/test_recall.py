@@ -132,9 +132,10 @@ async def test_an_embedder_that_is_down_is_told_and_asked_again_later(
 
 
 async def test_an_embedder_that_hangs_does_not_hold_up_the_answer(
-    talk: House, openai: OpenAIServer, embedder: OpenAIEmbedder
+    talk: House, openai: OpenAIServer, embedder: OpenAIEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a second and a half recall answers by keywords."""
+    """When the embedder's time is up recall answers by keywords."""
+    monkeypatch.setattr("bot.memory.recall._EMBEDDER_SECONDS", 0.2)
     openai.fault = Fault.HANG
     recalled = await talk.recall(embedder).recall("kiln", everywhere(), 5)
     assert (texts(recalled), recalled.degraded) == (["the kiln arrives on monday"], Degraded.EMBEDDER_DOWN)
@@ -145,6 +146,21 @@ async def test_the_index_down_is_told(talk: House, embedder: OpenAIEmbedder) -> 
     talk.index.break_down()
     recalled = await talk.recall(embedder).recall("kiln", everywhere(), 5)
     assert (texts(recalled), recalled.degraded) == (["the kiln arrives on monday"], Degraded.INDEX_DOWN)
+
+
+async def test_an_index_that_hangs_does_not_hold_up_the_answer(
+    talk: House, embedder: OpenAIEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the index's time is up keyword search answers."""
+    monkeypatch.setattr("bot.memory.recall._INDEX_SECONDS", 0.05)
+    talk.index.hangs = True
+    recalled = await talk.recall(embedder).recall("kiln", everywhere(), 5)
+    assert (texts(recalled), recalled.degraded) == (["the kiln arrives on monday"], Degraded.INDEX_DOWN)
+
+
+async def test_nothing_but_stop_words_finds_nothing_by_keywords(talk: House) -> None:
+    """A query of words that every message has is answered, with nothing."""
+    assert (await talk.recall().recall("is it that the", everywhere(), 5)).hits == ()
 
 
 @pytest.mark.parametrize("down", [False, True], ids=["index up", "index down"])

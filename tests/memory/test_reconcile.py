@@ -19,7 +19,7 @@ from bot.memory.mem0_adapter import open_mem0
 from bot.memory.reconcile import PAGE, Reconciler
 from bot.memory.server import ServerIndex
 from bot.model import Message, Scope, message_memory, message_memory_id
-from bot.sandbox.openai import Fault, OpenAIServer
+from bot.sandbox.openai import Fault, OpenAIServer, embed
 from bot.settings import OpenAISettings, QdrantSettings
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ async def test_an_update_keeps_its_words_and_gets_its_keys_back(shared: Shared) 
     assert {*point.dense, *point.sparse} == set(Key)
     assert point.sparse[Key.BM25] == shared.house.bm25.document("Ann: the oven arrives on friday")
     assert point.sparse[Key.BM25_WINDOW] == before.sparse[Key.BM25_WINDOW]
-    assert point.dense[Key.WINDOW] == pytest.approx(before.dense[Key.WINDOW])
+    assert point.dense[Key.DENSE] == pytest.approx(embed("Ann: the oven arrives on friday", DIMENSIONS), abs=1e-6)
+    assert point.dense[Key.WINDOW] == pytest.approx(before.dense[Key.WINDOW], abs=1e-6)
     assert await shared.recalled("oven on friday", replace(HERE, channel_id=GENERAL)) != []
     assert await shared.reconciler.run_once([GUILD]) == 0
 
@@ -240,6 +241,15 @@ async def test_a_change_during_the_rebuilding_is_not_overwritten(shared: Shared,
     assert await running == 0
     assert set(await shared.house.points()) == {"no oven at all", GLOVES.content}
     assert await shared.reconciler.run_once([GUILD]) == 1
+
+
+async def test_a_client_cannot_borrow_another_channels_words(shared: Shared) -> None:
+    """A memory that names a message of another channel as its source is found by its own words only."""
+    await shared.house.messages.capture(said(3, "salaries rise in march", BEN, STAFF))
+    await shared.add("Ben knows", agent_id=str(GUILD), run_id=str(GENERAL), metadata={"sources": [3]})
+    assert await shared.reconciler.run_once([GUILD]) == 1
+    point = (await shared.house.points())["Ben knows"]
+    assert point.sparse[Key.BM25_WINDOW] == point.sparse[Key.BM25]
 
 
 async def test_nonsense_is_passed_over(shared: Shared) -> None:
