@@ -1,0 +1,74 @@
+"""A process that only opens an index and queries it: its latencies, its memory, and what it found."""
+
+import asyncio
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import psutil
+from _index_data import GUILD, MOST_CHANNELS, ONE_MEMBER, queries
+
+from bot.memory.bm25 import Bm25
+from bot.memory.edge import EdgeIndex
+from bot.memory.index import Key, Search, VectorIndex
+from bot.memory.recall import CANDIDATES
+from bot.memory.server import ServerIndex
+from bot.model import Scope
+from bot.settings import QdrantSettings
+
+WARM_UP = 5
+RECALL_AT = 10
+
+
+def open_index(kind: str, folder: Path, dims: int) -> VectorIndex:
+    """The embedded index, or qdrant-client's local mode behind the server implementation."""
+    if kind == "edge":
+        return EdgeIndex(folder, dims)
+    from qdrant_client import AsyncQdrantClient
+
+    warnings.filterwarnings("ignore", category=UserWarning, module="bot")  # local mode has no payload indexes
+    return ServerIndex(QdrantSettings(), dims, AsyncQdrantClient(path=str(folder)))
+
+
+async def measure(kind: str, folder: Path, dims: int, count: int) -> dict[str, Any]:
+    started = time.perf_counter()
+    index = open_index(kind, folder, dims)
+    await index.open()
+    await index.count(GUILD)
+    loaded = time.perf_counter() - started
+    asked = queries(count, dims)
+    found = {
+        "load_s": loaded,
+        "selective": await ask(index, ONE_MEMBER, asked),
+        "wide": await ask(index, MOST_CHANNELS, asked),
+        "rss_mb": psutil.Process().memory_info().rss / 2**20,
+        "selective_top": await tops(index, ONE_MEMBER, asked),
+        "wide_top": await tops(index, MOST_CHANNELS, asked),
+    }
+    await index.close()
+    return found
+
+
+async def ask(index: VectorIndex, scope: Scope, asked: list[tuple[list[float], str]]) -> list[float]:
+    """Seconds of each hybrid query by the text keys, with as many candidates as a recall takes."""
+    bm25, took = Bm25("none"), []
+    for vector, words in [*asked[:WARM_UP], *asked]:
+        searches = [Search(Key.DENSE, vector, CANDIDATES), Search(Key.BM25, bm25.query(words), CANDIDATES)]
+        started = time.perf_counter()
+        await index.search(scope, searches)
+        took.append(time.perf_counter() - started)
+    return took[WARM_UP:]
+
+
+async def tops(index: VectorIndex, scope: Scope, asked: list[tuple[list[float], str]]) -> list[list[str]]:
+    """The nearest ids by the dense text key, asked for no more than are counted: no candidates to spare."""
+    lists = [await index.search(scope, [Search(Key.DENSE, vector, RECALL_AT)]) for vector, _ in asked]
+    return [[point.id for point in points] for [points] in lists]
+
+
+if __name__ == "__main__":
+    kind, folder, dims, count = sys.argv[1:]
+    json.dump(asyncio.run(measure(kind, Path(folder), int(dims), int(count))), sys.stdout)
