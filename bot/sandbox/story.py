@@ -9,7 +9,7 @@ from typing import Protocol
 from bot.errors import RecollectError
 from bot.sandbox.community import Community
 from bot.sandbox.conversation import Conversation, Post
-from bot.sandbox.discord import Answer, Channel, DiscordServer, Message, User
+from bot.sandbox.discord import Answer, Channel, DiscordServer, Message, NotAllowed, User
 from bot.sandbox.markup import Markup
 from bot.sandbox.screen import Check, Screen
 from bot.storage.messages import QueueStats
@@ -17,10 +17,11 @@ from bot.storage.messages import QueueStats
 _OUTAGE_FROM = 24 * 60  # minutes into the story: Tuesday at 08:00
 _TALKING_SECONDS = 7.0
 _PATIENCE = 30.0
-_A_LOOK = 0.05  # seconds between looks at the numbers
-_PATIENCE_WITH_A_MODEL = 15 * 60.0  # what Discord has, too
+_PATIENCE_WITH_A_MODEL = 15 * 60.0  # Discord has no more
+_MOST_FLUSHES = 20
+_A_LOOK = 0.1  # seconds between looks at the numbers
 _FAIR, _MEMBER = "when is the spring fair?", "mika"
-_OUTSIDER, _INSIDER = "klaus", "nadia"
+_SECRET, _OUTSIDER, _INSIDER = "what does Klaus get for his birthday?", "klaus", "nadia"
 _OWN, _TELLER = "Mira", "yusuf"
 
 
@@ -134,10 +135,10 @@ class Story:
     async def _recall_messages(self) -> None:
         self._screen.chapter("Friday evening · still no language model, and yet an answer")
         answer = await self._recall(_MEMBER, _FAIR)
-        place = self._place(answer, "fair-date", "message")
+        place = self._place(answer, "fair-date", of_a_fact=False)
         self._show(answer.messages[0], self._community.users[_MEMBER], cards=max(place, 1))
-        result = "the decision, in Nadia's words" if place else "the decision is missing"
-        self._check("recalled as messages meanwhile", result, place > 0)
+        result = "as a message: the decision, word for word" if place else "the decision is missing"
+        self._check("recalled while the LLM was down", result, place > 0)
 
     async def _see_the_outage(self) -> None:
         owner = self._community.owner
@@ -145,27 +146,26 @@ class Story:
         self._show(answer.messages[0], owner)
         stats = await self._numbers()
         told = "⚠️ **Ollama**" in answer.text
-        self._check("/status tells of the outage", f"{stats.waiting} messages wait" if told else "it does not", told)
+        self._check("/status told of the outage", f"{stats.waiting} messages wait" if told else "it did not", told)
 
     async def _regain_the_model(self) -> None:
         self._screen.chapter("The language model is back · what waited becomes facts")
         before = (await self._numbers()).facts
         await self._llm.start()
-        answer = await self._flush(self._community.owner)
-        self._screen.reply(answer.content, self._markup())
+        await self._flush(self._community.owner)
         after = await self._until(lambda stats: not stats.waiting and not stats.not_indexed)
         made = after.facts - before
         held = made > 0 and not after.waiting
-        self._check("facts made after it came back", f"{made}, {after.waiting} messages still wait", held)
+        result = f"{made}, and {after.waiting or 'no'} messages wait"
+        self._check("facts made after it came back", result, held)
 
     async def _recall_a_fact(self) -> None:
         self._screen.chapter("The same question again · now there is a fact, with the message it rests on")
         answer = await self._recall(_MEMBER, _FAIR)
-        place = self._place(answer, "fair-date", "decision")
+        place = self._place(answer, "fair-date", of_a_fact=True)
         self._show(answer.messages[0], self._community.users[_MEMBER], cards=max(place, 1))
-        self._check(
-            "the recalled card, with its link", self._community.link("fair-date") if place else "none", place > 0
-        )
+        result = self._community.link("fair-date") if place else "none"
+        self._check("the recalled card, with its link", result, place > 0)
 
     async def _keep_private(self) -> None:
         private = next(channel for channel in self._community.conversation.channels if channel.private)
@@ -173,16 +173,17 @@ class Story:
         outsider, insider = self._community.users[_OUTSIDER], self._community.users[_INSIDER]
         self._screen.chapter(f"#{private.name} is private · {outsider.display_name} must not learn of his present")
 
-        text = await self._all_pages(await self._recall(_OUTSIDER, "what do I get for my birthday?"))
+        text = await self._all_pages(await self._recall(_OUTSIDER, _SECRET))
         leaked = sum(self._community.link(key) in text for key in secrets)
-        result = _plural(leaked, "memory", "memories") if leaked else "absent"
-        self._check(f"#{private.name}, for {outsider.display_name} outside", result, not leaked)
+        hidden = f"absent, since #{private.name} is hidden from {outsider.display_name}"
+        result = f"{_plural(leaked, 'memory', 'memories')} of #{private.name}" if leaked else hidden
+        self._check(f"private memory, asked by {outsider.display_name}", result, not leaked)
 
-        answer = await self._recall(_INSIDER, "what does Klaus get for his birthday?")
-        place = self._place(answer, "gift-decided", "decision")
+        answer = await self._recall(_INSIDER, _SECRET)
+        place = self._place(answer, "gift-decided", of_a_fact=True)
         self._show(answer.messages[0], insider, cards=max(place, 1))
-        result = "the decision" if place else "absent"
-        self._check(f"#{private.name}, for {insider.display_name} inside", result, place > 0)
+        result = f"there, since {insider.display_name} reads #{private.name}" if place else "absent"
+        self._check(f"private memory, asked by {insider.display_name}", result, place > 0)
 
     async def _forget(self) -> None:
         teller = self._community.users[_TELLER]
@@ -194,7 +195,7 @@ class Story:
         for menu in answer.selects:
             picked = [option.value for option in menu.options if _OWN in option.label]
             self._screen.typed(teller.display_name, f"picks {len(picked)} of {len(menu.options)}")
-            answer = await self._settled(await answer.select(*picked))
+            answer = await self._settled(answer.select(*picked))
             self._screen.reply(answer.content, self._markup())
         answer = await self._press(answer, teller, "Forget")
         self._screen.reply(answer.content, self._markup())
@@ -220,18 +221,26 @@ class Story:
                 note(number, f"#{message.place.name} {message.author.display_name}: {post.text}")
                 await asyncio.sleep(pace)
 
-    async def _flush(self, owner: User) -> Answer:
-        self._screen.typed(owner.display_name, "/flush")
-        total = (await self._numbers()).waiting
-        with self._screen.progress("reading", total) as note:
-            async with asyncio.TaskGroup() as tasks:
-                flush = await self._discord.slash(owner, self._lounge, "flush")
-                done = tasks.create_task(self._settled(flush, _PATIENCE_WITH_A_MODEL))
-                while not done.done():
-                    await asyncio.wait([done], timeout=0.1)
+    async def _flush(self, owner: User) -> None:
+        """Have everything read; a real model may need more time than Discord grants one command."""
+        left = (await self._numbers()).waiting
+        for _ in range(_MOST_FLUSHES):
+            self._screen.typed(owner.display_name, "/flush")
+            answer = await self._discord.slash(owner, self._lounge, "flush")
+            with self._screen.progress("reading", left) as note:
+                for _ in range(int(_PATIENCE_WITH_A_MODEL / _A_LOOK)):
+                    answered = bool(answer.content) or answer.timed_out
                     stats = await self._numbers()
-                    note(total - stats.waiting - stats.leased, f"{stats.facts} facts")
-        return done.result()
+                    note(left - stats.waiting - stats.leased, f"{stats.facts} facts so far")
+                    if answered:
+                        break
+                    await asyncio.sleep(_A_LOOK)
+            if not answer.content:
+                raise DemoFailed("The bot did not answer /flush in time.")
+            self._screen.reply(answer.content, self._markup())
+            if not stats.waiting or stats.waiting == left:
+                return
+            left = stats.waiting
 
     async def _recall(self, asker: str, query: str, **options: object) -> Answer:
         return await self._type(self._community.users[asker], "recall", query=query, **options)
@@ -240,22 +249,23 @@ class Story:
         """Type a command in the first channel."""
         typed = "".join(f" {name}:{_as_typed(value)}" for name, value in options.items())
         self._screen.typed(user.display_name, f"/{path}{typed}")
-        return await self._settled(await self._discord.slash(user, self._lounge, path, **options))
+        return await self._settled(self._discord.slash(user, self._lounge, path, **options))
 
     async def _press(self, answer: Answer, user: User, button: str) -> Answer:
         self._screen.typed(user.display_name, f"presses [{button}]")
-        return await self._settled(await answer.click(button))
+        return await self._settled(answer.click(button))
 
-    async def _settled(self, answer: Answer, patience: float = _PATIENCE) -> Answer:
+    async def _settled(self, acting: Awaitable[Answer]) -> Answer:
+        """The whole answer to what somebody does. Raises `DemoFailed` if that cannot be done or is not answered."""
         try:
-            return await answer.settled(patience)
-        except TimeoutError:
-            raise DemoFailed(f"The bot did not answer in time: {answer!r}") from None
+            return await (await acting).settled(_PATIENCE)
+        except (TimeoutError, LookupError, ValueError, NotAllowed) as error:
+            raise DemoFailed(f"The story cannot go on: {error or 'the bot did not answer in time'}.") from error
 
     async def _all_pages(self, answer: Answer) -> str:
         text = answer.text
         while any(button.label == "Next" and not button.disabled for button in answer.buttons):
-            answer = await self._settled(await answer.click("Next"))
+            answer = await self._settled(answer.click("Next"))
             text += answer.text
         return text
 
@@ -267,11 +277,11 @@ class Story:
             await asyncio.sleep(_A_LOOK)
         return stats
 
-    def _place(self, answer: Answer, key: str, kind: str) -> int:
-        """Where on the page a card of this kind links to a post, counted from 1; 0 if nowhere."""
+    def _place(self, answer: Answer, key: str, of_a_fact: bool) -> int:
+        """Where on the page a fact's or a message's card links to a post, counted from 1; 0 if nowhere."""
         link = self._community.link(key)
         for number, embed in enumerate(answer.embeds, start=1):
-            if link in embed.get("description", "") and embed["author"]["name"].endswith(kind):
+            if link in embed["description"] and embed["author"]["name"].endswith("· message") is not of_a_fact:
                 return number
         return 0
 

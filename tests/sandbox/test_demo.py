@@ -37,12 +37,12 @@ async def test_it_tells_the_whole_story_and_everything_holds(tmp_path: Path) -> 
     sent = len(load().posts)
     for held in (
         f"messages captured = messages sent  {sent} = {sent}",
-        "recalled as messages meanwhile     the decision, in Nadia's words",
-        "/status tells of the outage",
+        "recalled while the LLM was down    as a message: the decision, word for word",
+        "/status told of the outage",
         "facts made after it came back",
         "the recalled card, with its link   https://discord.com/channels/",
-        "#organisers, for Klaus outside     absent",
-        "#organisers, for Nadia inside      the decision",
+        "private memory, asked by Klaus     absent, since #organisers is hidden from Klaus",
+        "private memory, asked by Nadia     there, since Nadia reads #organisers",
         "what /forget removed               Forgotten: 3 messages and 1 fact.",
         "the same recall now                empty",
     ):
