@@ -108,6 +108,17 @@ class OpenAISettings(Section):
     timeout: Duration = timedelta(seconds=30)
     """How long one request may take."""
 
+    @property
+    def is_openai(self) -> bool:
+        """Whether it is OpenAI's own API."""
+        own: str = type(self).model_fields["base_url"].default
+        return self.base_url == own
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is an embedder: OpenAI with a key, or another server, which may need none."""
+        return bool(self.api_key.get_secret_value()) or not self.is_openai
+
 
 class QdrantSettings(Section):
     url: HttpUrl = ""

@@ -25,10 +25,10 @@ def member(interaction: Interaction) -> discord.Member:
 
     Raises `Refused` outside a server, and while Discord has not described the server.
     """
-    if interaction.guild_id is None:
+    if not isinstance(interaction.user, discord.Member):
         raise Refused(SERVER_ONLY)
-    if interaction.guild is None or not isinstance(interaction.user, discord.Member):
-        raise Refused("Discord has not told me about this server yet; try again in a moment.")
+    if interaction.user.guild.unavailable:
+        raise Refused("Discord has trouble with this server right now; try again in a moment.")
     return interaction.user
 
 

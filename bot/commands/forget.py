@@ -50,7 +50,10 @@ class Forgetting:
         elif len(allowed) == 1:
             await self.ask(interaction, allowed)
         else:
-            await Pick(interaction.user, allowed[:OPTIONS], self.ask).show(interaction, "What shall I forget?")
+            question = "What shall I forget?"
+            if len(allowed) > OPTIONS:
+                question += f" These are the {OPTIONS} best matches."
+            await Pick(interaction.user, allowed[:OPTIONS], self.ask).show(interaction, question)
 
     async def ask(self, interaction: Interaction, memories: Sequence[Memory]) -> None:
         """Show what would be forgotten and ask whether to."""

@@ -11,7 +11,6 @@ from bot.commands.replies import NO_PINGS
 from bot.settings import OpenAISettings, Settings
 
 _HOUSE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa", ".localhost")
-_OPENAI = OpenAISettings.model_fields["base_url"].default
 
 FORUM_POST_TITLE = "I remember what is said in this forum"
 
@@ -58,17 +57,12 @@ def observe_notice(settings: Settings) -> str:
 def outside_services(settings: Settings) -> list[str]:
     """One line for each service beyond this process that sees text, and what it sees."""
     services = [_language_model(settings.ollama.url)]
-    if embeds(settings.openai):
+    if settings.openai.configured:
         what = "messages, facts and questions" if settings.memory.embed_messages else "facts and questions, no messages"
-        services.append(f"{_embedder(settings.openai.base_url)}, to make them searchable: {what}")
+        services.append(f"{_embedder(settings.openai)}, to make them searchable: {what}")
     if settings.qdrant.url and not in_house(settings.qdrant.url):
         services.append(f"a Qdrant server at {_host(settings.qdrant.url)}, which stores the memories")
     return services
-
-
-def embeds(settings: OpenAISettings) -> bool:
-    """Whether an embedder is configured: OpenAI with a key, or another server."""
-    return bool(settings.api_key.get_secret_value()) or settings.base_url != _OPENAI
 
 
 def in_house(url: str) -> bool:
@@ -85,9 +79,10 @@ def _language_model(url: str) -> str:
     return f"a language model {owner}; it reads conversations to note facts"
 
 
-def _embedder(url: str) -> str:
-    if url == _OPENAI:
+def _embedder(settings: OpenAISettings) -> str:
+    if settings.is_openai:
         return "OpenAI"
+    url = settings.base_url
     return "an embedding model that the operator of this bot runs" if in_house(url) else _host(url)
 
 

@@ -80,7 +80,7 @@ def explain(error: Exception) -> str | None:
         case app_commands.TransformerError(type=discord.AppCommandOptionType.channel):
             return "I cannot see that channel, or it is of a kind I do not read; give me View Channel there first."
         case app_commands.TransformerError():
-            return f"I cannot read `{escaped(str(error.value), 100)}` here; pick one of the suggestions instead."
+            return f"I cannot use “{escaped(str(error.value), 100)}” here; pick one of what Discord offers."
         case app_commands.CommandNotFound() | app_commands.CommandSignatureMismatch():
             return "This command has changed; reload Discord and try again."
         case discord.Forbidden():

@@ -161,9 +161,7 @@ class _Temporary(EmbedderUnavailable):
 
 def open_embedder(settings: OpenAISettings) -> OpenAIEmbedder | None:
     """The configured embedder; None when OpenAI itself is meant but there is no key."""
-    if not settings.api_key.get_secret_value() and settings.base_url == OpenAISettings().base_url:
-        return None
-    return OpenAIEmbedder(settings)
+    return OpenAIEmbedder(settings) if settings.configured else None
 
 
 def _client(settings: OpenAISettings) -> "AsyncOpenAI":

@@ -49,8 +49,10 @@ async def test_the_menu_holds_what_discord_allows(town: Town) -> None:
     """Of many matches twenty-five are offered, each in a line of at most a hundred characters."""
     for number in range(30):
         await town.says(town.ada, f"{number} teapots " + "🫖" * 300)
-    [menu] = (await town.use(town.ada, "forget", query="teapots")).selects
+    answer = await town.use(town.ada, "forget", query="teapots")
+    [menu] = answer.selects
     assert len(menu.options) == 25
+    assert "the 25 best matches" in answer.content
 
 
 async def test_cancelling_changes_nothing(town: Town) -> None:
@@ -180,6 +182,7 @@ async def test_a_failing_database_is_told_and_nothing_is_claimed(town: Town, mon
         raise StorageUnavailable()
 
     monkeypatch.setattr(town.app.retraction, "messages_deleted", locked)
+    monkeypatch.setattr(town.app.keyword, "search", locked)
     failed = await (await asked.click("Forget")).settled()
     assert [failed.content, failed.buttons] == [str(StorageUnavailable()), []]
-    assert await town.server.autocomplete(town.ada, town.general, "forget", "query", "teapot")
+    assert await town.server.autocomplete(town.ada, town.general, "forget", "query", "teapot") == []

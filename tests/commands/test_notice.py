@@ -1,10 +1,15 @@
 """The notice: it names every outside service that sees text, by the settings in force."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
+from town import connected, eventually
 
 from bot.commands.notice import in_house, observe_notice, outside_services
+from bot.sandbox.discord import DiscordServer, Permission
 from bot.settings import Settings
 
 
@@ -77,3 +82,24 @@ def test_the_notice_says_how_to_stay_out() -> None:
     assert "`/privacy opt-out`" in notice
     assert "`/forget`" in notice
     assert len(notice) <= 2000
+
+
+async def test_a_channel_of_the_settings_is_told_too(tmp_path: Path, sections: dict[str, Any]) -> None:
+    """Whoever switches a channel on, its members are told; where that is not allowed, the log says so."""
+    async with DiscordServer() as server:
+        world = server.world
+        guild = world.add_guild(name="tea club")
+        general, silent = world.add_channel(guild, "general"), world.add_channel(guild, "silent")
+        world.deny(silent, world.bot, Permission.SEND_MESSAGES)
+        observe = {"discord": {"observe": (general.id, silent.id)}}
+        with capture_logs() as logs:
+            async with connected(server, tmp_path, sections | observe):
+                await eventually(lambda: server.sent(general) and events(logs, "notice_not_posted"))
+        [notice] = server.sent(general)
+        assert "`/privacy opt-out`" in notice.content
+        [line] = events(logs, "notice_not_posted")
+        assert [line["channel_id"], line["status"]] == [silent.id, 403]
+
+
+def events(logs: Sequence[Mapping[str, Any]], event: str) -> list[Mapping[str, Any]]:
+    return [line for line in logs if line["event"] == event]

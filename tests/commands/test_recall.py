@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from town import Town, cards
+from structlog.testing import capture_logs
+from town import Town, cards, eventually
 
 from bot.commands.views import EXPIRED, OwnedView
 from bot.errors import IndexUnavailable, QueryTooShort
@@ -139,6 +140,16 @@ async def test_an_answer_expires(town: Town, monkeypatch: pytest.MonkeyPatch) ->
     assert [answer.buttons, cards(answer)] == [[], ["one teapot"]]
     late = await (await town.server.click(town.bob, stale, "Forget…")).settled()
     assert [late.content, late.ephemeral] == [EXPIRED, True]
+
+
+async def test_an_answer_that_is_gone_expires_quietly(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the message cannot be edited any more, nothing is left to do."""
+    await town.says(town.ada, "one teapot")
+    monkeypatch.setattr(OwnedView, "lifetime", 0.05)
+    with capture_logs() as logs:
+        await town.use(town.bob, "recall", query="teapot")
+        town.server.fail_next("PATCH", r"/messages/@original$", 404)
+        await eventually(lambda: any(line["event"] == "expired_view_left" for line in logs))
 
 
 async def test_nobody_else_turns_the_pages(town: Town) -> None:

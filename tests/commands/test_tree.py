@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ async def test_a_failing_button_is_told_as_well(town: Town, monkeypatch: pytest.
 async def test_an_answer_that_cannot_be_delivered_ends_in_the_log(town: Town) -> None:
     """When Discord has given up on an interaction there is nobody to tell."""
     town.server.fail_next("POST", r"/callback$", 404, times=2)
+    town.server.acting.deadline = timedelta(seconds=0.2)
     with capture_logs() as logs:
         await town.server.slash(town.ada, town.general, "privacy opt-in")
         await eventually(lambda: any(line["event"] == "answer_undelivered" for line in logs))
@@ -110,6 +112,13 @@ async def test_a_channel_the_bot_does_not_see(town: Town) -> None:
     thread = town.server.world.add_thread(town.general, "secret", owner=town.admin, private=True)
     answer = await town.use(town.admin, "observe on", channel=thread)
     assert answer.content.startswith("I cannot see that channel")
+
+
+async def test_a_server_in_trouble(town: Town) -> None:
+    """While Discord does not serve the server, nobody is told that there is nothing."""
+    town.server.world.set_unavailable(town.guild)
+    answer = await town.use(town.ada, "recall", query="teapot")
+    assert answer.content.startswith("Discord has trouble with this server")
 
 
 async def test_direct_messages_are_declined(town: Town) -> None:
