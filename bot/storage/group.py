@@ -17,7 +17,7 @@ class GroupCommit(Generic[T, R]):
     its commit makes up the next group. The writing task lives only while there is work.
     """
 
-    def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int = 1000) -> None:
+    def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int = 5000) -> None:
         self._write = write
         self._limit = limit
         self._queue: list[tuple[T, asyncio.Future[R]]] = []
