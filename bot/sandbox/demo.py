@@ -16,9 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from bot.errors import DataFolderError, RecollectError
+from bot.extraction.ollama import OllamaLLM
 from bot.model import utcnow
 from bot.sandbox.community import Community, StoryClock
 from bot.sandbox.conversation import load
@@ -28,7 +30,7 @@ from bot.sandbox.openai import OpenAIServer
 from bot.sandbox.relay import Relay
 from bot.sandbox.screen import Screen
 from bot.sandbox.story import DemoFailed, LanguageModel, Story, introduce
-from bot.settings import LogSettings, Settings
+from bot.settings import LogSettings, OllamaSettings, Settings
 from bot.storage.messages import QueueStats
 from bot.telemetry import configure_logging
 
@@ -42,7 +44,7 @@ def run_demo(keep: Path | None = None, ollama: str | None = None) -> int:
     """Tell the story; the exit code: 0 if every promise held, 1 if one did not, 130 after Ctrl-C.
 
     `keep` is a folder, new or empty, in which the bot's data stays; `ollama` the URL of a real Ollama.
-    Raises `DataFolderError` and `DemoFailed`.
+    The model is `OLLAMA_MODEL`, or the default one. Raises `DataFolderError` and `DemoFailed`.
     """
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]  # the bot talks to this machine alone, and no proxy stands in between
@@ -74,6 +76,8 @@ def _data_folder(keep: Path | None) -> Iterator[Path]:
 
 async def _demo(folder: Path, kept: bool, ollama: str | None) -> bool:
     """Build the stage, start the bot on it and tell the story; whether every promise held."""
+    if ollama:
+        await _refuse_unusable(ollama)
     screen = Screen()
     conversation = load()
     introduce(screen, conversation, real_model=ollama is not None, kept_in=folder if kept else None)
@@ -93,6 +97,24 @@ async def _demo(folder: Path, kept: bool, ollama: str | None) -> bool:
             async with _running(App(settings, clock)) as app:
                 numbers = partial(_numbers, app, community.guild.id)
                 return await Story(screen, discord, community, llm, numbers).tell()
+
+
+async def _refuse_unusable(ollama: str) -> None:
+    """Raises `DemoFailed` if there is no Ollama at this URL, or if it lacks the model."""
+    try:
+        llm = OllamaLLM(OllamaSettings(url=ollama, model=_model()))
+    except ValidationError:
+        raise DemoFailed("--ollama takes a URL such as http://127.0.0.1:11434.") from None
+    try:
+        health = await llm.health()
+    finally:
+        await llm.close()
+    if not health.ok:
+        raise DemoFailed(f"{health.detail}.")
+
+
+def _model() -> str:
+    return os.environ.get("OLLAMA_MODEL") or MODEL
 
 
 def _language_model(ollama: str | None) -> AbstractAsyncContextManager[LanguageModel]:
@@ -117,7 +139,7 @@ def _settings(folder: Path, discord: DiscordServer, openai: OpenAIServer, llm: L
         {
             "discord": {"token": discord.token, "api_url": discord.api_url, "gateway_url": discord.gateway_url},
             "storage": {"path": folder},
-            "ollama": {"url": llm.url, "model": os.environ.get("OLLAMA_MODEL", MODEL)},
+            "ollama": {"url": llm.url, "model": _model()},
             "openai": {"api_key": "sandbox-key", "base_url": openai.url},
             "memory": {"index_interval": "1s"},
             "web": {"port": 0},

@@ -77,6 +77,18 @@ async def test_a_real_ollama_is_used_and_taken_away_just_the_same(tmp_path: Path
     assert "✗" not in out
 
 
+async def test_an_ollama_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+    """A URL that is none, a server that is not there and a model that was not pulled end the demo before it begins."""
+    async with OllamaServer(models=()) as server:
+        ends = {
+            "localhost": "--ollama takes a URL such as http://127.0.0.1:11434.",
+            "http://127.0.0.1:9": "Ollama at http://127.0.0.1:9 cannot be reached (ConnectError).",
+            server.url: f"Ollama at {server.url} does not have the model llama3.1:8b: run `ollama pull llama3.1:8b`.",
+        }
+        for url, sentence in ends.items():
+            assert await recollect(tmp_path, "demo", "--ollama", url) == (1, "", f"recollect: {sentence}\n")
+
+
 async def test_control_c_ends_it_quietly(tmp_path: Path) -> None:
     """One word, no traceback, exit code 130."""
     process = await asyncio.create_subprocess_exec(
