@@ -42,7 +42,7 @@ from bot.storage.queue import ExtractionQueue
 from bot.storage.retraction import Retraction
 from bot.web.health import HealthServer, Readiness
 
-RECONCILE_EVERY = timedelta(minutes=10)
+RECONCILE_EVERY = timedelta(hours=1)
 
 log = structlog.get_logger(__name__)
 
