@@ -211,17 +211,18 @@ async def test_an_edit_replaces_the_words(town: Town) -> None:
 
 
 async def test_link_previews_and_pins_change_nothing(town: Town) -> None:
-    """Updates that no person made are not edits."""
+    """Updates that no person made are not edits: they neither touch a held message nor bring one in."""
+    preview = [{"type": "link", "title": "Example", "url": "https://example.org"}]
     await town.observe(town.general)
     async with town.watched() as client:
         said = await town.server.say(town.general, town.alice, "see https://example.org")
+        old = await town.server.say(town.general, town.alice, "no longer held", announce=False)
         await town.until_held([said])
-        town.world.edit_message(
-            town.world.message(town.general, said), embeds=[{"type": "link", "title": "Example", "url": "x"}]
-        )
+        for payload in (said, old):
+            town.world.edit_message(town.world.message(town.general, payload), embeds=preview)
         (held,) = await town.held(client)
 
-    assert (held.revision, held.edited_at) == (0, None)
+    assert (held.content, held.revision, held.edited_at) == ("see https://example.org", 0, None)
 
 
 async def test_an_edit_of_a_missed_message_captures_it(town: Town) -> None:
