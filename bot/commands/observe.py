@@ -1,5 +1,6 @@
 """/observe: which channels are remembered. Members of the channel are told before it begins."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -8,7 +9,7 @@ from discord import app_commands
 
 from bot.capture.convert import is_public_thread
 from bot.commands.access import manages, member
-from bot.commands.cards import lines_pages
+from bot.commands.cards import Page, lines_pages
 from bot.commands.notice import post_notice
 from bot.commands.replies import Interaction, Refused, show, think
 from bot.commands.text import ago
@@ -73,12 +74,13 @@ class ObserveCommands(app_commands.Group):
     @app_commands.checks.has_permissions(manage_guild=True)
     async def list(self, interaction: Interaction) -> None:
         await think(interaction)
+        await Pages(interaction.user, self._listed).turn(interaction)
+
+    async def _listed(self, interaction: Interaction) -> Sequence[Page] | str:
         active = self._observations.active(member(interaction).guild.id)
         if not active:
-            await show(interaction, "No channel is observed; `/observe on` switches one on.")
-        else:
-            pages = lines_pages("Observed channels", [_line(one) for one in active])
-            await Pages(interaction.user, pages).turn(interaction)
+            return "No channel is observed; `/observe on` switches one on."
+        return lines_pages("Observed channels", [_line(one) for one in active])
 
     def _place(self, interaction: Interaction, named: Place | None) -> Place:
         member(interaction)

@@ -1,17 +1,17 @@
 """/recall: a private answer from what the asker may read now."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from itertools import accumulate
+from itertools import islice
 from typing import Any, Self
 
 import discord
 from discord import app_commands, ui
 
 from bot.commands.access import MemberVisibility, Place, may_ask_about, member, scope_in
-from bot.commands.cards import recall_pages
+from bot.commands.cards import Page, recall_pages
 from bot.commands.forget import Forgetting
-from bot.commands.replies import Interaction, Refused, show, think
+from bot.commands.replies import Interaction, Refused, think
 from bot.commands.since import parse_since, suggest_since
 from bot.commands.views import Pages
 from bot.memory.recall import Recall
@@ -53,18 +53,14 @@ def recall_command(
         asker = member(interaction)
         if about and not may_ask_about(asker.id, about.id):
             raise Refused("Questions about another member are switched off here; leave `about` out or name yourself.")
-        scope = scope_in(
-            asker.guild.id,
-            await visibility.for_member(asker),
-            channel,
-            about_id=about.id if about else None,
-            since=parse_since(since, clock()) if since else None,
-        )
-        recalled = await recall.recall(query, scope, limit)
-        if recalled.hits:
-            await Answer(interaction.user, recalled, forgetting).turn(interaction)
-        else:
-            await show(interaction, f"{_NOTHING}\n-# ⚠️ {recalled.degraded}" if recalled.degraded else _NOTHING)
+        moment = parse_since(since, clock()) if since else None
+
+        async def ask(press: Interaction) -> Recalled:
+            visible = await visibility.for_member(member(press))
+            scope = scope_in(asker.guild.id, visible, channel, about.id if about else None, moment)
+            return await recall.recall(query, scope, limit)
+
+        await Answer(asker, ask, forgetting).turn(interaction)
 
     @command.autocomplete("since")
     async def suggest(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
@@ -76,17 +72,24 @@ def recall_command(
 class Answer(Pages):
     """The pages of an answer, and a way to forget what stands on one."""
 
-    def __init__(self, asker: discord.abc.User, recalled: Recalled, forgetting: Forgetting) -> None:
-        pages = recall_pages(recalled)
-        super().__init__(asker, pages)
+    def __init__(
+        self, asker: discord.abc.User, ask: Callable[[Interaction], Awaitable[Recalled]], forgetting: Forgetting
+    ) -> None:
+        super().__init__(asker, self._answer)
+        self._ask = ask
         self._forgetting = forgetting
-        memories = [hit.memory for hit in recalled.hits]
-        ends = accumulate(len(page) for page in pages)
-        self._memories: list[list[Memory]] = [
-            memories[end - len(page) : end] for page, end in zip(pages, ends, strict=True)
-        ]
+        self._memories: list[list[Memory]] = []  # by page, as last shown
+
+    async def _answer(self, interaction: Interaction) -> Sequence[Page] | str:
+        recalled = await self._ask(interaction)
+        if not recalled.hits:
+            return f"{_NOTHING}\n-# ⚠️ {recalled.degraded}" if recalled.degraded else _NOTHING
+        pages = recall_pages(recalled)
+        hits = iter(recalled.hits)
+        self._memories = [[hit.memory for hit in islice(hits, len(page))] for page in pages]
+        return pages
 
     @ui.button(label="Forget…", style=discord.ButtonStyle.secondary)
     async def forget(self, interaction: Interaction, button: ui.Button[Self]) -> None:
         await think(interaction)
-        await self._forgetting.offer(interaction, self._memories[self._at])
+        await self._forgetting.offer(interaction, self._memories[self.at])

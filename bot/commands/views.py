@@ -61,34 +61,40 @@ class OwnedView(ui.View):
 
 
 class Pages(OwnedView):
-    """Pages of cards, turned by two buttons."""
+    """Pages of cards, turned by two buttons.
 
-    def __init__(self, asker: discord.abc.User, pages: Sequence[Page]) -> None:
+    `read` gives the pages, or a sentence when there are none. It is asked at every turn, so that no
+    page shows what the asker may no longer see, or what was forgotten meanwhile.
+    """
+
+    def __init__(self, asker: discord.abc.User, read: Callable[[Interaction], Awaitable[Sequence[Page] | str]]) -> None:
         super().__init__(asker)
-        self._pages = pages
-        self._at = 0
-        if len(pages) == 1:
-            self.remove_item(self.back).remove_item(self.forth)
-
-    @property
-    def page(self) -> Page:
-        """The page on show."""
-        return self._pages[self._at]
+        self._read = read
+        self.at = 0
 
     async def turn(self, interaction: Interaction, to: int = 0) -> None:
-        """Show a page."""
-        self._at = to
-        self.back.disabled = to == 0
-        self.forth.disabled = to == len(self._pages) - 1
-        await self.show(interaction, embeds=self.page)
+        """Show a page, the last one if there are fewer. The interaction is deferred already."""
+        pages = await self._read(interaction)
+        if isinstance(pages, str):
+            self.stop()
+            await show(interaction, pages)
+            return
+        self.at = min(to, len(pages) - 1)
+        self.back.disabled = self.at == 0
+        self.forth.disabled = self.at == len(pages) - 1
+        if len(pages) == 1:
+            self.remove_item(self.back).remove_item(self.forth)
+        await self.show(interaction, embeds=pages[self.at])
 
     @ui.button(label="Back", emoji="◀️")
     async def back(self, interaction: Interaction, button: ui.Button[Self]) -> None:
-        await self.turn(interaction, max(self._at - 1, 0))
+        await interaction.response.defer()
+        await self.turn(interaction, max(self.at - 1, 0))
 
     @ui.button(label="Next", emoji="▶️")
     async def forth(self, interaction: Interaction, button: ui.Button[Self]) -> None:
-        await self.turn(interaction, min(self._at + 1, len(self._pages) - 1))
+        await interaction.response.defer()
+        await self.turn(interaction, self.at + 1)
 
 
 class Confirm(OwnedView):

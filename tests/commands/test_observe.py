@@ -190,6 +190,17 @@ async def test_the_list_says_since_when_and_by_whom(town: Town) -> None:
     assert f"switched on by <@{town.admin.id}>" in card["description"]
 
 
+async def test_a_long_list_has_pages(town: Town) -> None:
+    """Every observed channel is listed, however many there are."""
+    for number in range(60):
+        channel = town.server.world.add_channel(town.guild, f"c{number}")
+        await town.app.observations.switch_on(town.guild.id, channel.id, town.admin.id)
+    answer = await town.use(town.admin, "observe list")
+    first = answer.embeds[0]["description"].splitlines()
+    second = (await (await answer.click("Next")).settled()).embeds[0]["description"].splitlines()
+    assert len({*first, *second}) == 60
+
+
 async def test_members_neither_see_nor_use_it(town: Town) -> None:
     """Discord hides the command; where an admin has shown it, the right is still asked for."""
     with pytest.raises(NotAllowed):

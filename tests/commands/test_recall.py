@@ -9,7 +9,7 @@ from town import Town, cards, eventually
 
 from bot.commands.views import EXPIRED, OwnedView
 from bot.errors import IndexUnavailable, QueryTooShort
-from bot.model import Degraded, utcnow
+from bot.model import Degraded, message_memory, utcnow
 from bot.sandbox.discord import Answer, Permission
 
 NOTHING = "I found nothing about that"
@@ -121,6 +121,27 @@ async def test_pages_turn(town: Town) -> None:
     assert [len(turned.embeds), usable(turned)] == [2, ["Back", "Forget…"]]
     assert not set(cards(turned)) & set(first)
     assert cards(await (await answer.click("Back")).settled()) == first
+
+
+async def test_a_page_turned_later_is_as_true_as_a_new_answer(town: Town) -> None:
+    """Turning shows nothing that was forgotten since the question."""
+    said = [await town.says(town.bob, f"teapot number {number}", place=town.staff) for number in range(7)]
+    answer = await town.use(town.bob, "recall", query="teapot")
+    await town.app.forget.memories(town.guild.id, [message_memory(message) for message in said[:3]])
+    turned = await (await answer.click("Next")).settled()
+    assert sorted(cards(turned)) == [f"teapot number {number}" for number in range(3, 7)]
+    assert usable(answer) == ["Forget…"]
+
+
+async def test_a_page_goes_with_its_channel(town: Town) -> None:
+    """Who loses the channel between two pages does not see the second."""
+    for number in range(7):
+        await town.says(town.bob, f"teapot number {number}", place=town.staff)
+    answer = await town.use(town.bob, "recall", query="teapot")
+    town.server.world.deny(town.staff, town.bob, Permission.VIEW_CHANNEL)
+    turned = await (await answer.click("Next")).settled()
+    assert turned.content.startswith(NOTHING)
+    assert [turned.embeds, turned.buttons] == [[], []]
 
 
 async def test_one_page_has_no_page_buttons(town: Town) -> None:
