@@ -4,6 +4,7 @@ import asyncio
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -114,7 +115,9 @@ class Client(discord.Client):
     def _out_of_reach(self, error: Exception) -> bool:
         if isinstance(error, AttributeError):
             return self.ws is None  # discord.py 2.7 reconnects a lost socket, but trips if there never was one
-        return isinstance(error, OSError | aiohttp.ClientError | discord.DiscordServerError)
+        if isinstance(error, discord.HTTPException):
+            return error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return isinstance(error, OSError | aiohttp.ClientError)
 
     async def close(self) -> None:
         """Leave Discord, then let the handlers of events already received finish."""
