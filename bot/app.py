@@ -16,7 +16,7 @@ from bot.capture.observer import Observer
 from bot.capture.visibility import DiscordVisibility
 from bot.commands.notice import announcer
 from bot.commands.services import Services
-from bot.commands.status import read_status
+from bot.commands.status import read_health, read_status
 from bot.commands.tree import build_tree
 from bot.errors import RecollectError, ServiceUnavailable
 from bot.extraction.breaker import Breaker
@@ -43,6 +43,7 @@ from bot.storage.retraction import Retraction
 from bot.web.health import HealthServer, Readiness
 
 RECONCILE_EVERY = timedelta(hours=1)
+PROBE_SECONDS = 0.5  # Kubernetes gives a probe one second
 
 log = structlog.get_logger(__name__)
 
@@ -214,8 +215,8 @@ class App:
             await self.database.ping()
         except ServiceUnavailable:
             return Readiness(gateway=self.client.ready.is_set(), database=False)
-        services = await asyncio.gather(*(check() for check in self._health.values()))
-        return Readiness(gateway=self.client.ready.is_set(), database=True, services=tuple(services))
+        services = await read_health(self._health, PROBE_SECONDS)
+        return Readiness(gateway=self.client.ready.is_set(), database=True, services=services)
 
 
 async def run(settings: Settings) -> None:
@@ -250,8 +251,5 @@ def _open_index(settings: Settings) -> VectorIndex:
 
 
 def _first(group: BaseExceptionGroup[RecollectError]) -> RecollectError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, RecollectError)  # noqa: S101  (what except* caught)
-    return error
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -54,8 +54,13 @@ async def read_status(
         next_batch=await worker.next_due(guild_id),
         observed=len(observations.active(guild_id)),
         refused=refused(),
-        services=tuple(await asyncio.gather(*(_asked(name, check) for name, check in health.items()))),
+        services=await read_health(health),
     )
+
+
+async def read_health(health: Mapping[str, HealthCheck], within: float = HEALTH_SECONDS) -> tuple[ServiceHealth, ...]:
+    """Ask every service at once; one that does not answer `within` so many seconds counts as down."""
+    return tuple(await asyncio.gather(*(_asked(name, check, within) for name, check in health.items())))
 
 
 def status_card(status: Status, now: datetime) -> discord.Embed:
@@ -109,12 +114,11 @@ def _when(due: datetime | None, now: datetime) -> str:
     return ago(due) if due and due > now else "now"
 
 
-async def _asked(name: str, check: HealthCheck) -> ServiceHealth:
-    """The service's own word; one that does not answer in time counts as down."""
+async def _asked(name: str, check: HealthCheck, within: float) -> ServiceHealth:
     try:
-        async with asyncio.timeout(HEALTH_SECONDS):
+        async with asyncio.timeout(within):
             return await check()
     except TimeoutError:
-        return ServiceHealth(name, False, f"It did not answer within {HEALTH_SECONDS:.0f} seconds.")
+        return ServiceHealth(name, False, f"It did not answer within {within:g} seconds.")
     except RecollectError as error:
         return ServiceHealth(name, False, str(error))
