@@ -200,11 +200,9 @@ def _commit(connection: Connection, lease: Lease, facts: Sequence[Fact], now: in
 
 
 def _unchanged(connection: Connection, lease: Lease) -> dict[int, int]:
-    """Id and author of the messages this lease still holds at the revision it was given."""
-    revisions = {held.id: held.revision for held in lease.messages}
-    query = select(message.c.id, message.c.author_id, message.c.revision).where(_held_by(lease))
-    rows = connection.execute(query)
-    return {row.id: row.author_id for row in rows if row.revision == revisions[row.id]}
+    """Id and author of the messages this lease still holds: an edit or a new claim has taken the others from it."""
+    query = select(message.c.id, message.c.author_id).where(_held_by(lease))
+    return {row.id: row.author_id for row in connection.execute(query)}
 
 
 def _replace(connection: Connection, authors: dict[int, int], facts: dict[str, Fact], now: int) -> int:

@@ -126,7 +126,10 @@ async def test_a_cancelled_trip_ends_before_the_next_writer_begins(database: Dat
     task = asyncio.create_task(database.transact(work))
     await inside.wait()
     task.cancel()
-    loop.call_soon(go_on.set)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
     async with database.write() as connection:

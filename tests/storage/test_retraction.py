@@ -26,6 +26,17 @@ async def test_a_deleted_message_takes_its_facts_along(vault: Vault) -> None:
     assert await points(vault) == {message_memory_id(said(2)), alone.id, shared.id}
 
 
+async def test_a_message_being_extracted_again_stays_leased(vault: Vault) -> None:
+    """A retraction does not take a message out of the hands of an extraction that is at work on it."""
+    await vault.hold(said(1), said(2), said(3))
+    await vault.extract(stated("a", [1, 2]), stated("b", [2, 3]))
+    await vault.retraction.messages_deleted(GUILD, [3])
+    lease = await vault.claim(2)
+    await vault.retraction.messages_deleted(GUILD, [1])
+    assert await vault.waiting() == []
+    assert await vault.queue.commit(lease, [stated("c", [2])]) == 1
+
+
 async def test_repeating_a_deletion_changes_nothing(vault: Vault) -> None:
     """The same deletion again, or of what was never held, counts nothing."""
     await vault.hold(said(1))
