@@ -66,17 +66,21 @@ def answered_elsewhere(window: Window) -> dict[int, int]:
 
 def _divide(talk: tuple[Message, ...], budget: int) -> list[tuple[Message, ...]]:
     """A conversation in as few pieces as fit the budget, cut at long pauses where there is a choice."""
-    pieces = []
-    while (total := tokens(talk, budget)) > budget:
-        # Less than this in the first piece would take one piece more in the end.
+    sizes = [tokens([message], budget) for message in talk]
+    pieces, start, total = [], 0, sum(sizes)
+    while total > budget:
+        # With less than this in the first piece, the rest would take one piece more.
         least = total - (total - 1) // budget * budget
-        sizes = list(accumulate(tokens([message], budget) for message in talk))
-        ends = [end for end, size in enumerate(sizes, 1) if size <= budget]
-        late = [end for end in ends if sizes[end - 1] >= least] or ends[-1:]
-        cut = max(late, key=lambda end: talk[end].created_at - talk[end - 1].created_at)
-        pieces.append(talk[:cut])
-        talk = talk[cut:]
-    return [*pieces, talk]
+        ends = list(enumerate(accumulate(sizes[start:]), start + 1))
+        fitting = [end for end, size in ends if size <= budget]
+        cut = max(
+            [end for end, size in ends if least <= size <= budget] or fitting[-1:],
+            key=lambda end: (talk[end].created_at - talk[end - 1].created_at, end),
+        )
+        pieces.append(talk[start:cut])
+        total -= sum(sizes[start:cut])
+        start = cut
+    return [*pieces, talk[start:]]
 
 
 def _middle(sizes: Sequence[int]) -> int:

@@ -24,7 +24,7 @@ from bot.extraction.llm import LLM
 from bot.extraction.prompt import PersonFacts, build
 from bot.extraction.threads import conversations
 from bot.extraction.windows import answered_elsewhere, halve, pack, refreshed
-from bot.model import Fact, ServiceHealth, Window, utcnow
+from bot.model import Fact, Message, ServiceHealth, Window, utcnow
 from bot.settings import BatchSettings
 from bot.storage.messages import MessageStore
 from bot.storage.queue import ExtractionQueue, GuildSchedule, Lease
@@ -224,11 +224,14 @@ class BatchWorker:
         after_id = 0
         while chunk := await self._queue.waiting(guild_id, channel_id, _CHUNK, after_id):
             after_id = chunk[-1].id
-            talks = rule(conversations(chunk), self._settings, self._clock())
-            for window in pack(talks, self._settings.window_tokens):
+            for window in await asyncio.to_thread(self._windows, chunk, rule):
                 smaller = deque([window])
                 while smaller:
                     smaller.extend(await self._extract(smaller.popleft(), tally))
+
+    def _windows(self, chunk: Sequence[Message], rule: Rule) -> Sequence[Window]:
+        talks = rule(conversations(chunk), self._settings, self._clock())
+        return pack(talks, self._settings.window_tokens)
 
     async def _extract(self, window: Window, tally: _Tally) -> Sequence[Window]:
         """Take one window from lease to commit; the smaller windows to try instead, if its answers were refused."""

@@ -146,6 +146,14 @@ async def test_megabytes_of_answer_are_refused(server: OllamaServer, llm: Ollama
     assert (await llm.chat(REQUEST)).text
 
 
+async def test_a_line_without_end_is_refused() -> None:
+    """A body that never gets to the end of a line is cut off at the limit, not collected."""
+    runner, url = await strange('{"message": {"role": "assistant", "content": "' + "x" * 10_000_000)
+    with pytest.raises(AnswerRejected, match="larger than 2097152 bytes"):
+        await ask(OllamaSettings(url=url))
+    await runner.cleanup()
+
+
 async def test_health_tells_version_and_model(llm: OllamaLLM) -> None:
     """A model is known to be installed, then loaded."""
     assert (await llm.health()).detail == f"Ollama 0.0.0-stand-in, model {MODEL} not loaded yet"

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -31,6 +31,11 @@ async def prepare(workshop: Workshop, count: int = 4, guild: int = GUILD) -> Non
     ]
     await workshop.messages.capture_many(talk)
     workshop.clock.now = START + timedelta(hours=2)
+
+
+def lines(body: Mapping[str, Any]) -> list[str]:
+    """The numbered lines of a request."""
+    return re.findall(r"^\d+ \d\d:\d\d .*$", body["messages"][1]["content"], re.MULTILINE)
 
 
 async def attempts(workshop: Workshop) -> set[int]:
@@ -126,14 +131,16 @@ async def test_a_restart_keeps_the_breaker_open(workshop: Workshop, server: Olla
 async def test_an_outage_in_the_middle_keeps_what_is_done(workshop: Workshop, server: OllamaServer) -> None:
     """Windows committed before the outage stay done, only the rest is repeated."""
     await prepare(workshop, count=150)
+    server.answer = lambda body: facts()
     server.replies.extend([Reply(), BUSY])
     await workshop.worker.run_due()
     states = list((await workshop.states()).values())
-    assert 30 < states.count("done") < 100
+    assert 0 < states.count("done") < 150
     workshop.clock.forward(minutes=1)
     await workshop.worker.run_due()
     assert await all_are(workshop, "done")
-    assert len(await workshop.stored()) == 150
+    sent = [line for body in (server.requests[0], *server.requests[2:]) for line in lines(body)]
+    assert len(sent) == 150
 
 
 async def test_with_several_guilds_one_call_notices_an_outage(workshop: Workshop, server: OllamaServer) -> None:
@@ -348,6 +355,26 @@ async def test_one_guilds_bug_stops_neither_the_loop_nor_the_others(
     assert sorted((await workshop.states()).values()) == ["done"] * 4 + ["waiting"] * 4
 
 
+async def test_a_batch_that_cannot_begin_is_not_tried_at_once(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its deadline could not be moved, so the worker itself lets a minute pass."""
+    await prepare(workshop)
+
+    async def full(guild_id: int, next_due: datetime) -> None:
+        raise StorageUnavailable
+
+    monkeypatch.setattr(workshop.queue, "begin_batch", full)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await workshop.worker.run_due()
+    assert [log["event"] for log in logs] == ["batch_failed"]
+    monkeypatch.undo()
+    workshop.clock.forward(minutes=2)
+    await workshop.worker.run_due()
+    assert await all_are(workshop, "done")
+
+
 async def test_a_database_that_cannot_be_read_does_not_end_the_loop(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,12 +424,12 @@ async def test_a_flush_says_what_stopped_it(workshop: Workshop, server: OllamaSe
 async def test_a_flush_never_runs_beside_a_batch(workshop: Workshop, server: OllamaServer) -> None:
     """The batch under way is waited for; every message is sent to the model once."""
     await prepare(workshop)
-    server.replies.append(Reply(delay=0.1))
+    server.replies.append(Reply(delay=0.2))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(workshop.worker.run_due())
         await server.asked.wait()
-        flushing = tasks.create_task(workshop.worker.flush(GUILD))
-    assert flushing.result().messages == 0
+        assert (await workshop.worker.flush(GUILD)).messages == 0
+        assert await all_are(workshop, "done")
     assert server.calls == 1
     assert len(await workshop.stored()) == 4
 
