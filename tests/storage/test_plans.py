@@ -1,0 +1,73 @@
+"""No query walks a whole table: with a backlog of 100,000 messages each reads what it needs through an index."""
+
+import re
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from records import ANA, CHANNEL, GUILD, MINUTE, NOON, Vault, said, stated
+from sqlalchemy import event
+
+from bot.model import Scope
+from bot.storage.keyword import KeywordSearch
+
+# A scan without an index, or through an index of which only the guild is used for a choice among its messages.
+WALK = re.compile(r"SCAN (message|fact|fact_source|tombstone)$|message_by_author \(guild_id=\?\)$")
+
+
+def operations(vault: Vault) -> dict[str, Coroutine[Any, Any, object]]:
+    messages, queue, facts, retraction = vault.messages, vault.queue, vault.facts, vault.retraction
+    fact = stated("a", [1])
+    return {
+        "capture": messages.capture(said(9)),
+        "edit": messages.edit(9, "edited", [], [], NOON + 60 * MINUTE),
+        "around": messages.around([1, 2]),
+        "to_index": messages.to_index(9, embedding=True),
+        "mark_indexed": messages.mark_indexed([said(1)], complete=True),
+        "release_all": queue.release_all(),
+        "begin_batch": queue.begin_batch(GUILD, NOON),
+        "channels_waiting": queue.channels_waiting(GUILD),
+        "waiting": queue.waiting(GUILD, CHANNEL, 9),
+        "context": queue.context(CHANNEL, 9, 9),
+        "claim": queue.claim([1, 2], MINUTE),
+        "extract": vault.extract(fact),
+        "dead": queue.dead(GUILD),
+        "replay_dead": queue.replay_dead(GUILD),
+        "about": facts.about(GUILD, ANA),
+        "resting_on": facts.resting_on([1]),
+        "facts.to_index": facts.to_index(9, embedding=True),
+        "facts.mark_indexed": facts.mark_indexed([fact], complete=True),
+        "messages_deleted": retraction.messages_deleted(GUILD, [2]),
+        "facts_forgotten": retraction.facts_forgotten(GUILD, [fact.id]),
+        "member_forgotten": retraction.member_forgotten(GUILD, ANA),
+        "retracted": retraction.retracted([]),
+        "search": KeywordSearch(vault.database).search("hello", Scope(GUILD, frozenset({CHANNEL})), 9),
+    }
+
+
+async def plan(vault: Vault, statement: str, parameters: Any) -> list[str]:
+    one = parameters[0] if isinstance(parameters, list) else parameters
+    async with vault.database.read() as connection:
+        return [row.detail for row in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", one)]
+
+
+async def test_every_query_uses_an_index(vault: Vault, subtests: pytest.Subtests) -> None:
+    """Every statement of every operation on messages and facts finds its rows by an index."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
+            statements.append((statement, parameters))
+
+    database = vault.database
+    for engine in (database._engine, database._writer.sync_engine, database._readers.sync_engine):
+        event.listen(engine, "after_cursor_execute", note)
+    await vault.hold(*(said(id) for id in range(1, 6)))
+    for name, operation in operations(vault).items():
+        statements.clear()
+        await operation
+        seen = list(statements)
+        assert seen, name
+        for statement, parameters in seen:
+            with subtests.test(name, statement=statement):
+                assert [step for step in await plan(vault, statement, parameters) if WALK.search(step)] == []
