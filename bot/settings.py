@@ -91,7 +91,7 @@ class OllamaSettings(Section):
     num_ctx: int = Field(default=8192, ge=2048)
     """The context size asked for, in tokens; Ollama cuts longer prompts silently."""
     timeout: Duration = timedelta(minutes=5)
-    """How long one answer may take; a cold model needs minutes to load."""
+    """How long Ollama may stay silent before the next word; a cold model needs minutes to load."""
     keep_alive: Duration = timedelta(minutes=10)
     """How long Ollama keeps the model loaded after a call."""
 
