@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import qdrant_edge
 
@@ -79,13 +79,25 @@ class EdgeIndex:
 
 
 def _filter(scope: Scope) -> qdrant_edge.Filter:
-    return qdrant_edge.Filter(must=[_condition(condition) for condition in conditions(scope)])
+    """All conditions of the scope.
+
+    A list of values is asked as "not none of them": asked plainly, Edge walks the merged lists of all these
+    values instead of its own list of points, which takes twice as long (31 against 15 ms for 80 % of 100,000).
+    """
+    must: list[Any] = []  # the library's lists are of any kind of condition
+    must_not: list[Any] = []
+    for condition in conditions(scope):
+        if isinstance(condition, AnyOf) and len(condition.values) > 1:
+            must_not.append(qdrant_edge.Filter(must_not=[_condition(condition)]))
+        else:
+            must.append(_condition(condition))
+    return qdrant_edge.Filter(must=must, must_not=must_not)
 
 
 def _condition(condition: AnyOf | Between) -> qdrant_edge.FieldCondition:
-    if isinstance(condition, AnyOf):
-        [first, *more] = condition.values
-        match = qdrant_edge.MatchAny(condition.values) if more else qdrant_edge.MatchValue(first)
-        return qdrant_edge.FieldCondition(condition.field, match=match)
-    span = qdrant_edge.RangeFloat(gte=condition.at_least, lt=condition.below)
-    return qdrant_edge.FieldCondition(condition.field, range=span)
+    if isinstance(condition, Between):
+        span = qdrant_edge.RangeFloat(gte=condition.at_least, lt=condition.below)
+        return qdrant_edge.FieldCondition(condition.field, range=span)
+    [first, *more] = condition.values
+    match = qdrant_edge.MatchAny(condition.values) if more else qdrant_edge.MatchValue(first)
+    return qdrant_edge.FieldCondition(condition.field, match=match)
