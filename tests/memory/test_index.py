@@ -149,9 +149,14 @@ async def test_a_point_without_vectors_is_found_by_words(index: VectorIndex) -> 
 
 
 async def test_nobody_sees_what_they_may_not(index: VectorIndex) -> None:
-    """Only the given channels of the given guild are searched, and no channels means nothing."""
+    """Only the given channels of the given guild are searched; what names neither is found by nobody."""
     public, private, elsewhere = memory(1), memory(2, access=51), memory(3, guild=OTHER_GUILD)
-    await index.upsert(GUILD, [point(public, [1, 0, 0, 0]), point(private, [1, 0, 0, 0])])
+    half_known = [
+        foreign(memory(4).id, agent_id=str(GUILD)),
+        foreign(memory(5).id, agent_id=str(GUILD), access_id=50),
+        foreign(memory(6).id, agent_id=str(GUILD), guild_id=str(GUILD)),
+    ]
+    await index.upsert(GUILD, [point(public, [1, 0, 0, 0]), point(private, [1, 0, 0, 0]), *half_known])
     await index.upsert(OTHER_GUILD, [point(elsewhere, [1, 0, 0, 0])])
     for search in (near(1, 0, 0, 0), about("hello")):
         assert await found(index, seen(50), search) == [public.id]

@@ -368,6 +368,10 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
 
 async def test_mem0_calls_nobody_but_the_embedder(connections: set[str], rooms: Rooms) -> None:
     """No telemetry, no notices: whatever is done, only our own services are asked."""
+    from mem0.memory import telemetry
+
+    assert not telemetry.MEM0_TELEMETRY
+    assert telemetry.client_telemetry.posthog is None
     await rooms.mem0(lambda m: m.search("since last week, what changed?", filters={"agent_id": str(GUILD)}))
     await rooms.mem0(lambda m: m.add("hello there", agent_id=str(GUILD), infer=False))
     await rooms.mem0(lambda m: m.delete_all(agent_id=str(GUILD)))
