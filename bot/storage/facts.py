@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.model import Fact, utcnow
 from bot.storage.database import Database
 from bot.storage.rows import AnyRow, among, fact_of
-from bot.storage.states import FACT_NOT_COMPLETE
+from bot.storage.states import oldest_to_index
 from bot.storage.tables import fact, fact_source
 
 
@@ -37,18 +37,8 @@ class FactStore:
 
     async def to_index(self, limit: int, embedding: bool) -> list[Fact]:
         """The oldest facts whose keys are missing; with `embedding` also those lacking only vectors."""
-        states = ("pending", "keywords") if embedding else ("pending",)
-        oldest = [
-            select(fact.c.seq)
-            .where(fact.c.indexing == state, FACT_NOT_COMPLETE)
-            .order_by(fact.c.seq)
-            .limit(limit)
-            .subquery()
-            for state in states
-        ]
-        seqs = select(oldest[0].c.seq).union_all(*(select(part.c.seq) for part in oldest[1:])).subquery()
-        chosen = fact.c.seq.in_(select(seqs.c.seq).order_by(seqs.c.seq).limit(limit))
-        return await self._facts(select(fact).where(chosen).order_by(fact.c.seq))
+        oldest = oldest_to_index(fact.c.seq, fact.c.indexing, limit, embedding)
+        return await self._facts(select(fact).where(fact.c.seq.in_(oldest)).order_by(fact.c.seq))
 
     async def mark_indexed(self, facts: Sequence[Fact], complete: bool) -> list[str]:
         """Note that the index holds these facts; the ids no longer held, whose points must go."""

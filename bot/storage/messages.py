@@ -13,7 +13,7 @@ from bot.storage.database import Database
 from bot.storage.group import GroupCommit
 from bot.storage.intake import Edit, record
 from bot.storage.rows import MESSAGE_COLUMNS, among, maybe_time, message_of, to_ms
-from bot.storage.states import DEAD, LEASED, NOT_COMPLETE, WAITING
+from bot.storage.states import DEAD, LEASED, WAITING, indexing_is, oldest_to_index
 from bot.storage.tables import fact, message
 
 
@@ -106,21 +106,8 @@ class MessageStore:
 
         They count as taken: `mark_indexed` tells which of them changed meanwhile and stay in line.
         """
-        states = ("pending", "taken", "keywords") if embedding else ("pending", "taken")
-        oldest = [
-            select(message.c.id)
-            .where(message.c.indexing == state, NOT_COMPLETE)
-            .order_by(message.c.id)
-            .limit(limit)
-            .subquery()
-            for state in states
-        ]
-        ids = select(oldest[0].c.id).union_all(*(select(part.c.id) for part in oldest[1:])).subquery()
-        query = (
-            select(*MESSAGE_COLUMNS)
-            .where(message.c.id.in_(select(ids.c.id).order_by(ids.c.id).limit(limit)))
-            .order_by(message.c.id)
-        )
+        oldest = oldest_to_index(message.c.id, message.c.indexing, limit, embedding)
+        query = select(*MESSAGE_COLUMNS).where(message.c.id.in_(oldest)).order_by(message.c.id)
         async with self._database.read() as connection:
             messages = [message_of(row) for row in await connection.execute(query)]
         if messages:
@@ -153,14 +140,16 @@ class MessageStore:
         """A guild's numbers for people."""
         here = message.c.guild_id == guild_id
         oldest = select(func.min(message.c.id)).where(here, WAITING).scalar_subquery()
-        not_indexed = message.c.indexing.in_(["pending", "taken"]) & NOT_COMPLETE
+        # Computed, lest SQLite look for these rows among all of the guild's.
+        here_too = message.c.guild_id + 0 == guild_id
+        pending, taken = (indexing_is(message.c.indexing, state) for state in ("pending", "taken"))
         query = select(
             _count(here, WAITING).label("waiting"),
             select(message.c.created_at).where(message.c.id == oldest).scalar_subquery().label("oldest_waiting_at"),
             _count(here, LEASED).label("leased"),
             _count(here, DEAD).label("dead"),
             _count(here).label("held"),
-            _count(message.c.guild_id + 0 == guild_id, not_indexed).label("not_indexed"),
+            (_count(here_too, pending) + _count(here_too, taken)).label("not_indexed"),
             select(func.count()).select_from(fact).where(fact.c.guild_id == guild_id).scalar_subquery().label("facts"),
         )
         async with self._database.read() as connection:

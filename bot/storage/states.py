@@ -1,15 +1,31 @@
-"""Where a message stands, as conditions.
+"""Where a message or fact stands, as conditions.
 
 The values are written out, not bound: SQLite uses a partial index only for a condition it can
 read when it plans (https://www.sqlite.org/partialindex.html#queries_using_partial_indexes).
 """
 
-from sqlalchemy import ColumnElement, literal_column
+from typing import Any
 
-from bot.storage.tables import fact, message
+from sqlalchemy import Column, ColumnElement, Select, literal_column, select, union_all
+
+from bot.storage.tables import message
 
 WAITING: ColumnElement[bool] = message.c.extraction == literal_column("'waiting'")
 LEASED: ColumnElement[bool] = message.c.extraction == literal_column("'leased'")
 DEAD: ColumnElement[bool] = message.c.extraction == literal_column("'dead'")
-NOT_COMPLETE: ColumnElement[bool] = message.c.indexing != literal_column("'complete'")
-FACT_NOT_COMPLETE: ColumnElement[bool] = fact.c.indexing != literal_column("'complete'")
+
+
+def indexing_is(indexing: Column[Any], state: str) -> ColumnElement[bool]:
+    """Whether a row of `message` or `fact` is in this state, other than complete, on its way into the index."""
+    return (indexing == state) & (indexing != literal_column("'complete'"))
+
+
+def oldest_to_index(key: Column[Any], indexing: Column[Any], limit: int, embedding: bool) -> Select[Any]:
+    """The smallest keys whose rows the index lacks; with `embedding` also those it holds without vectors.
+
+    Each state's rows come in order from the partial index, so no more than a few times `limit` are read.
+    """
+    states = ("pending", "taken", "keywords") if embedding else ("pending", "taken")
+    parts = [select(key).where(indexing_is(indexing, state)).order_by(key).limit(limit).subquery() for state in states]
+    keys = union_all(*(select(part.c[key.name].label("key")) for part in parts)).subquery()
+    return select(keys.c.key).order_by(keys.c.key).limit(limit)
