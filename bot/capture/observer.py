@@ -1,7 +1,6 @@
 """What of Discord's events is kept: the policy, and the way into the queue."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import datetime
 
 import discord
@@ -70,8 +69,10 @@ class Observer:
     async def message(self, message: discord.Message) -> None:
         """Capture a message, if it is one to keep."""
         if record := self.accept(message):
-            with self._counting_refusals("message", message.id):
+            try:
                 await self._messages.capture(record)
+            except StorageUnavailable as error:
+                self._refused("message", [message.id], error)
 
     async def edited(self, message: discord.Message) -> None:
         """Let the new words of a message replace the held ones.
@@ -82,13 +83,15 @@ class Observer:
         place = message.channel
         if message.edited_at is None or not isinstance(place, PLACES) or not _by_a_person(message):
             return
-        with self._counting_refusals("edit", message.id):
+        try:
             if record := self.accept(message):
                 await self._messages.capture(record)
             elif self._observed(place.guild.id, place, message.created_at):
                 # It would not be captured now, being empty or age-restricted; its old words must go all the same.
                 new = to_record(message, place)
                 await self._messages.edit(new.id, new.content, new.mentions, new.attachments, message.edited_at)
+        except StorageUnavailable as error:
+            self._refused("edit", [message.id], error)
 
     async def deleted(self, guild_id: int, place: discord.abc.Snowflake, message_ids: Iterable[int]) -> None:
         """Retract messages. `place` is their channel or thread, or its bare id if discord.py does not know it.
@@ -98,24 +101,22 @@ class Observer:
         """
         ids = list(message_ids)
         gone = [id for id in ids if self._observed(guild_id, place, snowflake_time(id))]
-        with self._counting_refusals("deletion", *ids):
+        try:
             if len(gone) < len(ids):
                 gone += (await self._messages.get(set(ids).difference(gone))).keys()
             if gone:
                 await self._retraction.messages_deleted(guild_id, gone)
+        except StorageUnavailable as error:
+            self._refused("deletion", ids, error)
 
     def _observed(self, guild_id: int, place: discord.abc.Snowflake, at: datetime) -> bool:
         """An observed channel covers its public threads and forum posts; a private thread is observed by itself."""
         observed = self._observations.observed
         return observed(guild_id, place.id, at) or (is_public_thread(place) and observed(guild_id, place.parent_id, at))
 
-    @contextmanager
-    def _counting_refusals(self, change: str, *message_ids: int) -> Iterator[None]:
-        try:
-            yield
-        except StorageUnavailable as error:
-            self.refused += len(message_ids)
-            log.error("refused", change=change, message_ids=message_ids, reason=str(error))
+    def _refused(self, change: str, message_ids: list[int], error: StorageUnavailable) -> None:
+        self.refused += len(message_ids)
+        log.error("refused", change=change, message_ids=message_ids, reason=str(error))
 
 
 def _by_a_person(message: discord.Message) -> bool:

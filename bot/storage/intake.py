@@ -51,7 +51,7 @@ _KNOWN = (
 )
 _columns = [column.name for column in message.c]
 _values = itemgetter(*_columns)
-_SIZES = (1024, 256, 64, 16, 4, 1)  # 1024 rows have 22,528 values; SQLite takes 32,766
+_SIZES = tuple(1 << power for power in range(10, -1, -1))  # 1024 rows have 22,528 values; SQLite takes 32,766
 
 _new_schedule = insert(schedule)
 _COUNT = _new_schedule.on_conflict_do_update(
