@@ -1,12 +1,15 @@
 """The command line, as an operator types it."""
 
 import json
+import uuid
 from pathlib import Path
 
 import httpx
 import pytest
 from processes import recollect, running
 
+from bot.memory.edge import EdgeIndex
+from bot.memory.index import IndexPoint
 from bot.sandbox.discord import DiscordServer, Intent
 
 
@@ -124,6 +127,16 @@ async def test_the_log_holds_no_message_content(discord_server: DiscordServer, t
         await discord_server.say(channel, ada, "the canary sings in the coal mine")
         assert await bot.terminate() == 0
         assert "canary" not in json.dumps(bot.events)
+
+
+async def test_adopt_gives_unmapped_memories_to_a_channel(tmp_path: Path) -> None:
+    """What a mem0 client stored without a server and a channel is mapped by one command, once."""
+    index = EdgeIndex(tmp_path / "data" / "index", 1536)
+    stray = {"data": "Ada keeps bees", "user_id": "ada", "created_at": "2026-05-01T00:00:00+00:00"}
+    await index.upsert(None, [IndexPoint(str(uuid.uuid4()), stray)])
+    await index.close()
+    assert await recollect(tmp_path, "adopt", "1", "2") == (0, "1 memory belongs to channel 2 now.\n", "")
+    assert await recollect(tmp_path, "adopt", "1", "2") == (0, "0 memories belong to channel 2 now.\n", "")
 
 
 @pytest.mark.parametrize("name", ["list", "nothing"])
