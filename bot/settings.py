@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -23,13 +23,36 @@ def _parse_duration(value: object) -> object:
     return value
 
 
-def _parse_http_url(value: object) -> object:
-    if not isinstance(value, str) or not value:
+def _parse_url(value: object, schemes: tuple[str, ...], example: str) -> object:
+    if not isinstance(value, str):
         return value
-    url = urlsplit(value)
-    if url.scheme not in {"http", "https"} or not url.hostname:
-        raise ValueError("must be a URL such as http://127.0.0.1:11434")
-    return value.rstrip("/")
+    try:
+        url = urlsplit(value)
+        usable = url.scheme in schemes and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is no number, an IPv6 address without its end
+        usable = False
+    if not usable:
+        raise ValueError(f"must be a URL such as {example}")
+    return value
+
+
+def _parse_http_url(value: object) -> object:
+    parsed = _parse_url(value, ("http", "https"), "http://127.0.0.1:11434")
+    return parsed.rstrip("/") if isinstance(parsed, str) else parsed
+
+
+def _parse_optional_url(value: object) -> object:
+    return value if value == "" else _parse_http_url(value)
+
+
+def _parse_gateway_url(value: object) -> object:
+    return _parse_url(value, ("ws", "wss"), "wss://gateway.discord.gg/")
+
+
+def shown_url(url: str) -> str:
+    """A URL as it may be shown and logged: without the user and password it may carry."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _split_list(value: object) -> object:
@@ -38,6 +61,8 @@ def _split_list(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(_parse_duration), Field(gt=timedelta(0))]
 HttpUrl = Annotated[str, BeforeValidator(_parse_http_url)]
+OptionalUrl = Annotated[str, BeforeValidator(_parse_optional_url)]
+GatewayUrl = Annotated[str, BeforeValidator(_parse_gateway_url)]
 Ids = Annotated[tuple[int, ...], BeforeValidator(_split_list), NoDecode]
 
 
@@ -56,7 +81,7 @@ class DiscordSettings(Section):
     """Whether age-restricted channels may be observed."""
     api_url: HttpUrl = "https://discord.com/api/v10"
     """Base of Discord's REST API; change it only to talk to a proxy or a stand-in."""
-    gateway_url: str = "wss://gateway.discord.gg/"
+    gateway_url: GatewayUrl = "wss://gateway.discord.gg/"
     """Discord's gateway; change it only to talk to a proxy or a stand-in."""
 
 
@@ -121,7 +146,7 @@ class OpenAISettings(Section):
 
 
 class QdrantSettings(Section):
-    url: HttpUrl = ""
+    url: OptionalUrl = ""
     """A Qdrant server; empty keeps the index embedded in the data folder."""
     api_key: SecretStr = SecretStr("")
     """The server's API key, if it has one."""
