@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
+from traceback import format_tb
 from typing import Self
 
 import structlog
@@ -202,12 +203,16 @@ class App:
         self._stopping.set()
 
     async def _reconcile(self) -> None:
-        """Complete what other mem0 clients wrote, now and then."""
+        """Complete what other mem0 clients wrote, now and then. What they wrote badly must not stop the bot."""
         while True:
             try:
                 await self.reconciler.run_once([schedule.guild_id for schedule in await self.queue.guilds()])
             except ServiceUnavailable as error:
                 log.info("reconcile_postponed", reason=str(error))
+            except RecollectError:
+                raise
+            except Exception as error:
+                log.error("reconcile_failed", error=type(error).__name__, stack="".join(format_tb(error.__traceback__)))
             await asyncio.sleep(RECONCILE_EVERY.total_seconds())
 
     async def _readiness(self) -> Readiness:

@@ -14,12 +14,14 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.IGNORECASE)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = timedelta(days=3650)
 
 
 def _parse_duration(value: object) -> object:
     """`90s`, `15m`, `1h`, `30d` or `1h 30m`; anything else is left to pydantic (ISO 8601, seconds)."""
     if isinstance(value, str) and (parts := _DURATION.findall(value)) and not _DURATION.sub("", value).strip():
-        return timedelta(seconds=sum(float(number) * _UNIT_SECONDS[unit.lower()] for number, unit in parts))
+        seconds = sum(float(number) * _UNIT_SECONDS[unit.lower()] for number, unit in parts)
+        return timedelta(seconds=min(seconds, 2 * _LONGEST.total_seconds()))
     return value
 
 
@@ -59,7 +61,7 @@ def _split_list(value: object) -> object:
     return [part for part in re.split(r"[\s,]+", value.strip("[] ")) if part] if isinstance(value, str) else value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_parse_duration), Field(gt=timedelta(0))]
+Duration = Annotated[timedelta, BeforeValidator(_parse_duration), Field(gt=timedelta(0), le=_LONGEST)]
 HttpUrl = Annotated[str, BeforeValidator(_parse_http_url)]
 OptionalUrl = Annotated[str, BeforeValidator(_parse_optional_url)]
 GatewayUrl = Annotated[str, BeforeValidator(_parse_gateway_url)]

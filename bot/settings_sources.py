@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     InitSettingsSource,
-    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
-    SecretsSettingsSource,
     TomlConfigSettingsSource,
 )
 
@@ -51,8 +50,7 @@ def load(config: Path | None = None) -> Settings:
     file = _config_file(config)
     sources: dict[str, PydanticBaseSettingsSource] = {
         "environment": EnvSettingsSource(Settings),
-        f"a file in {secrets_dir}": _secret_files(secrets_dir),
-        "secret file": InitSettingsSource(Settings, _well_known(_read_secrets(secrets_dir))),
+        f"a file in {secrets_dir}": InitSettingsSource(Settings, dict(_secrets(secrets_dir))),
         "well-known variable": InitSettingsSource(Settings, _well_known(os.environ)),
     }
     if file:
@@ -89,20 +87,19 @@ def _toml(file: Path) -> TomlConfigSettingsSource:
         raise SettingsError(f"{file} cannot be read as UTF-8 text: {error}.") from None
 
 
-def _secret_files(folder: Path) -> NestedSecretsSettingsSource:
-    return NestedSecretsSettingsSource(
-        SecretsSettingsSource(Settings),
-        secrets_dir=folder,
-        secrets_dir_missing="ok",
-        secrets_prefix="",
-        secrets_nested_delimiter="__",
-    )
-
-
-def _read_secrets(folder: Path) -> dict[str, str]:
-    """The well-known names among the files of the folder, in either case."""
-    files = [folder / name for known in _WELL_KNOWN for name in (known, known.lower())]
-    return {file.name.upper(): file.read_text("utf-8").strip() for file in files if file.is_file()}
+def _secrets(folder: Path) -> dict[str, dict[str, str]]:
+    """One file a secret, named `section__key` or by its well-known name, in either case; other files are not ours."""
+    known = {name.lower(): path for name, path in _WELL_KNOWN.items()}
+    for section, field in Settings.model_fields.items():
+        known |= {f"{section}__{key}": (section, key) for key in _keys(field)}
+    found: dict[str, dict[str, str]] = {}
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if (path := known.get(file.name.lower())) and file.is_file():
+            try:
+                found.setdefault(path[0], {})[path[1]] = file.read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"The secret file {file} cannot be read as UTF-8 text: {error}.") from None
+    return found
 
 
 def _well_known(values: Mapping[str, str]) -> dict[str, Any]:
@@ -128,11 +125,23 @@ def _ollama_url(host: str) -> str:
 
 
 def _refuse_unknown_sections(environ: Mapping[str, str]) -> None:
+    """Settings' own reading passes over a variable whose section is misspelt or lacks its second underscore."""
+    short = {
+        f"BOT_{s}_{key}".upper(): f"BOT_{s}__{key}".upper()
+        for s, f in Settings.model_fields.items()
+        for key in _keys(f)
+    }
     for name in environ:
         section, separator, _ = name.removeprefix("BOT_").partition("__")
         if name.startswith("BOT_") and separator and section.lower() not in Settings.model_fields:
             guess = _closest(section.lower(), list(Settings.model_fields))
             raise SettingsError(f"{name} names no section of the settings{guess}; correct or unset it.")
+        if name in short:
+            raise SettingsError(f"{name} is not a setting, did you mean {short[name]}; correct or unset it.")
+
+
+def _keys(section: FieldInfo) -> list[str]:
+    return list(section.annotation.model_fields)  # type: ignore[union-attr]  # every field is a Section
 
 
 def _closest(name: str, known: Sequence[str], prefix: str = "") -> str:
@@ -154,15 +163,14 @@ def _explain(errors: list[ErrorDetails], sources: Mapping[str, PydanticBaseSetti
                 f"[{location[0]}] is no section of the settings{_closest(location[0], list(Settings.model_fields))}"
             )
         else:
-            keys = list(section.annotation.model_fields)  # type: ignore[union-attr]  # every field is a Section
-            problem = f"{key} is not a setting{_closest(location[1], keys, location[0] + '.')}"
+            problem = f"{key} is not a setting{_closest(location[1], _keys(section), location[0] + '.')}"
         return f"{_origin(location, sources)}: {problem}; correct or remove it."
     return f"{_origin(location, sources)}: {key} is wrong: {_reason(error)}."
 
 
 def _reason(error: ErrorDetails) -> str:
     text = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "time_delta_parsing":
+    if error["type"] == "time_delta_parsing" or "timedelta" in text:
         return "it must be a duration such as 90s, 15m, 1h or 30d"
     return f"{text[0].lower()}{text[1:]}"
 
@@ -177,7 +185,7 @@ def _origin(location: tuple[str, ...], sources: Mapping[str, PydanticBaseSetting
             continue
         if name == "environment":
             return "BOT_" + "__".join(location[:2]).upper()
-        if name in {"well-known variable", "secret file"}:
+        if name == "well-known variable":
             names = {path: known for known, path in _WELL_KNOWN.items()}
             return (names | _WELL_KNOWN_ADDRESSES)[location[0], location[1]]
         return name

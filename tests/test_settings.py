@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.errors import SettingsError
-from bot.settings import Settings
+from bot.settings import Settings, shown_url
 from bot.settings_sources import load
 
 ROOT = Path(__file__).parent.parent
@@ -91,6 +91,23 @@ def test_secrets_come_from_files(name: str, tmp_path: Path) -> None:
     assert load().discord.token.get_secret_value() == "s3cret"
 
 
+def test_other_files_among_the_secrets_are_left_alone(tmp_path: Path) -> None:
+    """A keystore, a folder and a file named like a section do no harm; our own file must be text."""
+    folder = tmp_path / "secrets"
+    (folder / "discord__token.d").mkdir(parents=True)
+    (folder / "tls.p12").write_bytes(b"\xff\xfe")
+    (folder / "discord").write_text("x")
+    assert load().discord.token.get_secret_value() == ""
+    (folder / "discord_token").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="discord_token cannot be read as UTF-8"):
+        load()
+
+
+def test_a_url_is_shown_without_its_password() -> None:
+    """What /status, the probes and the log name is the address alone."""
+    assert shown_url("http://admin:pw@gpu-box:11434/v1") == "http://gpu-box:11434/v1"
+
+
 def test_names_of_earlier_deployments_are_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     """MEM0_QDRANT_HOST and MEM0_QDRANT_PORT make the Qdrant URL, unless QDRANT_URL is set."""
     monkeypatch.setenv("MEM0_QDRANT_HOST", "qdrant")
@@ -128,6 +145,13 @@ def test_ollama_host_is_read_as_ollama_reads_it(
         ('[batch]\ninterval = "soon"', "batch.interval is wrong: it must be a duration such as 90s, 15m, 1h or 30d"),
         ("[batch]\nmax_messages = 0", "batch.max_messages is wrong: input should be greater than or equal to 1"),
         ("[batch\n", "is not valid TOML: expected ']' at the end of a table declaration (at line 1"),
+        ('[ollama]\nurl = "http://h:notaport"', "ollama.url is wrong: must be a URL such as http://127.0.0.1:11434"),
+        ('[ollama]\nurl = ""', "ollama.url is wrong: must be a URL such as http://127.0.0.1:11434"),
+        ('[discord]\ngateway_url = "discord"', "gateway_url is wrong: must be a URL such as wss://gateway.discord.gg/"),
+        (
+            '[batch]\ninterval = "99999999999d"',
+            "batch.interval is wrong: it must be a duration such as 90s, 15m, 1h or 30d",
+        ),
         ('[ollama]\nurl = "gpu-box"', "ollama.url is wrong: must be a URL such as http://127.0.0.1:11434"),
         ("discord = 5", "discord is wrong"),
     ],
@@ -147,6 +171,7 @@ def test_a_wrong_file_is_one_sentence(text: str, sentence: str, tmp_path: Path) 
     [
         ("BOT_BATCH__INTERVAL", "never", "BOT_BATCH__INTERVAL: batch.interval is wrong"),
         ("BOT_BATCH__INTRVAL", "1h", "BOT_BATCH__INTRVAL: batch.intrval is not a setting, did you mean batch.interval"),
+        ("BOT_DISCORD_TOKEN", "x", "BOT_DISCORD_TOKEN is not a setting, did you mean BOT_DISCORD__TOKEN"),
         ("BOT_BTCH__INTERVAL", "1h", "BOT_BTCH__INTERVAL names no section of the settings, did you mean batch"),
         ("MEM0_LLM_PROVIDER", "groq", "MEM0_LLM_PROVIDER: llm.provider is wrong"),
         ("OLLAMA_HOST", "ftp://x", "OLLAMA_HOST or OLLAMA_BASE_URL: ollama.url is wrong"),
