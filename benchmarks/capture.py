@@ -157,8 +157,7 @@ class Idle(Timed):
 class Capturing(Timed):
     """The shipped one."""
 
-    async def handle(self, message: discord.Message) -> None:
-        await Observer.message(self, message)
+    handle = Observer.message
 
 
 class Aging(Capturing):
@@ -167,7 +166,7 @@ class Aging(Capturing):
     ages: list[float]
 
     async def handle(self, message: discord.Message) -> None:
-        await super().handle(message)
+        await Observer.message(self, message)
         self.ages.append((time.monotonic_ns() - int(message.nonce or 0)) / 1e6)
 
 
