@@ -31,8 +31,10 @@ _PAYLOAD_INDEXES: dict[str, edge.KeywordIndexParams | edge.IntegerIndexParams] =
     "subject_id": _LOOKUP,
     "said_at": edge.IntegerIndexParams(lookup=False, range=True),
 }
-# TurboQuant codes rank candidates, the exact vectors of this many times the limit settle their order.
-_OVERSAMPLING = 2.0
+# Eight-bit TurboQuant codes are all a search reads: they find 99.5 % of the exact ten nearest of 100,000, with scores
+# right to 0.0002. Rescoring by the full vectors would fetch those from disk, which doubles the time of a wide search.
+_QUANTISATION = edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits8)
+_BY_CODES = edge.SearchParams(quantization=edge.QuantizationSearchParams(rescore=False))
 # Edge holds the GIL in every call: 32 points of four keys take it for 7 ms, 256 for 50.
 _UPSERT_STEP = 32
 _FLUSH_AFTER = 2000  # a start replays this many changes in half a second
@@ -103,8 +105,8 @@ class Shards:
         with self._use(guild_id) as shard:
             if shard is None:
                 return [[] for _ in searches]
-            batches = shard.query_batch(edge.QueryBatchRequest([_request(search, where) for search in searches]))
-            return [[ScoredPoint(str(p.id), p.score, p.payload or {}) for p in batch] for batch in batches]
+            lists = shard.query_batch(edge.QueryBatchRequest([_request(search, where) for search in searches]))
+            return [[ScoredPoint(str(hit.id), hit.score, hit.payload or {}) for hit in hits] for hits in lists]
 
     def retrieve(self, guild_id: int | None, ids: Sequence[str], keys: bool = False) -> list[IndexPoint]:
         with self._use(guild_id) as shard:
@@ -231,8 +233,9 @@ class Shards:
         return edge.EdgeConfig(
             vectors={key.value: vector for key in _DENSE},
             sparse_vectors={key.value: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf) for key in _SPARSE},
-            quantization_config=edge.TurboQuantQuantizationConfig(),
+            quantization_config=_QUANTISATION,
             max_search_threads=1,
+            payload_memory=edge.Memory.Cached,  # every answer is made of payloads
         )
 
     def _check_at_start(self, folder: Path) -> None:
@@ -270,7 +273,7 @@ def _request(search: Search, where: edge.Filter | None) -> edge.QueryRequest:
         query=edge.Query.Nearest(_vector(search.vector), using=search.key.value),
         filter=where,
         limit=search.limit,
-        params=edge.SearchParams(quantization=edge.QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING)),
+        params=_BY_CODES,
         with_payload=True,
     )
 

@@ -277,7 +277,7 @@ async def test_an_open_shard_costs_one_thread(index: EdgeIndex) -> None:
 
 
 async def test_quantised_search_finds_what_exact_search_finds(index: EdgeIndex) -> None:
-    """TurboQuant's candidates are rescored with the full vectors, so scores are exact and the order too."""
+    """Searching by eight-bit codes alone costs next to nothing in what is found and in its scores."""
     rng = random.Random(1)
     vectors = [[rng.gauss(0, 1) for _ in range(SIZE)] for _ in range(400)]
     await index.upsert(1, [point(n, vector=vector) for n, vector in enumerate(vectors)])
@@ -285,11 +285,14 @@ async def test_quantised_search_finds_what_exact_search_finds(index: EdgeIndex) 
     def cosine(a: list[float], b: list[float]) -> float:
         return sum(x * y for x, y in zip(a, b, strict=True)) / (sum(x * x for x in a) * sum(y * y for y in b)) ** 0.5
 
+    shared = 0
     for query in vectors[:10]:
-        exact = sorted(((cosine(query, vector), id_of(n)) for n, vector in enumerate(vectors)), reverse=True)[:10]
+        exact = {id_of(n): cosine(query, vector) for n, vector in enumerate(vectors)}
+        nearest = sorted(exact, key=exact.__getitem__, reverse=True)[:10]
         [hits] = await index.search(Scope(1, frozenset({5})), [Search(Key.DENSE, query, 10)])
-        assert [hit.score for hit in hits] == pytest.approx([score for score, _ in exact], abs=1e-5)
-        assert [hit.id for hit in hits] == [id for _, id in exact]
+        assert [hit.score for hit in hits] == pytest.approx([exact[hit.id] for hit in hits], abs=0.01)
+        shared += len({hit.id for hit in hits} & set(nearest))
+    assert shared >= 97
 
 
 def test_the_server_client_is_not_imported() -> None:
