@@ -32,7 +32,7 @@ class EdgeIndex:
 
     async def close(self) -> None:
         await self._write(self.shards.close)
-        self._pool.shutdown()
+        await asyncio.to_thread(self._pool.shutdown)
 
     async def ping(self) -> None:
         await self._read(self.shards.guilds)

@@ -64,7 +64,8 @@ class Shards:
             self._folder.mkdir(parents=True, exist_ok=True)
             for folder in self._folder.iterdir():
                 if folder.suffix in {_HALF_MADE, _HALF_REMOVED}:
-                    shutil.rmtree(folder)
+                    with self._hold(folder.stem):
+                        shutil.rmtree(folder)
                 elif folder.is_dir():
                     self._check_at_start(folder)
         except OSError as error:
@@ -85,11 +86,12 @@ class Shards:
 
     def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
         """Insert or replace points, in steps; on disk when it returns."""
+        name = _name(guild_id)
         for start in range(0, len(points), _UPSERT_STEP):
             step = [_to_edge(point) for point in points[start : start + _UPSERT_STEP]]
-            with self._use(guild_id, create=True) as shard:
-                if shard is not None:
-                    shard.update(edge.UpdateOperation.upsert_points(step))
+            with self._hold(name):
+                shard = self._opened(name) or self._made(name)
+                shard.update(edge.UpdateOperation.upsert_points(step))
         self._sync(guild_id, len(points))
 
     def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
@@ -138,16 +140,17 @@ class Shards:
         with self._hold(name):
             self._close(name)
             folder = self._folder / name
+            doomed = folder.with_suffix(_HALF_REMOVED)
+            shutil.rmtree(doomed, ignore_errors=True)
             if folder.exists():
-                doomed = folder.rename(folder.with_suffix(_HALF_REMOVED))
-                shutil.rmtree(doomed)
+                shutil.rmtree(folder.rename(doomed))
 
     @contextmanager
-    def _use(self, guild_id: int | None, create: bool = False) -> Iterator[edge.EdgeShard | None]:
-        """The guild's shard for one call; None if it has none and none shall be made."""
+    def _use(self, guild_id: int | None) -> Iterator[edge.EdgeShard | None]:
+        """The guild's shard for one call; None if it has none."""
         name = _name(guild_id)
         with self._hold(name):
-            yield self._opened(name, create)
+            yield self._opened(name)
 
     @contextmanager
     def _hold(self, name: str) -> Iterator[None]:
@@ -177,21 +180,20 @@ class Shards:
                 shard.flush()
                 self._unflushed[name] = 0
                 return
-            log = self._folder / name / "wal"
-            for file in (log, *log.iterdir()):
+            wal = self._folder / name / "wal"
+            for file in (wal, *wal.iterdir()):
                 with suppress(FileNotFoundError):  # Edge prepares the log's next file in a thread of its own
                     _fsync(file)
 
-    def _opened(self, name: str, create: bool) -> edge.EdgeShard | None:
+    def _opened(self, name: str) -> edge.EdgeShard | None:
         with self._mutex:
             if name in self._open:
                 self._open.move_to_end(name)
                 return self._open[name]
+        return self._loaded(name) if (self._folder / name).is_dir() else None
+
+    def _loaded(self, name: str) -> edge.EdgeShard:
         folder = self._folder / name
-        if not folder.is_dir():
-            if not create:
-                return None
-            self._make(folder)
         self._check_size(folder)
         self._make_room()
         shard = edge.EdgeShard.load(str(folder), self._config())
@@ -199,27 +201,9 @@ class Shards:
             self._open[name] = shard
         return shard
 
-    def _make_room(self) -> None:
-        """Close the least recently used shards nobody is calling until there is room for one more."""
-        with self._mutex:
-            spare = len(self._open) - self._limit + 1
-            idle = [name for name in self._open if self._locks[name].acquire(blocking=False)] if spare > 0 else []
-        for position, name in enumerate(idle):
-            try:
-                if position < spare:
-                    self._close(name)
-            finally:
-                self._locks[name].release()
-
-    def _close(self, name: str) -> None:
-        with self._mutex:
-            shard = self._open.pop(name, None)
-        if shard is not None:
-            shard.close()  # flushes
-            self._unflushed.pop(name, None)
-
-    def _make(self, folder: Path) -> None:
-        """Create a shard and its payload indexes aside and move it into place, so that no crash leaves half of one."""
+    def _made(self, name: str) -> edge.EdgeShard:
+        """A new shard with its payload indexes, made aside and moved into place: no crash leaves half of one."""
+        folder = self._folder / name
         aside = folder.with_suffix(_HALF_MADE)
         shutil.rmtree(aside, ignore_errors=True)
         shard = edge.EdgeShard.create(str(aside), self._config())
@@ -227,6 +211,27 @@ class Shards:
             shard.update(edge.UpdateOperation.create_field_index(field, index))
         shard.close()
         aside.rename(folder)
+        return self._loaded(name)
+
+    def _make_room(self) -> None:
+        """Close the least recently used shards nobody is calling until there is room for one more."""
+        with self._mutex:
+            candidates = [(name, self._locks[name]) for name in self._open]
+        for name, lock in candidates:
+            if len(self._open) < self._limit:
+                return
+            if lock.acquire(blocking=False):
+                try:
+                    self._close(name)
+                finally:
+                    lock.release()
+
+    def _close(self, name: str) -> None:
+        with self._mutex:
+            shard = self._open.pop(name, None)
+        if shard is not None:
+            shard.close()  # flushes
+            self._unflushed.pop(name, None)
 
     def _config(self) -> edge.EdgeConfig:
         vector = edge.EdgeVectorParams(self._dimensions, edge.Distance.Cosine, memory=edge.Memory.Cold)
