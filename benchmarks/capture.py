@@ -36,22 +36,21 @@ from bot.storage.observations import Observations
 from bot.storage.retraction import Retraction
 from bot.telemetry import configure_logging
 
-PAIRS = 5
-STEADY_RATE, STEADY_SECONDS = 500, 20
+STEADY_RATE = 500
 
 Rows = list[tuple[Any, ...]]
 
 
-def run(messages: int) -> dict[str, float]:
-    """Measure; `messages` is the size of a burst."""
+def run(messages: int, pairs: int = 5, seconds: int = 20) -> dict[str, float]:
+    """Measure `pairs` bursts of so many `messages`, then the steady stream for so many `seconds`."""
     configure_logging(LogSettings(level="error"))
     spare_the_collector()
-    return asyncio.run(_run(messages))
+    return asyncio.run(_run(messages, pairs, seconds))
 
 
-async def _run(messages: int) -> dict[str, float]:
+async def _run(messages: int, pairs: int, seconds: int) -> dict[str, float]:
     rates, idle_rates, insert_rates = [], [], []
-    for number in range(1, PAIRS + 1):
+    for number in range(1, pairs + 1):
         async with stand_in() as server:
             order = (Capturing, Idle) if number % 2 else (Idle, Capturing)
             pair = {kind: await kind.burst(server, messages) for kind in order}
@@ -60,11 +59,11 @@ async def _run(messages: int) -> dict[str, float]:
         insert_rates.append(await insert_rate(pair[Capturing].groups))
         sizes = [len(rows) for rows in pair[Capturing].groups]
         progress(
-            f"pair {number}/{PAIRS}: {rates[-1]:,.0f} messages/s, idle {idle_rates[-1]:,.0f}/s, bare inserts"
+            f"pair {number}/{pairs}: {rates[-1]:,.0f} messages/s, idle {idle_rates[-1]:,.0f}/s, bare inserts"
             f" {insert_rates[-1]:,.0f}/s in {len(sizes)} groups of {statistics.median(sizes):.0f}"
         )
     async with stand_in() as server:
-        ages = await steady(server)
+        ages = await steady(server, seconds)
     progress(f"{STEADY_RATE} messages/s: p50 {statistics.median(ages):.1f} ms, max {max(ages):.1f} ms")
     return {
         "messages": messages,
@@ -223,17 +222,17 @@ async def insert_rate(groups: list[Rows]) -> float:
     return sum(map(len, groups)) / seconds
 
 
-async def steady(server: StandIn) -> list[float]:
+async def steady(server: StandIn, seconds: int) -> list[float]:
     """Milliseconds from the sending of each message to its commit."""
     gc.collect()
     async with watching(Aging, server) as (observer, _):
         assert isinstance(observer, Aging)
         observer.ages = []
-        finished = observer.expect(STEADY_RATE * STEADY_SECONDS)
-        await server.tell(do="steady", rate=STEADY_RATE, seconds=STEADY_SECONDS)
+        finished = observer.expect(STEADY_RATE * seconds)
+        await server.tell(do="steady", rate=STEADY_RATE, seconds=seconds)
         await finished.wait()
         return observer.ages
 
 
 if __name__ == "__main__":
-    main(run, __doc__, messages=20_000)
+    main(run, __doc__, messages=20_000, pairs=5, seconds=20)

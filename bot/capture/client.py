@@ -72,7 +72,7 @@ class Client(discord.Client):
             member_cache_flags=discord.MemberCacheFlags.none(),
             chunk_guilds_at_startup=False,
             allowed_mentions=discord.AllowedMentions.none(),
-            guild_ready_timeout=0.25,  # nothing is chunked: a guild that comes later is simply handled then
+            guild_ready_timeout=0.1,  # nothing is chunked: a guild that comes later is simply handled then
         )
         self._settings = settings
         self._observer = observer
