@@ -32,6 +32,7 @@ class DiscordVisibility:
         self._observations = observations
         self._now = now
         self._answers: dict[tuple[int, ...], tuple[object, float]] = {}
+        self._deleted: set[int] = set()
 
     async def visible(self, guild_id: int, user_id: int) -> frozenset[int]:
         """The `access_id`s this member may view and whose history they may read.
@@ -58,7 +59,7 @@ class DiscordVisibility:
         if guild.unavailable:
             return frozenset()
         readable = {channel.id: channel for channel in guild.channels if _may_read(channel, member)}
-        candidates = self._observations.ever(guild.id).difference(channel.id for channel in guild.channels)
+        candidates = self._observations.ever(guild.id) - self._deleted - {channel.id for channel in guild.channels}
         inside = await asyncio.gather(*(self._may_read_thread(member, id, readable) for id in candidates))
         return frozenset(readable).union(id for id, yes in zip(candidates, inside, strict=True) if yes)
 
@@ -80,6 +81,9 @@ class DiscordVisibility:
                 return parent.permissions_for(member).manage_threads or await self._ask(
                     (thread_id, member.id), lambda: _is_in(thread, member.id)
                 )
+        except discord.NotFound:
+            self._deleted.add(thread_id)
+            return False
         except _NO_ANSWER as error:
             log.warning("thread_hidden", guild_id=guild.id, thread_id=thread_id, error=type(error).__name__)
             return False

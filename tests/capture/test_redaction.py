@@ -1,5 +1,8 @@
 """Redaction: what must go, what must stay."""
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,6 +146,18 @@ def test_private_keys_go_from_header_to_footer() -> None:
 def test_ordinary_chat_is_untouched(text: str) -> None:
     """Chat, links, mentions, emoji, ids, hashes and phone numbers come back as the same string."""
     assert redact(text) is text
+
+
+def test_ordinary_chat_does_not_load_the_detector() -> None:
+    """Ids, links and hashes cost neither the memory nor the moment that importing detect-secrets takes."""
+    program = """
+import sys
+from bot.capture.redaction import redact
+redact("see https://discord.com/channels/412345678901234567/512345678901234567/1049483920184832000")
+redact("fixed in 0b1f0bd5a1c2e3d4f5a6b7c8d9e0f1a2b3c4d5e6, my password: hunter2")
+sys.exit("detect_secrets" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @given(

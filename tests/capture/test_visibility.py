@@ -203,6 +203,25 @@ async def test_an_answer_about_a_thread_is_remembered_for_a_moment_only(sight: S
     assert not await sight.sees("member", thread)
 
 
+async def test_deleted_places_are_asked_about_once(sight: Sight) -> None:
+    """A channel or thread that is gone stays gone: no recall after the first spends a request on it."""
+    channel = sight.town.world.add_channel(sight.town.guild, "short-lived")
+    thread = sight.private_thread("general", ["member"])
+    await sight.town.observe(channel, thread)
+    gone = asyncio.create_task(sight.client.wait_for("guild_channel_delete"))
+    sight.town.world.remove_thread(thread)
+    sight.town.world.remove_channel(channel)
+    await asyncio.wait_for(gone, 5)
+
+    for _ in range(2):
+        sight.seconds.now += 60
+        assert await sight.of("member") == OPEN
+    asked = [
+        call.path for call in sight.town.server.calls if str(channel.id) in call.path or str(thread.id) in call.path
+    ]
+    assert sorted(asked) == sorted([f"/channels/{channel.id}", f"/channels/{thread.id}"])
+
+
 async def test_doubt_closes(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:
     """When Discord fails or does not answer, what it was asked about stays hidden, and only that."""
     server, bob = sight.town.server, sight.town.bob
