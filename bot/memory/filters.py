@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from bot.memory.mem0_adapter import milliseconds
 from bot.model import Scope
+from bot.storage.rows import to_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def conditions(scope: Scope) -> list[AnyOf | Between]:
     if scope.about_id is not None:
         found.append(AnyOf("subject_id", [scope.about_id]))
     if scope.since is not None or scope.until is not None:
-        at_least = None if scope.since is None else milliseconds(scope.since)
-        below = None if scope.until is None else milliseconds(scope.until)
+        at_least = None if scope.since is None else to_ms(scope.since)
+        below = None if scope.until is None else to_ms(scope.until)
         found.append(Between("said_at", at_least, below))
     return found

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -25,6 +26,13 @@ def may_forget(memory: Memory, user_id: int, manager: bool) -> bool:
     if manager or memory.subject_id == user_id:
         return True
     return bool(memory.speaker_ids) and set(memory.speaker_ids) == {user_id}
+
+
+@dataclass(frozen=True, slots=True)
+class MemberForgotten(Retracted):
+    """What of a member was removed; not `complete` if the index could not be searched for what is there alone."""
+
+    complete: bool = True
 
 
 class Forget:
@@ -51,19 +59,20 @@ class Forget:
         await self._take_out()
         return Retracted(sum(one.messages for one in gone), sum(one.facts for one in gone))
 
-    async def member(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Retracted:
+    async def member(self, guild_id: int, user_id: int, reason: str = "forgotten") -> MemberForgotten:
         """Forget every message a member wrote and every fact about them or on their words.
 
         What mem0 clients wrote about them is in the index alone: it goes too, if the index answers.
         """
         gone = await self._retraction.member_forgotten(guild_id, user_id, reason)
-        foreign = Retracted()
+        foreign, complete = Retracted(), True
         try:
             foreign = await self._retraction.points_forgotten(guild_id, await self._about(guild_id, user_id), reason)
         except IndexUnavailable as error:
             log.warning("index_not_searched", guild_id=guild_id, reason=str(error))
+            complete = False
         await self._take_out()
-        return Retracted(gone.messages, gone.facts + foreign.facts)
+        return MemberForgotten(gone.messages, gone.facts + foreign.facts, complete)
 
     async def _about(self, guild_id: int, user_id: int) -> list[str]:
         """The guild's points that are the member's to forget and not on their way out already."""

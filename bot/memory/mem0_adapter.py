@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from bot.memory.bm25 import Bm25
 from bot.model import FactKind, Memory, MemoryKind
 from bot.settings import OpenAISettings, QdrantSettings
+from bot.storage.rows import from_ms, to_ms
 
 if TYPE_CHECKING:
     import mem0
@@ -47,7 +48,7 @@ def to_payload(memory: Memory) -> dict[str, Any]:
         "speaker_ids": list(memory.speaker_ids),
         "speaker_name": memory.speaker_name,
         "sources": list(memory.sources),
-        "said_at": milliseconds(memory.said_at),
+        "said_at": to_ms(memory.said_at),
         "importance": memory.importance,
         "fact_kind": memory.fact_kind and memory.fact_kind.value,
         "entities": list(memory.entities),
@@ -75,22 +76,22 @@ def from_payload(id: str, payload: Mapping[str, Any]) -> Memory | None:
             kind=MemoryKind(payload.get("kind", MemoryKind.FACT)),
             guild_id=guild_id,
             channel_id=channel_id,
-            access_id=int(payload.get("access_id", channel_id)),
+            access_id=_number(payload.get("access_id", channel_id)),
             channel_name=str(payload.get("channel_name", "")),
             subject_id=_snowflake(payload.get("user_id")),
             text=str(payload["data"]),
-            speaker_ids=tuple(int(speaker) for speaker in payload.get("speaker_ids", ())),
+            speaker_ids=tuple(_number(speaker) for speaker in payload.get("speaker_ids", ())),
             speaker_name=str(payload.get("speaker_name") or payload.get("actor_id") or ""),
-            sources=tuple(int(source) for source in payload.get("sources", ())),
-            said_at=created_at if said_at is None else datetime.fromtimestamp(said_at / 1000, UTC),
+            sources=tuple(_number(source) for source in payload.get("sources", ())),
+            said_at=created_at if said_at is None else from_ms(said_at),
             created_at=created_at,
-            importance=float(payload.get("importance", 0.0)),
+            importance=_finite(payload.get("importance", 0.0)),
             fact_kind=None if fact_kind is None else FactKind(fact_kind),
             entities=tuple(str(entity) for entity in payload.get("entities", ())),
             valid_from=_date(payload.get("valid_from")),
             valid_until=_date(payload.get("valid_until")),
         )
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
         return None  # any mem0 client may write here: what it wrote badly is shown to nobody
 
 
@@ -180,9 +181,18 @@ def _snowflake(value: object) -> int | None:
     return number if (number := int(text)) < 2**63 else None
 
 
-def milliseconds(moment: datetime) -> int:
-    """Milliseconds since 1970, the unit of `said_at`."""
-    return round(moment.timestamp() * 1000)
+def _number(value: Any) -> int:
+    """An integer the index can hold. Raises `ValueError` for a larger one."""
+    if not -(2**63) <= (number := int(value)) < 2**63:
+        raise ValueError("not a 64-bit integer")
+    return number
+
+
+def _finite(value: Any) -> float:
+    """A number JSON can hold. Raises `ValueError` for NaN and the infinities."""
+    if not math.isfinite(number := float(value)):
+        raise ValueError("not finite")
+    return number
 
 
 def _time(value: str) -> datetime:

@@ -75,16 +75,8 @@ class Reconciler:
             log.info("keys_rebuilt", points=rebuilt)
         return rebuilt
 
-    async def unmapped(self, guild_id: int) -> int:
-        """How many memories `adopt` would give a guild: those naming no guild, or this one but no channel."""
-        found = 0
-        for place in (None, guild_id):
-            async for _, points in self._pages(place):
-                found += sum(_adoptable(one, guild_id, channel_id=guild_id) is not None for one in points)
-        return found
-
     async def adopt(self, guild_id: int, channel_id: int, access_id: int) -> int:
-        """Give the unmapped memories to a channel, as an admin asks for it; how many.
+        """Give the memories that name no guild, or this one but no channel, to a channel; how many.
 
         `access_id` decides who may see them from now on. Raises `ServiceUnavailable`; it can be repeated.
         """
@@ -102,9 +94,8 @@ class Reconciler:
         survey = _Survey({}, [])
         async for start, points in self._pages(guild_id):
             for one in points:
-                known = one.payload.get("channel_id") in survey.channels
-                if not known and "access_id" in one.payload and (memory := from_payload(one.id, one.payload)):
-                    survey.channels[memory.channel_id] = memory
+                if "access_id" in one.payload and (memory := from_payload(one.id, one.payload)):
+                    survey.channels.setdefault(memory.channel_id, memory)
             if any(map(_stale, points)):
                 survey.stale_pages.append(start)
         return survey

@@ -66,7 +66,7 @@ def clean(text: str) -> str:
 
 
 def _json(values: list[list[Any]]) -> str:
-    return json.dumps(values) if values else "[]"  # ASCII: half surrogates stay escaped
+    return json.dumps(values) if values else "[]"
 
 
 def message_row(record: Message, captured_at: int) -> dict[str, Any]:
@@ -84,8 +84,8 @@ def message_row(record: Message, captured_at: int) -> dict[str, Any]:
         "created_at": to_ms(record.created_at),
         "edited_at": maybe_ms(record.edited_at),
         "reply_to": record.reply_to,
-        "mentions": _json([[mention.id, mention.name] for mention in record.mentions]),
-        "attachments": _json([[file.name, file.description] for file in record.attachments]),
+        "mentions": _json([[mention.id, clean(mention.name)] for mention in record.mentions]),
+        "attachments": _json([[clean(file.name), clean(file.description)] for file in record.attachments]),
         "revision": record.revision,
         "captured_at": captured_at,
         "extraction": "waiting",
@@ -111,8 +111,8 @@ def message_of(row: AnyRow) -> Message:
         created_at=from_ms(row.created_at),
         edited_at=maybe_time(row.edited_at),
         reply_to=row.reply_to,
-        mentions=tuple(Mention(id, name) for id, name in row.mentions),
-        attachments=tuple(Attachment(name, description) for name, description in row.attachments),
+        mentions=tuple(Mention(id, clean(name)) for id, name in row.mentions),
+        attachments=tuple(Attachment(clean(name), clean(description)) for name, description in row.attachments),
         revision=row.revision,
     )
 
