@@ -50,8 +50,8 @@ async def test_a_message_comes_back_as_it_was(vault: Vault) -> None:
 
 async def test_half_a_surrogate_pair_does_not_stop_anything(vault: Vault) -> None:
     """Text that JSON can carry and SQLite cannot is held with a question mark, and the others beside it."""
-    names = {"mentions": (Mention(5, "\ud83d"),), "attachments": (Attachment("\ud83d.png", "\udc00"),)}
-    odd = said(1, "a \ud83d b", author_name="\udc00", **names)
+    mentions, files = (Mention(5, "\ud83d"),), (Attachment("\ud83d.png", "\udc00"),)
+    odd = said(1, "a \ud83d b", author_name="\udc00", mentions=mentions, attachments=files)
     assert all(await asyncio.gather(vault.messages.capture(odd), vault.messages.capture(said(2))))
     held = (await vault.messages.get([1, 2]))[1]
     assert (held.content, held.author_name) == ("a ? b", "?")
