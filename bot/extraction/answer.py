@@ -145,7 +145,8 @@ def _fact(stated: _Stated, prompt: Prompt) -> Fact:
     if _names_another(stated, prompt.people):
         raise _Refused("about someone else")
     if own := [message for message in sources if message.author_id == subject]:
-        return _build(stated, subject, stated.subject, own)
+        # The subject makes the statement; what others said may be part of it, so it goes with their words, too.
+        return _build(stated, subject, stated.subject, sources, speaker_name=own[-1].author_name)
     if prompt.person_facts == "self":
         raise _Refused("not in their own words")
     return _build(_as_claim(stated, sources, prompt), subject, stated.subject, sources)
@@ -168,7 +169,13 @@ def _as_claim(stated: _Stated, sources: Sequence[Message], prompt: Prompt) -> _S
     return stated.model_copy(update={"kind": FactKind.CLAIM, "text": text})
 
 
-def _build(stated: _Stated, subject_id: int | None, subject_name: str, sources: Sequence[Message]) -> Fact:
+def _build(
+    stated: _Stated,
+    subject_id: int | None,
+    subject_name: str,
+    sources: Sequence[Message],
+    speaker_name: str = "",
+) -> Fact:
     newest = max(sources, key=lambda message: message.id)
     speakers = dict((message.author_id, message.author_name) for message in sources)
     ids = tuple(sorted(message.id for message in sources))
@@ -183,7 +190,7 @@ def _build(stated: _Stated, subject_id: int | None, subject_name: str, sources: 
         text=stated.text,
         kind=stated.kind,
         speaker_ids=tuple(speakers),
-        speaker_name=", ".join(speakers.values()),
+        speaker_name=speaker_name or ", ".join(speakers.values()),
         sources=ids,
         confidence=stated.confidence / _SCALE,
         importance=stated.importance / _SCALE,

@@ -94,9 +94,11 @@ def test_no_date_may_be_empty() -> None:
 
 
 def test_by_default_a_person_speaks_for_themselves() -> None:
-    """What Ben says about Ann is no fact about Ann; where both spoke, Ann's own words carry it."""
+    """What Ben says about Ann is no fact about Ann; where both spoke it is Ann's, and rests on the words of both."""
     assert checked(stated([2])).refused == {"not in their own words": 1}
-    assert only(checked(stated([2, 3]))).sources == (13,)
+    fact = only(checked(stated([2, 3])))
+    assert (fact.sources, fact.speaker_ids, fact.speaker_name) == ((12, 13), (2, 1), "Ann")
+    assert fact.said_at == START.replace(minute=13)
 
 
 def test_with_all_hearsay_is_a_claim_that_names_its_speaker() -> None:
