@@ -26,6 +26,7 @@ from bot.extraction.worker import BatchWorker
 from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import open_embedder
 from bot.memory.forget import Forget
+from bot.memory.held import Held
 from bot.memory.index import VectorIndex
 from bot.memory.indexer import Indexer
 from bot.memory.recall import Recall
@@ -111,6 +112,7 @@ class App:
         )
         self.recall = Recall(self.index, self.embedder, bm25, self.keyword, self.retraction, self.clock)
         self.forget = Forget(self.retraction, self.indexer, self.index)
+        self.held = Held(self.messages, self.facts, self.retraction, self.index)
         self.reconciler = Reconciler(
             self.index, self.embedder, bm25, self.messages, self.retraction, embed_messages, self.indexer.lock
         )
@@ -161,6 +163,7 @@ class App:
                 keyword=self.keyword,
                 recall=self.recall,
                 forget=self.forget,
+                held=self.held,
                 worker=self.worker,
                 visibility=self.visibility,
                 status=status,

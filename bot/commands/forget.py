@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import discord
@@ -14,6 +15,7 @@ from bot.commands.text import counted, jump_url, plain
 from bot.commands.views import Confirm, OwnedView
 from bot.errors import ServiceUnavailable
 from bot.memory.forget import Forget, may_forget
+from bot.memory.held import Held
 from bot.memory.recall import Recall
 from bot.model import Memory, MemoryKind, Scope, fact_memory, message_memory
 from bot.storage.facts import FactStore
@@ -27,13 +29,18 @@ LABEL_UNITS = 100  # Discord's limit for the label and the description of an opt
 _LINK = re.compile(r"https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d{1,20})/(\d{1,20})/(\d{1,20})/?")
 _FACT_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOT_YOURS = "I found nothing like that which you may forget."
+_INDEX_NOT_SEARCHED = (
+    "The memory index is down, so whatever other programs wrote into it about you is still there; "
+    "run this again when it is back."
+)
 
 
 class Forgetting:
     """The way from memories to their end: who may, which ones, are you sure, what went."""
 
-    def __init__(self, forget: Forget, visibility: MemberVisibility) -> None:
+    def __init__(self, forget: Forget, held: Held, visibility: MemberVisibility) -> None:
         self._forget = forget
+        self._held = held
         self._visibility = visibility
 
     async def allowed(self, interaction: Interaction, memories: Sequence[Memory]) -> list[Memory]:
@@ -42,20 +49,33 @@ class Forgetting:
         visible = await self._visibility.for_member(asker) if manages(interaction) else frozenset[int]()
         return [one for one in memories if may_forget(one, asker.id, manager=one.access_id in visible)]
 
+    async def choices(self, interaction: Interaction, memories: Sequence[Memory]) -> list[Memory]:
+        """Memories found earlier as they are now: those that the asker may still see, and may forget."""
+        asker = member(interaction)
+        visible = await self._visibility.for_member(asker)
+        now = await self._held.again(asker.guild.id, memories)
+        return await self.allowed(interaction, [one for one in now if may_look_at(one, asker, visible)])
+
     async def offer(self, interaction: Interaction, memories: Sequence[Memory]) -> None:
         """Let the asker pick among the memories they may forget."""
-        allowed = await self.allowed(interaction, memories)
-        if not allowed:
+        choices = await self.choices(interaction, memories)
+        if not choices:
             await show(interaction, _NOT_YOURS)
-        elif len(allowed) == 1:
-            await self.ask(interaction, allowed)
+        elif len(choices) == 1:
+            await self._ask(interaction, choices)
         else:
             question = "What shall I forget?"
-            if len(allowed) > OPTIONS:
-                question += f" These are the {OPTIONS} best matches."
-            await Pick(interaction.user, allowed[:OPTIONS], self.ask).show(interaction, question)
+            if len(choices) > OPTIONS:
+                question += f" More than {OPTIONS} memories match; other words may bring up the rest."
+            await Pick(interaction.user, choices[:OPTIONS], self._ask_picked).show(interaction, question)
 
-    async def ask(self, interaction: Interaction, memories: Sequence[Memory]) -> None:
+    async def _ask_picked(self, interaction: Interaction, memories: Sequence[Memory]) -> None:
+        choices = await self.choices(interaction, memories)
+        if not choices:
+            raise Refused("What you picked is gone by now, or no longer yours to forget.")
+        await self._ask(interaction, choices)
+
+    async def _ask(self, interaction: Interaction, memories: Sequence[Memory]) -> None:
         """Show what would be forgotten and ask whether to."""
 
         async def forget(press: Interaction) -> str:
@@ -75,7 +95,8 @@ class Forgetting:
         async def forget(press: Interaction) -> str:
             asker = member(press)
             gone = await self._forget.member(asker.guild.id, asker.id, reason)
-            return _report(gone.messages, gone.facts)
+            report = _report(gone.messages, gone.facts)
+            return report if gone.complete else f"{report} {_INDEX_NOT_SEARCHED}"
 
         question = (
             "Forget everything about you? Every message you wrote here goes, and every fact that is about you or "
@@ -112,6 +133,7 @@ class Pick(OwnedView):
     @ui.select(cls=ui.Select[Any], placeholder="Pick one or more")
     async def menu(self, interaction: Interaction, select: ui.Select[Any]) -> None:
         self.stop()
+        await interaction.response.defer()
         await self._picked(interaction, [self._memories[int(number)] for number in select.values])
 
 
@@ -149,25 +171,29 @@ def forget_command(
         elif _FACT_ID.fullmatch(query):
             found = [fact_memory(fact) for fact in (await facts.get([query])).values()]
         else:
-            scope = Scope(asker.guild.id, visible)
-            found = [hit.memory for hit in (await recall.recall(query, scope, CANDIDATES)).hits]
-        return [memory for memory in found if _may_look_at(memory, asker, visible)]
+            found = await matching(query, Scope(asker.guild.id, visible), asker.id)
+        return [memory for memory in found if may_look_at(memory, asker, visible)]
+
+    async def matching(query: str, scope: Scope, asker_id: int) -> list[Memory]:
+        """What matches: first what is about the asker, however much of others' matches better."""
+        scopes = (replace(scope, about_id=asker_id), scope)
+        hits = [hit for one in scopes for hit in (await recall.recall(query, one, CANDIDATES)).hits]
+        return list({hit.memory.id: hit.memory for hit in hits}.values())
 
     @forget.autocomplete("query")
     async def suggest(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
         """The asker's own memories: the newest facts, then whatever matches what is typed."""
         asker = member(interaction)
         visible = await visibility.for_member(asker)
+        scope = Scope(asker.guild.id, visible, about_id=asker.id)
         try:
             if current.strip():
-                scope = Scope(asker.guild.id, visible, about_id=asker.id)
                 own = [hit.memory for hit in await keyword.search(current, scope, OPTIONS)]
             else:
-                own = [fact_memory(fact) for fact in reversed(await facts.about(asker.guild.id, asker.id))]
+                own = [fact_memory(fact) for fact in await facts.newest(scope, OPTIONS)]
         except ServiceUnavailable:
             return []
-        shown = [memory for memory in own if _may_look_at(memory, asker, visible)]
-        return [app_commands.Choice(name=label(memory), value=handle(memory)) for memory in shown[:OPTIONS]]
+        return [app_commands.Choice(name=label(memory), value=handle(memory)) for memory in own]
 
     return forget
 
@@ -184,7 +210,7 @@ def handle(memory: Memory) -> str:
     return memory.id
 
 
-def _may_look_at(memory: Memory, asker: discord.Member, visible: frozenset[int]) -> bool:
+def may_look_at(memory: Memory, asker: discord.Member, visible: frozenset[int]) -> bool:
     """Whether the words may be shown: those of a channel one can read, and one's own wherever they stand."""
     return memory.guild_id == asker.guild.id and (memory.access_id in visible or set(memory.speaker_ids) == {asker.id})
 

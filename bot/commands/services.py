@@ -8,6 +8,7 @@ from bot.commands.access import MemberVisibility
 from bot.commands.status import Status
 from bot.extraction.worker import BatchWorker
 from bot.memory.forget import Forget
+from bot.memory.held import Held
 from bot.memory.recall import Recall
 from bot.model import utcnow
 from bot.settings import Settings
@@ -30,6 +31,7 @@ class Services:
     keyword: KeywordSearch
     recall: Recall
     forget: Forget
+    held: Held
     worker: BatchWorker
     visibility: MemberVisibility
     status: Callable[[int], Awaitable[Status]]

@@ -1,13 +1,13 @@
 """The facts drawn from messages."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.model import Fact, utcnow
+from bot.model import Fact, Scope, utcnow
 from bot.storage.database import Database
 from bot.storage.rows import AnyRow, among, fact_of
 from bot.storage.states import oldest_to_index
@@ -30,14 +30,24 @@ class FactStore:
         where = (fact.c.guild_id == guild_id) & (fact.c.subject_id == subject_id)
         return await self._facts(select(fact).where(where).order_by(fact.c.said_at, fact.c.seq))
 
+    async def newest(self, scope: Scope, limit: int) -> list[Fact]:
+        """The newest facts about the scope's member in the channels it may see, newest first."""
+        where = (fact.c.guild_id == scope.guild_id) & (fact.c.subject_id == scope.about_id)
+        where &= among(fact.c.access_id, scope.access_ids)
+        newest = select(fact).where(where).order_by(fact.c.said_at.desc(), fact.c.seq.desc())
+        return await self._facts(newest.limit(limit))
+
     async def resting_on(self, message_ids: Iterable[int]) -> list[Fact]:
         """The facts that rest on any of these messages, oldest first."""
         resting = select(fact_source.c.fact_id).where(among(fact_source.c.message_id, message_ids))
         return await self._facts(select(fact).where(fact.c.id.in_(resting)).order_by(fact.c.seq))
 
-    async def to_index(self, limit: int, embedding: bool) -> list[Fact]:
-        """The oldest facts whose keys are missing; with `embedding` also those lacking only vectors."""
-        oldest = oldest_to_index(fact.c.seq, fact.c.indexing, limit, embedding)
+    async def to_index(self, limit: int, embedding: bool, without: Collection[int] = ()) -> list[Fact]:
+        """The oldest facts whose keys are missing; with `embedding` also those lacking only vectors.
+
+        Facts of the guilds in `without` are left out.
+        """
+        oldest = oldest_to_index(fact.c.seq, limit, embedding, without)
         return await self._facts(select(fact).where(fact.c.seq.in_(oldest)).order_by(fact.c.seq))
 
     async def mark_indexed(self, facts: Sequence[Fact], complete: bool) -> list[str]:

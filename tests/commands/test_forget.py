@@ -3,7 +3,8 @@
 import pytest
 from town import Town, cards
 
-from bot.errors import StorageUnavailable
+from bot.errors import IndexUnavailable, StorageUnavailable
+from bot.model import utcnow
 from bot.sandbox.discord import Permission
 
 NOTHING = "I found nothing like that which you may forget."
@@ -52,7 +53,7 @@ async def test_the_menu_holds_what_discord_allows(town: Town) -> None:
     answer = await town.use(town.ada, "forget", query="teapots")
     [menu] = answer.selects
     assert len(menu.options) == 25
-    assert "the 25 best matches" in answer.content
+    assert "More than 25 memories match" in answer.content
 
 
 async def test_cancelling_changes_nothing(town: Town) -> None:
@@ -68,6 +69,80 @@ async def test_others_memories_are_not_offered(town: Town) -> None:
     said = await town.says(town.bob, "A teapot should be brown")
     assert (await town.use(town.ada, "forget", query="teapot")).content == NOTHING
     assert (await town.use(town.ada, "forget", query=link(town, said.id))).content == NOTHING
+
+
+async def test_ones_own_is_found_below_fifty_better_matches_of_others(town: Town) -> None:
+    """However much others said that matches better, what one may forget is offered."""
+    for number in range(60):
+        await town.says(town.bob, f"teapot {number}")
+    await town.says(town.ada, "Somewhere behind the biscuits and the sugar there must still be my old brown teapot")
+    asked = await town.use(town.ada, "forget", query="teapot")
+    assert cards(asked) == ["Somewhere behind the biscuits and the sugar there must still be my old brown teapot"]
+
+
+async def test_what_is_picked_is_read_again(town: Town) -> None:
+    """Between the menu and the question words may change, go, or move out of sight."""
+    changed = await town.says(town.ada, "My teapot is blue")
+    gone = await town.says(town.ada, "My teapot is round")
+    answer = await town.use(town.ada, "forget", query="teapot")
+    again = await town.use(town.ada, "forget", query="teapot")
+    await town.app.messages.edit(changed.id, "My teapot is green", [], [], utcnow())
+    await town.app.retraction.messages_deleted(town.guild.id, [gone.id])
+    asked = await (await answer.select("My teapot is blue", "My teapot is round")).settled()
+    assert cards(asked) == ["My teapot is green"]
+    none = await (await again.select("My teapot is round")).settled()
+    assert none.content == "What you picked is gone by now, or no longer yours to forget."
+
+
+async def test_what_stood_on_an_answer_is_read_again(town: Town) -> None:
+    """An answer's Forget… does not show a fact again whose channel is out of sight by now."""
+    said = await town.says(town.bob, "Ada spilled the tea")
+    await town.knows("Ada spilled the tea", said, about=town.ada)
+    answer = await town.use(town.ada, "recall", query="spilled")
+    town.server.world.deny(town.general, town.ada, Permission.VIEW_CHANNEL)
+    pressed = await (await answer.click("Forget…")).settled()
+    assert [pressed.content, cards(pressed)] == [NOTHING, []]
+
+
+async def test_a_fact_withdrawn_by_an_edit_is_not_shown_again(town: Town) -> None:
+    """The fact has left SQL and index without a trace; no menu of before brings its words back."""
+    said = await town.says(town.ada, "My teapot is blue")
+    fact = await town.knows("Ada owns a blue teapot", said, about=town.ada)
+    answer = await town.use(town.ada, "forget", query="teapot")
+    await town.app.messages.edit(said.id, "My teapot is green", [], [], utcnow())
+    await town.app.indexer.drain()
+    asked = await (await answer.select(fact.text)).settled()
+    assert asked.content == "What you picked is gone by now, or no longer yours to forget."
+
+
+async def test_the_newest_twenty_five_facts_are_suggested(town: Town) -> None:
+    """Before a word is typed there are as many suggestions as Discord takes, newest first, of what can be read."""
+    said = [await town.says(town.ada, f"cup {number}") for number in range(30)]
+    for number, message in enumerate(said):
+        await town.knows(f"Ada owns cup {number}", message, about=town.ada)
+    for number in range(30):
+        hidden = await town.says(town.bob, f"broken {number}", place=town.staff)
+        await town.knows(f"Ada broke cup {number}", hidden, about=town.ada)
+    offered = await town.server.autocomplete(town.ada, town.general, "forget", "query", "")
+    assert [choice["name"] for choice in offered] == [f"Ada owns cup {number}" for number in range(29, 4, -1)]
+
+
+async def test_everything_while_the_index_is_down_says_what_may_be_left(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What other programs wrote about a member is in the index alone; nobody is told that it went if it did not."""
+    await town.says(town.ada, "I take milk in my tea")
+
+    async def down(*_: object) -> None:
+        raise IndexUnavailable("The memory index does not answer.")
+
+    monkeypatch.setattr(town.app.index, "scroll", down)
+    asked = await town.use(town.ada, "forget", everything=True)
+    done = await (await asked.click("Forget everything")).settled()
+    assert done.content == (
+        "Forgotten: 1 message and 0 facts. The memory index is down, so whatever other programs wrote into it about "
+        "you is still there; run this again when it is back."
+    )
 
 
 async def test_a_manager_may_forget_what_they_see(town: Town) -> None:

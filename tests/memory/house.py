@@ -127,6 +127,10 @@ class BreakableIndex(EdgeIndex):
             await self.after_search()
         return found
 
+    async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
+        await self._check()
+        return await super().retrieve(guild_id, ids)
+
     async def scroll(
         self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
     ) -> tuple[list[IndexPoint], str | None]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from house import ANN, BEN, CLEO, GENERAL, GUILD, OTHER_GUILD, House, everywhere, fact_of, said, texts
 
-from bot.memory.forget import may_forget
+from bot.memory.forget import MemberForgotten, may_forget
 from bot.memory.index import IndexPoint
 from bot.model import Memory, fact_memory, message_memory
 from bot.storage.retraction import Retracted
@@ -87,7 +87,7 @@ async def test_the_windows_of_the_neighbours_forget_too(known: House) -> None:
 async def test_everything_about_a_member_goes(known: House) -> None:
     """Their messages, facts about them and facts on their words go; everyone else's stay."""
     gone = await known.forget(known.indexer()).member(GUILD, ANN)
-    assert gone == Retracted(messages=1, facts=2)
+    assert gone == MemberForgotten(messages=1, facts=2)
     assert set(await known.points()) == {"bring gloves", "lunch!"}
 
 
@@ -99,7 +99,7 @@ async def test_what_mem0_clients_wrote_about_a_member_goes_too(known: House) -> 
 
     gone = await known.forget(known.indexer()).member(GUILD, ANN)
 
-    assert gone == Retracted(messages=1, facts=3)
+    assert gone == MemberForgotten(messages=1, facts=3)
     assert set(await known.points()) == {"bring gloves", "lunch!", "Ben is left-handed."}
 
 
@@ -107,7 +107,7 @@ async def test_a_large_guild_is_searched_to_its_end(known: House) -> None:
     """However many memories a guild has, each one about the member is found."""
     many = [from_mem0(f"00000000-0000-4000-8000-{number:012}", f"Ann, note {number}") for number in range(300)]
     await known.index.upsert(GUILD, many)
-    assert await known.forget(known.indexer()).member(GUILD, ANN) == Retracted(messages=1, facts=302)
+    assert await known.forget(known.indexer()).member(GUILD, ANN) == MemberForgotten(messages=1, facts=302)
 
 
 async def test_a_hanging_index_does_not_hold_up_forgetting(known: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ async def test_another_guilds_memories_are_left_alone(known: House) -> None:
     """A memory is forgotten only in its own guild."""
     forget = known.forget(known.indexer())
     assert await forget.memories(OTHER_GUILD, [message_memory(KILN), fact_memory(SHARED)]) == Retracted()
-    assert await forget.member(OTHER_GUILD, ANN) == Retracted()
+    assert await forget.member(OTHER_GUILD, ANN) == MemberForgotten()
     assert len(await known.points()) == 5
 
 
@@ -144,7 +144,7 @@ async def test_forgetting_does_not_need_the_index(known: House) -> None:
     indexer = known.indexer()
     known.index.break_down()
     assert await known.forget(indexer).memories(GUILD, [message_memory(KILN)]) == Retracted(1, 2)
-    assert await known.forget(indexer).member(GUILD, BEN) == Retracted(messages=1)
+    assert await known.forget(indexer).member(GUILD, BEN) == MemberForgotten(messages=1, complete=False)
     assert texts(await known.recall().recall("kiln gloves", everywhere(), 9)) == []
 
     known.index.down = None
