@@ -128,6 +128,7 @@ class Client(discord.Client):
         except TimeoutError:
             for late in self._others_at_work():
                 late.cancel()
+        await self._observer.close()
 
     async def settle(self) -> None:
         """Wait until the events received so far are handled."""

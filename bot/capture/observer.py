@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 
 import discord
 import structlog
 
-from bot.capture.convert import PLACES, Observable, is_public_thread, to_record
+from bot.capture.convert import PLACES, Observable, Place, is_public_thread, to_record
+from bot.capture.retries import Retries, Write
 from bot.errors import StorageUnavailable
 from bot.model import Message, snowflake_time
 from bot.settings import DiscordSettings
@@ -19,12 +21,14 @@ log = structlog.get_logger(__name__)
 
 _SAID = (discord.MessageType.default, discord.MessageType.reply)
 
+_CROWD = 1000  # waiting changes beyond which edits are not kept in memory with their words
+
 
 class Observer:
     """Captures, changes and retracts messages as Discord's events say.
 
     A method returns once its change is committed. What the database refuses is logged and counted
-    in `refused`.
+    in `refused`; edits and deletions, which leave stale words behind, are retried until `close`.
     """
 
     def __init__(
@@ -40,21 +44,23 @@ class Observer:
         self._observations = observations
         self._consent = consent
         self._allow_age_restricted = settings.allow_age_restricted
+        self._retries = Retries()
         self.refused = 0
 
     def accept(self, message: discord.Message) -> Message | None:
         """The record to keep of a message, None if the policy keeps nothing of it.
 
         Kept are words and files of people, said where and when a channel was observed, by those
-        who had not opted out then. The bot's own output falls out with every other bot's.
+        who had not opted out then; edited words must pass by the time of the edit as well. The
+        bot's own output falls out with every other bot's.
         """
         place = message.channel
         if not isinstance(place, PLACES) or not _by_a_person(message) or not (message.content or message.attachments):
             return None
-        said_at = message.created_at
-        if not self._observed(place.guild.id, place, said_at) or not self.may_observe(place):
+        author_id = message.author.id
+        if not self._may_keep(place, author_id, message.created_at) or not self.may_observe(place):
             return None
-        if not self._consent.allows(place.guild.id, message.author.id, said_at):
+        if message.edited_at is not None and not self._may_keep(place, author_id, message.edited_at):
             return None
         return to_record(message, place)
 
@@ -78,20 +84,18 @@ class Observer:
         """Let the new words of a message replace the held ones.
 
         Discord also reports link previews, pins and new threads as edits; those carry no time of an
-        edit. If the message is not held, its new words are captured by the rules of its own time.
+        edit. If the message is not held, its new words are captured. If the new words may not be
+        kept, or there are none any more, the message is retracted for good: the held words are not
+        what its author says now.
         """
         place = message.channel
         if message.edited_at is None or not isinstance(place, PLACES) or not _by_a_person(message):
             return
-        try:
-            if record := self.accept(message):
-                await self._messages.capture(record)
-            elif self._observed(place.guild.id, place, message.created_at):
-                # It would not be captured now, being empty or age-restricted; its old words must go all the same.
-                new = to_record(message, place)
-                await self._messages.edit(new.id, new.content, new.mentions, new.attachments, message.edited_at)
-        except StorageUnavailable as error:
-            self._refused("edit", [message.id], error)
+        retract = partial(self._retraction.messages_deleted, place.guild.id, [message.id])
+        if record := self.accept(message):
+            await self._certainly("edit", [message.id], partial(self._messages.capture, record), retract)
+        elif self._may_keep(place, message.author.id, message.created_at):
+            await self._certainly("edit", [message.id], retract)
 
     async def deleted(self, guild_id: int, place: discord.abc.Snowflake, message_ids: Iterable[int]) -> None:
         """Retract messages. `place` is their channel or thread, or its bare id if discord.py does not know it.
@@ -100,14 +104,35 @@ class Observer:
         are handled side by side, so a deletion may overtake its message.
         """
         ids = list(message_ids)
+        await self._certainly("deletion", ids, partial(self._retract, guild_id, place, ids))
+
+    async def close(self) -> None:
+        """Try a last time to commit the edits and deletions that the database refused."""
+        await self._retries.close()
+
+    async def _retract(self, guild_id: int, place: discord.abc.Snowflake, ids: list[int]) -> None:
         gone = [id for id in ids if self._observed(guild_id, place, snowflake_time(id))]
+        if len(gone) < len(ids):
+            gone += (await self._messages.get(set(ids).difference(gone))).keys()
+        if gone:
+            await self._retraction.messages_deleted(guild_id, gone)
+
+    async def _certainly(self, change: str, ids: list[int], write: Write, if_crowded: Write | None = None) -> None:
+        """Carry out a change that Discord will not announce again: now, or when the database is usable again.
+
+        `if_crowded` is what to retry instead when much is waiting already: an edit then takes the
+        old words away, which needs no memory for the new ones.
+        """
         try:
-            if len(gone) < len(ids):
-                gone += (await self._messages.get(set(ids).difference(gone))).keys()
-            if gone:
-                await self._retraction.messages_deleted(guild_id, gone)
+            await write()
         except StorageUnavailable as error:
-            self._refused("deletion", ids, error)
+            self._refused(change, ids, error)
+            self._retries.add(if_crowded if if_crowded and len(self._retries) >= _CROWD else write)
+
+    def _may_keep(self, place: Place, author_id: int, at: datetime) -> bool:
+        """Whether what this author writes here at this time may be kept: observed, and not opted out."""
+        guild_id = place.guild.id
+        return self._observed(guild_id, place, at) and self._consent.allows(guild_id, author_id, at)
 
     def _observed(self, guild_id: int, place: discord.abc.Snowflake, at: datetime) -> bool:
         """An observed channel covers its public threads and forum posts; a private thread is observed by itself."""

@@ -1,12 +1,15 @@
 """The observer behind the real client: what is captured, changed and retracted, and what never is."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 import structlog
+from sqlalchemy import Connection
 from watching import Town, contents
 
+from bot.capture.client import Client
 from bot.errors import StorageUnavailable
 from bot.model import Attachment, Mention, Message, utcnow
 from bot.sandbox.discord import Attachment as File
@@ -239,16 +242,54 @@ async def test_an_edit_of_a_missed_message_captures_it(town: Town) -> None:
         assert contents(await town.held(client)) == ["second"]
 
 
-async def test_an_edit_that_empties_a_message_takes_its_words_away(town: Town) -> None:
-    """What the author took out is gone from the database too."""
+async def test_an_edit_that_empties_a_message_takes_it_away(town: Town) -> None:
+    """What the author took out is gone from the database too, and no empty memory stays."""
     await town.observe(town.general)
     async with town.watched() as client:
         said = await town.server.say(town.general, town.alice, "too much", attachments=["a.png"])
         await town.until_held([said])
         town.world.edit_message(town.world.message(town.general, said), content="", attachments=[])
-        (held,) = await town.held(client)
 
-    assert held.text == ""
+        assert await town.held(client) == []
+
+
+@pytest.mark.parametrize("stopped_by", ["opt-out", "observe off"])
+async def test_words_written_too_late_are_not_kept_by_an_edit(town: Town, stopped_by: str) -> None:
+    """An edit after the opt-out, or after the channel was switched off, is not kept, nor are the words it replaced."""
+    other = town.world.add_channel(town.guild, "other")
+    await town.observe(town.general, other)
+    start = town.clock.now
+    town.clock.now = start + timedelta(hours=2)
+    async with town.watched() as client:
+        early = start + timedelta(hours=1)
+        edited = await town.server.say(other, town.bob, "before", at=early)
+        untouched = await town.server.say(other, town.bob, "left as it was", at=early)
+        await town.until_held([edited, untouched])
+        if stopped_by == "opt-out":
+            await town.consent.opt_out(town.guild.id, town.bob.id)
+        else:
+            await town.observations.switch_off(town.guild.id, other.id)
+        missed = await town.server.say(other, town.bob, "never arrived", at=early, announce=False)
+        for payload in (edited, missed):
+            await town.server.edit(other, payload, "not for the bot")
+
+        assert contents(await town.held(client)) == ["left as it was"]
+
+
+async def test_an_edit_of_what_was_never_kept_is_not_noted(town: Town) -> None:
+    """What was written during an opt-out leaves no trace when it is edited after the opt-in."""
+    await town.observe(town.general)
+    start = town.clock.now
+    town.clock.now = start + timedelta(hours=1)
+    await town.consent.opt_out(town.guild.id, town.bob.id)
+    town.clock.now = start + timedelta(hours=3)
+    await town.consent.opt_in(town.guild.id, town.bob.id)
+    async with town.watched() as client:
+        said = await town.server.say(town.general, town.bob, "between", at=start + timedelta(hours=2))
+        await town.server.edit(town.general, said, "between, edited")
+
+        assert await town.held(client) == []
+        assert await town.tombstones() == set()
 
 
 async def test_edits_of_bots_are_ignored(town: Town) -> None:
@@ -379,39 +420,89 @@ async def test_messages_said_during_a_disconnect_arrive(town: Town) -> None:
             await client.ready.wait()
 
 
-async def test_what_the_database_refuses_is_counted_and_logged(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the database out of order each event is refused loudly, without its words, and capture goes on later."""
+class Disk:
+    """The disk under the town's database: while it is full, every write is refused."""
+
+    def __init__(self, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = False
+        self._writes = asyncio.Semaphore(0)
+        self._transact = town.database.transact
+        monkeypatch.setattr(town.database, "transact", self.transact)
+
+    async def transact(self, work: Callable[[Connection], object]) -> object:
+        if self.full:
+            raise StorageUnavailable("The disk is full.")
+        result = await self._transact(work)
+        self._writes.release()
+        return result
+
+    async def written(self, times: int) -> None:
+        """Wait for as many writes, counted from the last wait."""
+        async with asyncio.timeout(5):
+            for _ in range(times):
+                await self._writes.acquire()
+
+
+async def handled(client: Client, event: str, happening: Awaitable[object]) -> None:
+    """Let it happen, and wait until the client has dealt with its event."""
+    seen = asyncio.create_task(client.wait_for(event))
+    await happening
+    await asyncio.wait_for(seen, 5)
+    await client.settle()
+
+
+async def test_what_the_database_refuses_is_counted_and_made_good(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused message is lost, loudly and without its words; edits and deletions are retried until they hold."""
+    await town.observe(town.general)
+    async with town.watched() as client:
+        edited = await town.server.say(town.general, town.alice, "before")
+        deleted = await town.server.say(town.general, town.alice, "regretted")
+        await town.until_held([edited, deleted])
+        disk = Disk(town, monkeypatch)
+        disk.full = True
+        monkeypatch.setattr("bot.capture.retries._RETRY_AFTER", 0.1)
+        with structlog.testing.capture_logs() as logs:
+            await handled(client, "message", town.server.say(town.general, town.alice, "lost words"))
+            await handled(client, "raw_message_edit", town.server.edit(town.general, edited, "changed words"))
+            await handled(client, "raw_message_delete", town.server.delete(town.general, deleted))
+        disk.full = False
+        await disk.written(2)
+
+        assert contents(await town.held(client)) == ["changed words"]
+        assert town.observer.refused == 3
+    assert [entry["change"] for entry in logs if entry["event"] == "refused"] == ["message", "edit", "deletion"]
+    assert "words" not in str(logs)
+
+
+async def test_refused_changes_are_made_good_at_the_end(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing tries once more; with too many changes waiting an edit takes the old words away and keeps no new ones."""
+    monkeypatch.setattr("bot.capture.observer._CROWD", 2)
+    await town.observe(town.general)
+    async with town.watched() as client:
+        said = [await town.server.say(town.general, town.alice, f"message {i}") for i in range(4)]
+        await town.until_held(said)
+        disk = Disk(town, monkeypatch)
+        disk.full = True
+        for payload in said[:3]:
+            await handled(client, "raw_message_edit", town.server.edit(town.general, payload, "changed"))
+        disk.full = False
+
+    left = await town.messages.get(int(payload["id"]) for payload in said)
+    assert contents(left.values()) == ["changed", "changed", "message 3"]
+
+
+async def test_changes_refused_to_the_last_are_logged(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the database is still out of order at the end, the log says how many changes go with the process."""
     await town.observe(town.general)
 
-    asked = asyncio.Semaphore(0)
+    with structlog.testing.capture_logs() as logs:
+        async with town.watched() as client:
+            said = await town.server.say(town.general, town.alice, "regretted")
+            await town.until_held([said])
+            Disk(town, monkeypatch).full = True
+            await handled(client, "raw_message_delete", town.server.delete(town.general, said))
 
-    async def refuse(*_: object, **__: object) -> None:
-        asked.release()
-        raise StorageUnavailable("The disk is full.")
-
-    async with town.watched() as client:
-        kept = await town.server.say(town.general, town.alice, "before")
-        await town.until_held([kept])
-        with monkeypatch.context() as broken, structlog.testing.capture_logs() as logs:
-            broken.setattr(town.messages, "capture", refuse)
-            broken.setattr(town.retraction, "messages_deleted", refuse)
-            await town.server.say(town.general, town.alice, "lost words")
-            await town.server.edit(town.general, kept, "changed words")
-            await town.server.bulk_delete(town.general, [kept])
-            async with asyncio.timeout(5):
-                for _ in range(3):
-                    await asked.acquire()
-            await client.settle()
-        held = await town.held(client)
-
-    assert contents(held) == ["before"]
-    assert town.observer.refused == 3
-    assert [(entry["event"], entry["change"]) for entry in logs if entry["log_level"] == "error"] == [
-        ("refused", "message"),
-        ("refused", "edit"),
-        ("refused", "deletion"),
-    ]
-    assert "words" not in str(logs)
+    assert [entry["changes"] for entry in logs if entry["event"] == "refused_for_good"] == [1]
 
 
 async def test_a_handler_that_fails_is_logged_without_words(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
