@@ -3,15 +3,16 @@
 A batch runs when its deadline in the database has passed, or early when enough messages came since
 the last attempt, and never while the breaker is open. It takes each window through lease, model and
 commit. An outage gives the lease back and stops the batch; an answer that is refused is asked for
-again once, then for each half of the window, and at last the single message is put aside.
+again once, then for each half of the window, and at last the single message is put aside. Whole
+windows go first, so a message nobody can read keeps no other conversation waiting.
 """
 
 import asyncio
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import structlog
@@ -34,8 +35,21 @@ _LEASE = timedelta(hours=1)
 _LINGER = 0.2  # seconds: captures come in bursts, and each wakes the worker
 _LONGEST_SLEEP = timedelta(hours=1)
 _REST = timedelta(minutes=1)  # a guild whose batch broke is left alone for so long
-_HOPELESS = 50  # refused answers in a row: then it is the model that is wrong, not the messages
+_DOUBT = 10  # refused answers in a row: then a sample question shows if it is the model or the messages
 _HEALTH_SECONDS = 5.0
+
+_SAMPLE_TIME = datetime(2024, 5, 3, 12, tzinfo=UTC)
+_SAMPLE_LINES = (
+    (1, "Ann", "I moved to Lisbon in April and work as a nurse now"),
+    (2, "Ben", "congratulations! I still play the cello in Ghent"),
+)
+_SAMPLE = Window(
+    guild_id=0,
+    channel_id=0,
+    sections=(
+        tuple(Message(id, 0, 0, 0, "general", id, who, words, _SAMPLE_TIME) for id, who, words in _SAMPLE_LINES),
+    ),
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -195,8 +209,11 @@ class BatchWorker:
         tally = _Tally()
         await self._queue.begin_batch(guild_id, next_due)
         try:
+            smaller: list[Window] = []
             for channel_id in await self._queue.channels_waiting(guild_id):
-                await self._drain(guild_id, channel_id, rule, tally)
+                smaller += await self._drain(guild_id, channel_id, rule, tally)
+            while smaller:  # depth first: soon a single message is read or put aside, so each batch gets further
+                smaller += await self._extract(smaller.pop(), tally)
         except _HopelessModel as reason:
             report = tally.report(str(reason))
         except LLMUnavailable as outage:
@@ -219,15 +236,15 @@ class BatchWorker:
             )
         return report
 
-    async def _drain(self, guild_id: int, channel_id: int, rule: Rule, tally: _Tally) -> None:
-        """Extract what is due of a channel, a chunk at a time."""
+    async def _drain(self, guild_id: int, channel_id: int, rule: Rule, tally: _Tally) -> Sequence[Window]:
+        """Extract what is due of a channel, a chunk at a time; the halves of the windows that were refused."""
         after_id = 0
+        halves: list[Window] = []
         while chunk := await self._queue.waiting(guild_id, channel_id, _CHUNK, after_id):
             after_id = chunk[-1].id
             for window in await asyncio.to_thread(self._windows, chunk, rule):
-                smaller = deque([window])
-                while smaller:
-                    smaller.extend(await self._extract(smaller.popleft(), tally))
+                halves += await self._extract(window, tally)
+        return halves
 
     def _windows(self, chunk: Sequence[Message], rule: Rule) -> Sequence[Window]:
         talks = rule(conversations(chunk), self._settings, self._clock())
@@ -293,7 +310,7 @@ class BatchWorker:
                 raise
             except AnswerRejected as error:
                 await self._answered()
-                self._count_refusal(error)
+                await self._count_refusal(error, tally)
                 raise
             await self._answered()
             self._refusals, self._hopeless = 0, None
@@ -304,13 +321,26 @@ class BatchWorker:
         if await self._breaker.succeeded():
             self._woken.set()  # the guilds that waited for the breaker can go on
 
-    def _count_refusal(self, error: AnswerRejected) -> None:
-        """Putting every message aside would help nobody: a model that never fits the schema stops the batch."""
+    async def _count_refusal(self, error: AnswerRejected, tally: _Tally) -> None:
+        """Putting every message aside would help nobody: a model that never fits the schema stops the batch.
+
+        Members can write what no model answers well, as often as they like; the sample is ours.
+        """
         self._refusals += 1
-        if self._refusals >= _HOPELESS:
-            self._refusals = 0
+        if self._refusals < _DOUBT:
+            return
+        self._refusals = 0
+        sample = build(_SAMPLE, "self", self._settings.window_tokens)
+        tally.calls += 1
+        try:
+            check((await self._llm.chat(sample.request)).text, sample)
+        except LLMUnavailable as outage:
+            await self._breaker.failed(str(outage))
+            raise
+        except AnswerRejected:
             self._hopeless = (
-                f"{self._llm.name} answers, but {_HOPELESS} answers in a row were refused: try another model"
+                f"{self._llm.name} answers, but {_DOUBT} answers in a row and one to a simple sample were refused:"
+                " try another model"
             )
             _log.warning("answers_refused", service=self._llm.name, last=str(error))
             raise _HopelessModel(self._hopeless) from error

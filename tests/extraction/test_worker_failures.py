@@ -229,17 +229,49 @@ async def test_ten_megabytes_of_answer_hurt_one_message_at_most(workshop: Worksh
     assert sorted((await workshop.states()).values()) == ["dead", "done"]
 
 
+@pytest.mark.parametrize("poison", [{9}, {0, 17, 39}, set(range(10, 35)), set(range(40))])
+async def test_messages_that_cannot_be_read_hold_nothing_up(
+    workshop: Workshop, server: OllamaServer, poison: set[int]
+) -> None:
+    """However many of them there are, one batch puts exactly them aside; every other message is read."""
+    refused = [f"hive {i}" for i in poison]
+
+    def choke(body: Mapping[str, Any]) -> str:
+        return "I cannot" if any(line.endswith(tuple(refused)) for line in lines(body)) else extractor.answer(body)
+
+    await prepare(workshop, count=40)
+    server.answer = choke
+    report = await workshop.worker.flush(GUILD)
+    assert (report.messages, report.dead, report.stopped_by) == (40 - len(poison), len(poison), None)
+    assert (await dead(workshop)).keys() == {GUILD * 1000 + i for i in poison}
+    assert (await workshop.worker.health()).ok
+
+
+async def test_other_channels_come_before_a_window_that_is_refused(workshop: Workshop, server: OllamaServer) -> None:
+    """A channel nobody can read is taken apart only when all the others are done."""
+    await prepare(workshop, count=40)
+    await workshop.messages.capture_many([said(90_000 + i, "Ann", "I keep ducks", channel=71) for i in range(3)])
+
+    def choke(body: Mapping[str, Any]) -> str:
+        return "I cannot" if "hive" in body["messages"][1]["content"] else extractor.answer(body)
+
+    server.answer = choke
+    await workshop.worker.flush(GUILD)
+    assert ["ducks" in body["messages"][1]["content"] for body in server.requests[:4]] == [False, False, True, False]
+
+
 async def test_a_model_that_never_fits_does_not_bury_everything(workshop: Workshop, server: OllamaServer) -> None:
-    """After fifty refused answers in a row it is the model that is wrong: the messages wait for the next batch."""
+    """If it cannot answer a sample either, it is the model that is wrong: the messages wait for the next batch."""
     await prepare(workshop, count=200)
     server.always = GARBAGE
     report = await workshop.worker.flush(GUILD)
-    assert server.calls == 50
+    assert server.calls == 11
+    assert "Lisbon" in server.requests[-1]["messages"][1]["content"]
     assert report.stopped_by and "try another model" in report.stopped_by
     assert await all_are(workshop, "waiting")
     assert (await workshop.worker.health()).detail == report.stopped_by
     await workshop.worker.run_due()
-    assert server.calls == 50
+    assert server.calls == 11
     server.always = None
     workshop.clock.forward(hours=1)
     await workshop.worker.run_due()
