@@ -41,7 +41,9 @@ _AUTHENTICATION_FAILED = 4004
 
 
 _DISCORD = DiscordSettings()
-_FAREWELL = 10.0  # seconds that handlers have to finish once the connection is closed
+_ANSWERS = 5.0  # seconds that commands have to finish before the connection is closed
+_FAREWELL = 10.0  # seconds that handlers have to finish once it is
+_CLEANING_UP = 1.0  # seconds for those cancelled then
 
 
 def use_addresses(settings: DiscordSettings) -> None:
@@ -78,6 +80,7 @@ class Client(discord.Client):
         self._observer = observer
         self._switched_on: set[int] = set()
         self._handling: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[Any]] = set()
         self.ready = asyncio.Event()
         self.tree: app_commands.CommandTree | None = None
         self.announce: Callable[[Observable], Awaitable[None]] | None = None
@@ -120,23 +123,24 @@ class Client(discord.Client):
         return isinstance(error, OSError | aiohttp.ClientError)
 
     async def close(self) -> None:
-        """Leave Discord, then let the handlers of events already received finish."""
+        """Let commands at work finish and answer, leave Discord, then let handlers of events received finish.
+
+        Those that take too long are cancelled, so that none is left to meet closed rooms.
+        """
+        await _finish(self._answering, _ANSWERS)
         await super().close()
-        try:
-            async with asyncio.timeout(_FAREWELL):
-                await self.settle()
-        except TimeoutError:
-            for late in self._others_at_work():
-                late.cancel()
+        await _finish(self._answering | self._handling, _FAREWELL)
         await self._observer.close()
+
+    def own(self, task: asyncio.Task[Any]) -> None:
+        """Have `close` wait for a command's or a button's task, which discord.py only starts."""
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     async def settle(self) -> None:
         """Wait until the events received so far are handled."""
-        if handlers := self._others_at_work():
+        if handlers := self._handling - {asyncio.current_task()}:
             await asyncio.wait(handlers)
-
-    def _others_at_work(self) -> set[asyncio.Task[None]]:
-        return self._handling - {asyncio.current_task()}
 
     async def setup_hook(self) -> None:
         """Tell Discord which commands there are."""
@@ -216,3 +220,16 @@ class Client(discord.Client):
                     log.info("observing", guild_id=place.guild.id, channel_id=channel_id)
                     if self.announce:
                         await self.announce(place)
+
+
+async def _finish(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
+    """Wait for tasks other than this one, and cancel those that take longer."""
+    others = tasks - {asyncio.current_task()}
+    if not others:
+        return
+    _, late = await asyncio.wait(others, timeout=seconds)
+    if late:
+        log.warning("handlers_cut_off", count=len(late))
+        for task in late:
+            task.cancel()
+        await asyncio.wait(late, timeout=_CLEANING_UP)

@@ -1,5 +1,6 @@
 """How commands and buttons answer: privately, without pings, and with one sentence when something fails."""
 
+import asyncio
 import secrets
 import traceback
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ import discord
 import structlog
 from discord import app_commands
 
+from bot.capture.client import Client
 from bot.commands.text import escaped
 from bot.errors import RecollectError
 
@@ -21,6 +23,12 @@ SERVER_ONLY = "I remember servers, not direct messages: use me in a server."
 
 class Refused(RecollectError):
     """This cannot be done; the message says why in one sentence for people."""
+
+
+def own(interaction: Interaction) -> None:
+    """Have the client wait for this task, which answers the interaction, before it closes."""
+    if isinstance(interaction.client, Client) and (task := asyncio.current_task()):
+        interaction.client.own(task)
 
 
 async def think(interaction: Interaction) -> None:

@@ -8,7 +8,7 @@ from bot.commands.forget import Forgetting, forget_command
 from bot.commands.observe import ObserveCommands
 from bot.commands.privacy import PrivacyCommands
 from bot.commands.recall import recall_command
-from bot.commands.replies import Interaction, fail, tell
+from bot.commands.replies import Interaction, fail, own, tell
 from bot.commands.services import Services
 from bot.commands.status import status_command
 from bot.commands.views import EXPIRED, is_live
@@ -25,6 +25,7 @@ class Tree(app_commands.CommandTree[discord.Client]):
         )
 
     async def interaction_check(self, interaction: Interaction) -> bool:
+        own(interaction)
         if interaction.guild_id is None:
             raise app_commands.NoPrivateMessage
         return True

@@ -8,7 +8,7 @@ import structlog
 from discord import ui
 
 from bot.commands.cards import Page
-from bot.commands.replies import Interaction, fail, show, tell
+from bot.commands.replies import Interaction, fail, own, show, tell
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +42,7 @@ class OwnedView(ui.View):
         await show(interaction, content, embeds=embeds, view=self)
 
     async def interaction_check(self, interaction: Interaction) -> bool:
+        own(interaction)
         interaction.extras[_OWNED] = True
         if interaction.user.id == self._asker_id:
             return True
@@ -51,6 +52,7 @@ class OwnedView(ui.View):
     async def on_timeout(self) -> None:
         if self._shown_by is None:
             return
+        own(self._shown_by)
         try:
             await self._shown_by.edit_original_response(content=EXPIRED, view=None)
         except discord.HTTPException as error:  # the message is gone, or its token has expired too

@@ -12,8 +12,10 @@ from town import Town, cards, connected, eventually
 
 from bot.commands.replies import SERVER_ONLY
 from bot.commands.views import EXPIRED
+from bot.extraction.worker import BatchReport
 from bot.model import Recalled
 from bot.sandbox.discord import DiscordServer, Permission
+from bot.storage.retraction import Retracted
 
 SUBCOMMAND = 1
 
@@ -150,6 +152,54 @@ async def test_buttons_from_before_a_restart_answer_kindly(tmp_path: Path, secti
             pressed = await (await asked.click("Switch on")).settled()
             assert [pressed.content, pressed.ephemeral] == [EXPIRED, True]
             assert app.observations.active(guild.id) == []
+
+
+async def test_closing_waits_for_commands_and_buttons(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What members asked for is done and answered before the rooms close."""
+    released, begun = asyncio.Event(), asyncio.Queue[None]()
+
+    async def slow(*_: object) -> Retracted:
+        begun.put_nowait(None)
+        await released.wait()
+        return Retracted(messages=3)
+
+    async def slow_batch(*_: object) -> BatchReport:
+        await slow()
+        return BatchReport()
+
+    monkeypatch.setattr(town.app.forget, "memories", slow)
+    monkeypatch.setattr(town.app.worker, "flush", slow_batch)
+    await town.says(town.ada, "My teapot is blue")
+    asked = await town.use(town.ada, "forget", query="teapot")
+    pressed = await asked.click("Forget")
+    flushed = await town.server.slash(town.admin, town.general, "flush")
+    await begun.get()
+    await begun.get()
+    closing = asyncio.create_task(town.app.client.close())
+    await asyncio.sleep(0)
+    released.set()
+    await closing
+    assert (await pressed.settled()).content == "Forgotten: 3 messages and 0 facts."
+    assert (await flushed.settled()).content == "Nothing is waiting."
+
+
+async def test_closing_cuts_off_what_takes_too_long(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command is left at work once the client has closed."""
+    monkeypatch.setattr("bot.capture.client._ANSWERS", 0.05)
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless(*_: object) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(town.app.worker, "flush", endless)
+    await town.server.slash(town.admin, town.general, "flush")
+    await begun.wait()
+    await town.app.client.close()
+    assert ended.is_set()
 
 
 def managers(town: Town) -> int:
