@@ -134,7 +134,13 @@ def _fact(stated: _Stated, prompt: Prompt) -> Fact:
         raise _Refused("sensitive")
     if not prompt.lines.keys() >= set(stated.sources):
         raise _Refused("unknown source")
-    sources = [prompt.lines[number] for number in sorted(set(stated.sources))]
+    cited = [prompt.lines[number] for number in sorted(set(stated.sources))]
+    # A reply takes its sense from what it answers.
+    quotes = prompt.window.quotes
+    sources = [
+        *{quotes[message.id].id: quotes[message.id] for message in cited if message.id in quotes}.values(),
+        *cited,
+    ]
     if stated.subject == SERVER:
         if stated.kind in _PERSONAL_KINDS:
             raise _Refused("personal fact about the server")
@@ -144,12 +150,12 @@ def _fact(stated: _Stated, prompt: Prompt) -> Fact:
         raise _Refused("foreign subject")
     if _names_another(stated, prompt.people):
         raise _Refused("about someone else")
-    if own := [message for message in sources if message.author_id == subject]:
+    if own := [message for message in cited if message.author_id == subject]:
         # The subject makes the statement; what others said may be part of it, so it goes with their words, too.
         return _build(stated, subject, stated.subject, sources, speaker_name=own[-1].author_name)
     if prompt.person_facts == "self":
         raise _Refused("not in their own words")
-    return _build(_as_claim(stated, sources, prompt), subject, stated.subject, sources)
+    return _build(_as_claim(stated, cited, prompt), subject, stated.subject, sources)
 
 
 def _names_another(stated: _Stated, people: Iterable[str]) -> bool:
@@ -161,9 +167,9 @@ def _names_another(stated: _Stated, people: Iterable[str]) -> bool:
     return not begins_with(stated.subject) and any(begins_with(name) for name in people if name != stated.subject)
 
 
-def _as_claim(stated: _Stated, sources: Sequence[Message], prompt: Prompt) -> _Stated:
+def _as_claim(stated: _Stated, cited: Sequence[Message], prompt: Prompt) -> _Stated:
     """What one person said about another, with the speaker named in the sentence."""
-    speaker = prompt.name_of(sources[-1].author_id)
+    speaker = prompt.name_of(cited[-1].author_id)
     named = re.search(rf"\b{re.escape(speaker)}\b", stated.text, re.IGNORECASE)
     text = stated.text if named else f"{speaker} said: {stated.text}"[:_MAX_TEXT]
     return stated.model_copy(update={"kind": FactKind.CLAIM, "text": text})

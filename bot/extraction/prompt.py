@@ -21,6 +21,7 @@ PersonFacts = Literal["self", "all", "none"]
 _NAME_TOKENS = 16
 _CONTEXT_TOKENS = 60
 _QUOTE_TOKENS = 30
+MOST_QUOTES = 20  # in one window: with their names they take at most a thousand tokens
 _WITHOUT_STRUCTURE = str.maketrans(dict.fromkeys(":<>()[]\"'`#", " "))
 
 _SYSTEM = """\

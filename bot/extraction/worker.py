@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from time import monotonic
 
 import structlog
@@ -22,7 +23,7 @@ from bot.extraction.answer import check
 from bot.extraction.breaker import Breaker
 from bot.extraction.due import Rule, everything, settled, worthwhile
 from bot.extraction.llm import LLM
-from bot.extraction.prompt import PersonFacts, build
+from bot.extraction.prompt import MOST_QUOTES, PersonFacts, build
 from bot.extraction.threads import conversations
 from bot.extraction.windows import answered_elsewhere, halve, pack, refreshed
 from bot.model import Fact, Message, ServiceHealth, Window, utcnow
@@ -257,8 +258,9 @@ class BatchWorker:
         if not window.sections:
             return ()
         try:
+            window = await self._with_surroundings(window)
             facts = await self._question(window, tally)
-            stored = await self._queue.commit(lease, facts)
+            stored = await self._queue.commit(lease, facts, {*window.context, *window.quotes.values()})
         except AnswerRejected as error:
             return await self._after_refusal(window, lease, error, tally)
         except BaseException:
@@ -281,15 +283,22 @@ class BatchWorker:
         _log.warning("message_put_aside", message_id=lease.messages[0].id, reason=str(error))
         return ()
 
-    async def _question(self, window: Window, tally: _Tally) -> Sequence[Fact]:
-        """The facts of a window. An answer that is refused is asked for once more."""
+    async def _with_surroundings(self, window: Window) -> Window:
+        """The window with the lines said before it, and the messages elsewhere that it replies to."""
         first = window.messages[0]
         before_id = min(message.id for message in window.messages)
         context = await self._queue.context(first.channel_id, before_id, self._settings.context_lines)
         elsewhere = answered_elsewhere(window)
         held = await self._messages.get(elsewhere.values())
-        quotes = {id: held[answered] for id, answered in elsewhere.items() if answered in held}
-        window = replace(window, context=tuple(context), quotes=quotes)
+        quotes = {
+            id: held[answered]
+            for id, answered in elsewhere.items()
+            if answered in held and held[answered].access_id == first.access_id
+        }
+        return replace(window, context=tuple(context), quotes=dict(islice(quotes.items(), MOST_QUOTES)))
+
+    async def _question(self, window: Window, tally: _Tally) -> Sequence[Fact]:
+        """The facts of a window. An answer that is refused is asked for once more."""
         try:
             return await self._ask(window, tally)
         except AnswerRejected:

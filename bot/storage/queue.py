@@ -1,7 +1,7 @@
 """The queue from messages to facts: leases, and the transaction in which facts and messages change together."""
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from bot.model import Fact, Message, utcnow
 from bot.storage.database import Database
-from bot.storage.retraction import remove_facts
+from bot.storage.retraction import drawn_from, remove_facts
 from bot.storage.rows import MESSAGE_COLUMNS, among, fact_row, from_ms, maybe_time, message_of, to_ms
 from bot.storage.states import DEAD, LEASED, WAITING
 from bot.storage.tables import fact, fact_source, message, removal, schedule, tombstone
@@ -137,15 +137,19 @@ class ExtractionQueue:
             claimed = [message_of(row) for row in await connection.execute(claim)]
         return Lease(token, tuple(sorted(claimed, key=lambda held: held.id)))
 
-    async def commit(self, lease: Lease, facts: Sequence[Fact]) -> int:
+    async def commit(self, lease: Lease, facts: Sequence[Fact], shown: Collection[Message] = ()) -> int:
         """Store a lease's facts and mark its messages done, in one transaction; how many facts were stored.
 
         A fact is refused if a message it rests on was edited, deleted or leased anew meanwhile, or
-        if it was forgotten before. The unchanged messages of a refused fact wait again, as the
-        edited one does. Facts an earlier extraction drew from these messages alone are replaced.
+        if it was forgotten before, be it in other words (see `Retraction.facts_forgotten`). The
+        unchanged messages of a fact refused for a change wait again, as the edited one does. Facts
+        an earlier extraction drew from these messages alone are replaced.
+
+        `shown` are the messages the model saw beside the leased ones; a fact may rest on them, too. If one
+        of them was edited or deleted meanwhile, no fact is stored and all messages wait again.
         """
         now = to_ms(self._clock())
-        return await self._database.transact(lambda c: _commit(c, lease, facts, now))
+        return await self._database.transact(lambda c: _commit(c, lease, facts, shown, now))
 
     async def release(self, lease: Lease) -> None:
         """Give the lease's messages back; no attempt is counted."""
@@ -185,18 +189,26 @@ def _held_by(lease: Lease) -> ColumnElement[bool]:
     return among(message.c.id, ids) & LEASED & (message.c.lease == lease.token)
 
 
-def _commit(connection: Connection, lease: Lease, facts: Sequence[Fact], now: int) -> int:
+def _commit(connection: Connection, lease: Lease, facts: Sequence[Fact], shown: Collection[Message], now: int) -> int:
     authors = _unchanged(connection, lease)
+    beside = _as_shown(connection, shown)
+    if facts and not beside.keys() >= {one.id for one in shown}:
+        connection.execute(_back().where(_held_by(lease)))
+        return 0
     changed = {held.id for held in lease.messages} - authors.keys()
     again = {id for one in facts if not changed.isdisjoint(one.sources) for id in one.sources} & authors.keys()
-    sound = {one.id: one for one in facts if authors.keys() >= set(one.sources)}
-    for id in connection.execute(select(tombstone.c.id).where(among(tombstone.c.id, sound))).scalars():
+    known = beside | authors
+    sound = {one.id: one for one in facts if known.keys() >= set(one.sources)}
+    for id in _forgotten(connection, sound):
         del sound[id]
-    stored = _replace(connection, authors, sound, now)
+    remove_facts(connection, _drawn_before(connection, authors.keys(), beside.keys()) - sound.keys(), now)
+    stored = _stored(connection, sound)
+    fresh = [one for id, one in sound.items() if id not in stored]
+    _store(connection, fresh, known, now)
     done = update(message).where(among(message.c.id, authors.keys() - again))
     connection.execute(done.values(extraction="done", **_NO_LEASE))
     connection.execute(_back().where(among(message.c.id, again)))
-    return stored
+    return len(fresh)
 
 
 def _unchanged(connection: Connection, lease: Lease) -> dict[int, int]:
@@ -205,24 +217,41 @@ def _unchanged(connection: Connection, lease: Lease) -> dict[int, int]:
     return {row.id: row.author_id for row in connection.execute(query)}
 
 
-def _replace(connection: Connection, authors: dict[int, int], facts: dict[str, Fact], now: int) -> int:
-    """Put `facts` in the place of those that rest on these messages alone; how many were not there before."""
-    earlier = _resting_only_on(connection, authors.keys())
-    remove_facts(connection, earlier - facts.keys(), now)
-    held = set(connection.execute(select(fact.c.id).where(among(fact.c.id, facts))).scalars())
-    fresh = [one for id, one in facts.items() if id not in held]
-    if fresh:
-        connection.execute(insert(fact), [fact_row(one, now) for one in fresh])
-        sources = [
-            {"fact_id": one.id, "message_id": id, "author_id": authors[id]} for one in fresh for id in set(one.sources)
-        ]
-        connection.execute(insert(fact_source), sources)
-        # A fact derived again must not fall to the removal of its former self.
-        connection.execute(removal.delete().where(among(removal.c.point_id, [one.id for one in fresh])))
-    return len(fresh)
+def _as_shown(connection: Connection, shown: Collection[Message]) -> dict[int, int]:
+    """Id and author of those of these messages that are still held in these words."""
+    revisions = {one.id: one.revision for one in shown}
+    query = select(message.c.id, message.c.author_id, message.c.revision).where(among(message.c.id, revisions))
+    return {row.id: row.author_id for row in connection.execute(query) if row.revision == revisions[row.id]}
 
 
-def _resting_only_on(connection: Connection, ids: Collection[int]) -> set[str]:
+def _forgotten(connection: Connection, facts: Mapping[str, Fact]) -> set[str]:
+    """Those of these facts that were forgotten, or that may be a forgotten one in other words."""
+    refused_by = {
+        id: {id, *(drawn_from(source, one.subject_id) for source in one.sources)} for id, one in facts.items()
+    }
+    query = select(tombstone.c.id).where(among(tombstone.c.id, {key for keys in refused_by.values() for key in keys}))
+    buried = set(connection.execute(query).scalars())
+    return {id for id, keys in refused_by.items() if keys & buried} - _stored(connection, facts)
+
+
+def _stored(connection: Connection, ids: Iterable[str]) -> set[str]:
+    return set(connection.execute(select(fact.c.id).where(among(fact.c.id, ids))).scalars())
+
+
+def _store(connection: Connection, facts: Sequence[Fact], authors: Mapping[int, int], now: int) -> None:
+    if not facts:
+        return
+    connection.execute(insert(fact), [fact_row(one, now) for one in facts])
+    sources = [
+        {"fact_id": one.id, "message_id": id, "author_id": authors[id]} for one in facts for id in set(one.sources)
+    ]
+    connection.execute(insert(fact_source), sources)
+    # A fact derived again must not fall to the removal of its former self.
+    connection.execute(removal.delete().where(among(removal.c.point_id, [one.id for one in facts])))
+
+
+def _drawn_before(connection: Connection, ids: Collection[int], beside: Collection[int]) -> set[str]:
+    """The facts an earlier extraction drew from these messages, with nothing else than what was shown `beside` them."""
     touching = select(fact_source.c.fact_id).where(among(fact_source.c.message_id, ids))
     rows = connection.execute(
         select(fact_source.c.fact_id, fact_source.c.message_id).where(fact_source.c.fact_id.in_(touching))
@@ -230,4 +259,4 @@ def _resting_only_on(connection: Connection, ids: Collection[int]) -> set[str]:
     sources: dict[str, set[int]] = {}
     for row in rows:
         sources.setdefault(row.fact_id, set()).add(row.message_id)
-    return {id for id, resting in sources.items() if resting <= set(ids)}
+    return {id for id, resting in sources.items() if resting <= {*ids, *beside}}

@@ -58,10 +58,13 @@ class Retraction:
         return await self._database.transact(lambda c: _remove_messages(c, guild_id, wanted, reason, at))
 
     async def facts_forgotten(self, guild_id: int, fact_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
-        """Remove facts and refuse them from now on; the messages they rest on stay."""
+        """Remove facts and refuse them from now on; the messages they rest on stay.
+
+        The same words make no fact about the same subject any more, so that none returns in another wording.
+        """
         query = select(fact.c.id).where(among(fact.c.id, fact_ids), _of_guild(fact, guild_id))
         at = to_ms(self._clock())
-        return await self._database.transact(lambda c: _forget_facts(c, query, reason, at))
+        return await self._database.transact(lambda c: _forget_facts(c, guild_id, query, reason, at))
 
     async def points_forgotten(self, guild_id: int, point_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
         """Remove points behind which there is no record, as mem0 clients write them, and refuse them from now on.
@@ -76,9 +79,11 @@ class Retraction:
         at = to_ms(self._clock())
         return await self._database.transact(lambda c: _forget_member(c, guild_id, user_id, reason, at))
 
-    async def pending_removals(self, limit: int) -> list[tuple[int, str]]:
-        """Guild and id of points still to be removed from the index, oldest first."""
+    async def pending_removals(self, limit: int, without: Collection[int] = ()) -> list[tuple[int, str]]:
+        """Guild and id of points still to be removed from the index, oldest first; none of the guilds in `without`."""
         query = select(removal.c.guild_id, removal.c.point_id).order_by(text("rowid")).limit(limit)
+        if without:
+            query = query.where(~among(removal.c.guild_id, without))
         async with self._database.read() as connection:
             return [(row.guild_id, row.point_id) for row in await connection.execute(query)]
 
@@ -109,6 +114,11 @@ async def hidden(connection: AsyncConnection, point_ids: Iterable[str]) -> set[s
     """Those of these points that wait for their removal."""
     query = select(removal.c.point_id).where(among(removal.c.point_id, point_ids))
     return set((await connection.execute(query)).scalars())
+
+
+def drawn_from(message_id: int, subject_id: int | None) -> str:
+    """The id of a tombstone for whatever a message says about a subject, None for the server."""
+    return f"{message_id}/{'SERVER' if subject_id is None else subject_id}"
 
 
 def messages_edited(connection: Connection, ids: Collection[int], at: int) -> None:
@@ -147,7 +157,7 @@ def _remove_messages(connection: Connection, guild_id: int, ids: Collection[int]
 
 
 def _bury(connection: Connection, guild_id: int, ids: Iterable[int] | Iterable[str], reason: str, at: int) -> None:
-    """Refuse these messages or facts from now on."""
+    """Refuse these messages, facts or what was drawn from a message from now on."""
     rows = select(cast(each(ids), String), literal(guild_id), literal(reason), literal(at)).where(true())
     connection.execute(insert(tombstone).from_select(list(tombstone.c.keys()), rows).on_conflict_do_nothing())
 
@@ -158,8 +168,15 @@ def _hide(connection: Connection, guild_id: int, points: Iterable[str], at: int)
     connection.execute(insert(removal).from_select(list(removal.c.keys()), rows).on_conflict_do_nothing())
 
 
-def _forget_facts(connection: Connection, query: Select[str], reason: str, at: int) -> Retracted:
+def _forget_facts(connection: Connection, guild_id: int, query: Select[str], reason: str, at: int) -> Retracted:
     forgotten = _fact_ids(connection, query)
+    resting = (
+        select(fact_source.c.message_id, fact.c.subject_id)
+        .join(fact, fact.c.id == fact_source.c.fact_id)
+        .where(among(fact.c.id, forgotten))
+    )
+    pairs = {drawn_from(row.message_id, row.subject_id) for row in connection.execute(resting)}
+    _bury(connection, guild_id, pairs, reason, at)
     remove_facts(connection, forgotten, at, reason)
     return Retracted(facts=len(forgotten))
 
@@ -174,7 +191,7 @@ def _forget_points(connection: Connection, guild_id: int, points: set[str], reas
 
 def _forget_member(connection: Connection, guild_id: int, user_id: int, reason: str, at: int) -> Retracted:
     about = select(fact.c.id).where(fact.c.guild_id == guild_id, fact.c.subject_id == user_id)
-    facts = _forget_facts(connection, about, reason, at).facts
+    facts = _forget_facts(connection, guild_id, about, reason, at).facts
     written = set(connection.execute(_written_by(guild_id, user_id)).scalars())
     removed = _remove_messages(connection, guild_id, written, reason, at)
     return Retracted(removed.messages, removed.facts + facts)

@@ -111,7 +111,9 @@ Index("fact_source_by_author", fact_source.c.author_id)
 tombstone = Table(
     "tombstone",
     metadata,
-    Column("id", String(36), primary_key=True),  # a message id in decimal, or a fact's uuid
+    # A message id in decimal, a fact's uuid, or "<message id>/<subject id or SERVER>" for whatever
+    # the message says about the subject: a forgotten fact may be drawn again in other words.
+    Column("id", String(41), primary_key=True),
     Column("guild_id", BigInteger, nullable=False),
     Column("reason", String(16), nullable=False),  # deleted | forgotten | opted_out
     Column("at", BigInteger, nullable=False),

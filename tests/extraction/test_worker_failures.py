@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from workshop import GUILD, START, Workshop, facts, said, stated
 
 from bot.errors import StorageUnavailable
-from bot.model import Fact
+from bot.model import Fact, Message
 from bot.sandbox import extractor
 from bot.sandbox.ollama import BROKEN, BUSY, CUT_SHORT, GARBAGE, HANG, OllamaServer, Reply
 from bot.storage.queue import Lease
@@ -311,6 +311,38 @@ async def test_a_message_deleted_meanwhile_leaves_nothing(workshop: Workshop) ->
     assert await workshop.states() == {GUILD * 1000 + 1: "done"}
 
 
+@pytest.mark.parametrize("reply_to", [1, None])
+async def test_a_line_shown_beside_the_window_deleted_meanwhile_leaves_nothing(
+    workshop: Workshop, server: OllamaServer, reply_to: int | None
+) -> None:
+    """A fact on Ben's "me too" may hold Ann's words, quoted or as context: it is not kept without them."""
+    await workshop.messages.capture_many([said(1, "Ann", "I moved to Lisbon")])
+    await workshop.worker.flush(GUILD)
+    await workshop.messages.capture_many([said(50, "Ben", "me too", reply_to=reply_to)])
+    workshop.clock.forward(hours=3)
+    server.answer = lambda body: facts(stated([1], "Ben", "Ben moved to Lisbon")) if "Ann" in str(body) else facts()
+    await meanwhile(workshop, lambda: workshop.retraction.messages_deleted(GUILD, [1]))
+    assert await workshop.stored() == []
+    assert await workshop.states() == {50: "waiting"}
+    await workshop.worker.flush(GUILD)
+    assert await workshop.stored() == []
+    assert await workshop.states() == {50: "done"}
+
+
+async def test_a_quoted_message_is_a_source(workshop: Workshop, server: OllamaServer) -> None:
+    """A fact on a reply goes when the message it answers is deleted, and the reply is read again."""
+    await workshop.messages.capture_many([said(1, "Ann", "who moved to Lisbon?")])
+    await workshop.worker.flush(GUILD)
+    await workshop.messages.capture_many([said(50, "Ben", "me", reply_to=1)])
+    server.answer = lambda body: facts(stated([1], "Ben", "Ben moved to Lisbon"))
+    await workshop.worker.flush(GUILD)
+    (fact,) = await workshop.stored()
+    assert (fact.sources, fact.speaker_ids, fact.speaker_name) == ((1, 50), (1, 2), "Ben")
+    await workshop.retraction.messages_deleted(GUILD, [1])
+    assert await workshop.stored() == []
+    assert await workshop.states() == {50: "waiting"}
+
+
 async def test_a_message_deleted_before_the_call_is_not_sent(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,10 +403,10 @@ async def test_one_guilds_bug_stops_neither_the_loop_nor_the_others(
     await prepare(workshop, guild=2)
     commit = workshop.queue.commit
 
-    async def broken(lease: Lease, facts: list[Fact]) -> int:
+    async def broken(lease: Lease, facts: list[Fact], shown: set[Message]) -> int:
         if lease.messages[0].guild_id == 1:
             raise RuntimeError("a bug")
-        return await commit(lease, facts)
+        return await commit(lease, facts, shown)
 
     monkeypatch.setattr(workshop.queue, "commit", broken)
     with capture_logs() as logs:

@@ -140,6 +140,57 @@ async def test_a_forgotten_fact_is_refused(vault: Vault) -> None:
     assert (await vault.facts.get([fact.id])) == {}
 
 
+async def test_a_forgotten_fact_does_not_return_in_other_words(vault: Vault) -> None:
+    """What its sources say about its subject is refused, whatever the wording; about others they may speak."""
+    await vault.hold(said(1), said(2), said(3, author_id=BEN))
+    forgotten, other = stated("likes tea", [1, 2]), stated("owns a dog", [2])
+    await vault.extract(forgotten, other, done=[3])
+    await vault.retraction.facts_forgotten(GUILD, [forgotten.id])
+    async with vault.database.write() as connection:
+        await connection.exec_driver_sql("UPDATE message SET extraction = 'waiting'")
+    about_ben, server = stated("knows Ana", [2, 3], subject_id=BEN), stated("tea it is", [1], subject_id=None)
+    again = [stated("is fond of tea", [1]), stated("drinks tea", [2, 3]), other, about_ben, server]
+    assert await vault.extract(*again) == 2
+    assert await vault.facts.about(GUILD, ANA) == [other]
+    assert await vault.facts.about(GUILD, BEN) == [about_ben]
+    await vault.retraction.facts_forgotten(GUILD, [server.id])
+    async with vault.database.write() as connection:
+        await connection.exec_driver_sql("UPDATE message SET extraction = 'waiting'")
+    assert await vault.extract(stated("tea was chosen", [1], subject_id=None)) == 0
+
+
+@pytest.mark.parametrize("change", ["edited", "deleted"])
+async def test_a_change_of_what_was_shown_beside_the_lease_stores_nothing(vault: Vault, change: str) -> None:
+    """A fact may take its words from a line that is no source: without that line the lease is read anew."""
+    context = said(1, "Ana moves to Bern")
+    await vault.hold(context, said(2, "yes, in May"))
+    await vault.extract(done=[1])
+    lease = await vault.claim(2)
+    if change == "edited":
+        await vault.messages.edit(1, "Ana moves", [], [], NOON + timedelta(hours=2))
+    else:
+        await vault.retraction.messages_deleted(GUILD, [1])
+    assert await vault.queue.commit(lease, [stated("moves to Bern", [2])], [context]) == 0
+    assert 2 in await vault.waiting()
+    assert await vault.queue.commit(await vault.claim(2), [], [context]) == 0
+    assert 2 not in await vault.waiting()
+
+
+async def test_a_fact_may_rest_on_what_was_shown_beside_the_lease(vault: Vault) -> None:
+    """A quoted message is a source: the fact is replaced with its reply, and goes when the quoted one goes."""
+    quoted = said(1, "who moves to Bern?")
+    await vault.hold(quoted, said(2, "me", author_id=BEN))
+    await vault.extract(done=[1])
+    first, second = stated("moves to Bern", [1, 2], subject_id=BEN), stated("goes to Bern", [1, 2], subject_id=BEN)
+    for one in (first, second):
+        assert await vault.queue.commit(await vault.claim(2), [one], [quoted]) == 1
+        assert await vault.facts.about(GUILD, BEN) == [one]
+        async with vault.database.write() as connection:
+            await connection.exec_driver_sql("UPDATE message SET extraction = 'waiting' WHERE id = 2")
+    await vault.retraction.messages_deleted(GUILD, [1])
+    assert await vault.facts.about(GUILD, BEN) == []
+
+
 async def test_facts_derived_again_replace_their_former_selves(vault: Vault) -> None:
     """An LLM words a fact differently each time: what rested on the same messages alone gives way."""
     await vault.hold(said(1), said(2), said(3))

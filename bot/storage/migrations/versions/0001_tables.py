@@ -125,7 +125,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "tombstone",
-        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("id", sa.String(length=41), nullable=False),
         sa.Column("guild_id", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.String(length=16), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
