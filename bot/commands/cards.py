@@ -9,10 +9,13 @@ from bot.model import Memory, MemoryKind, Recalled
 
 PAGE_CARDS = 5
 PAGE_UNITS = 5_800  # of Discord's 6,000 for all embeds of a message; the footer needs the rest
+CARD_UNITS = PAGE_UNITS - 30  # a page of its own, less what counts the links left out
 DESCRIPTION_UNITS = 4_000  # of Discord's 4,096
 NAME_UNITS = 80
 TEXT_UNITS = 900
-LINKS = 10
+LINKS = 10  # in the description, and in each field: ten fill nearly all of a field's 1,024
+
+MORE = "\u200b"  # a field must have a name, but these go on from what is above them
 
 COLOURS = {MemoryKind.MESSAGE: discord.Colour.blurple(), MemoryKind.FACT: discord.Colour.gold()}
 
@@ -23,22 +26,31 @@ def memory_card(memory: Memory) -> discord.Embed:
     """One memory: who, what, when, where, and a link to each message it rests on."""
     what = memory.fact_kind.value if memory.fact_kind else memory.kind.value
     speaker = plain(memory.speaker_name, NAME_UNITS)
-    embed = discord.Embed(
-        description=f"{escaped(memory.text, TEXT_UNITS)}\n\n{_origin(memory)}", colour=COLOURS[memory.kind]
-    )
-    return embed.set_author(name=f"{speaker} · {what}" if speaker else what)
-
-
-def _origin(memory: Memory) -> str:
-    """`#channel · 3 hours ago · Jump to the message`, or numbered links when there are several."""
+    embed = discord.Embed(colour=COLOURS[memory.kind]).set_author(name=f"{speaker} · {what}" if speaker else what)
     links = [jump_url(memory.guild_id, memory.channel_id, source) for source in memory.sources]
+    origin = [f"<#{memory.channel_id}>", ago(memory.said_at)]
     if len(links) == 1:
-        shown = [f"[Jump to the message]({links[0]})"]
-    else:
-        shown = [" ".join(f"[{n}]({link})" for n, link in enumerate(links[:LINKS], start=1))]
-        if len(links) > LINKS:
-            shown.append(f"and {counted(len(links) - LINKS, 'more message')}")
-    return " · ".join([f"<#{memory.channel_id}>", ago(memory.said_at), *filter(None, shown)])
+        origin.append(f"[Jump to the message]({links[0]})")
+    elif links:
+        origin.append(_numbered(links, 0))
+    embed.description = f"{escaped(memory.text, TEXT_UNITS)}\n\n{' · '.join(origin)}"
+    _add_fields(embed, links)
+    return embed
+
+
+def _numbered(links: Sequence[str], start: int) -> str:
+    """Some links after the first `start` ones, each under its number: `[11](…) [12](…)`."""
+    return " ".join(f"[{n}]({link})" for n, link in enumerate(links[start : start + LINKS], start=start + 1))
+
+
+def _add_fields(embed: discord.Embed, links: Sequence[str]) -> None:
+    """The links that have no room in the description, as many as a page takes; the others are counted."""
+    for start in range(LINKS, len(links), LINKS):
+        some = _numbered(links, start)
+        if embed_units(embed) + units(some) > CARD_UNITS:
+            embed.add_field(name=MORE, value=f"and {counted(len(links) - start, 'more message')}", inline=False)
+            return
+        embed.add_field(name=MORE, value=some, inline=False)
 
 
 def recall_pages(recalled: Recalled) -> list[Page]:

@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime
 
+import discord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.commands.cards import embed_units, lines_pages, memory_card, paged, recall_pages
+from bot.commands.cards import PAGE_UNITS, embed_units, lines_pages, memory_card, paged, recall_pages
 from bot.commands.text import units
 from bot.model import Degraded, FactKind, Hit, Memory, MemoryKind, Recalled
 
@@ -53,12 +54,24 @@ def test_a_card_says_who_what_when_and_where() -> None:
 
 
 def test_a_fact_links_every_source() -> None:
-    """Each message a fact rests on is one click away; a great many are cut and counted."""
+    """Each message a fact rests on is one click away."""
     card = memory_card(memory("Ada likes tea", MemoryKind.FACT, sources=3, fact=FactKind.PREFERENCE))
     assert card.author.name == "Ada · preference"
     assert [f"[{n}](" in str(card.description) for n in (1, 2, 3, 4)] == [True, True, True, False]
-    many = memory_card(memory("Ada likes tea", MemoryKind.FACT, sources=40))
-    assert "and 30 more messages" in str(many.description)
+
+
+def links(card: discord.Embed) -> int:
+    return "".join([str(card.description), *(str(field.value) for field in card.fields)]).count("https://")
+
+
+def test_fifty_messages_are_linked() -> None:
+    """As many messages as a fact may rest on have their links, unless a long text leaves no room; then it says so."""
+    many = memory_card(memory("Ada likes tea. " * 40, MemoryKind.FACT, sources=50))
+    assert links(many) == 50
+    assert embed_units(many) <= PAGE_UNITS
+    most = memory_card(memory("Ada likes tea. " * 40, MemoryKind.FACT, sources=70))
+    assert links(most) == 50
+    assert most.fields[-1].value == "and 20 more messages"
 
 
 def test_a_memory_of_another_mem0_client_has_no_links() -> None:
@@ -77,7 +90,7 @@ def test_a_name_cannot_break_the_card() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.text(max_size=4000), min_size=1, max_size=25), st.integers(0, 30))
+@given(st.lists(st.text(max_size=4000), min_size=1, max_size=25), st.integers(0, 90))
 def test_pages_keep_discords_limits(texts: list[str], sources: int) -> None:
     """Whatever was said, a page has at most five cards and 6,000 units, and no memory is lost."""
     pages = recall_pages(recalled(*(memory(text, sources=sources) for text in texts), degraded=Degraded.INDEX_DOWN))
@@ -86,6 +99,7 @@ def test_pages_keep_discords_limits(texts: list[str], sources: int) -> None:
         assert len(page) <= 5
         assert sum(embed_units(card) for card in page) <= 6000
         assert all(units(str(card.description)) <= 4096 for card in page)
+        assert all(units(str(field.value)) <= 1024 for card in page for field in card.fields)
 
 
 def test_a_lesser_answer_says_so_on_every_page() -> None:
