@@ -78,7 +78,7 @@ class DiscordSettings(Section):
     token: SecretStr = SecretStr("")
     """The bot's token, from the developer portal; better kept in a secret file or DISCORD_TOKEN."""
     observe: Ids = ()
-    """Ids of channels to observe without anyone typing /observe, for headless deployments."""
+    """Ids of text channels, forums and threads to observe once the notice is posted there, without /observe."""
     allow_age_restricted: bool = False
     """Whether age-restricted channels may be observed."""
     api_url: HttpUrl = "https://discord.com/api/v10"
@@ -96,7 +96,7 @@ class BatchSettings(Section):
     interval: Duration = timedelta(hours=1)
     """How often waiting messages are turned into facts."""
     max_messages: int = Field(default=100, ge=1)
-    """Start a batch early once a server has this many messages waiting."""
+    """Start a batch early after this many new messages; it reads channels whose settled talk fills half a window."""
     settle: Duration = timedelta(minutes=15)
     """A conversation with a message younger than this is still going on and waits, at most one interval."""
     window_tokens: int = Field(default=2400, ge=256)

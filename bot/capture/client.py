@@ -4,6 +4,7 @@ import asyncio
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -18,7 +19,8 @@ from discord.http import Route
 
 from bot.capture.convert import Observable
 from bot.capture.observer import Observer
-from bot.errors import DiscordLoginError
+from bot.capture.visibility import missing_permissions
+from bot.errors import DiscordLoginError, StorageUnavailable
 from bot.settings import DiscordSettings
 
 log = structlog.get_logger(__name__)
@@ -63,7 +65,7 @@ class Client(discord.Client):
 
     `ready` is set while the gateway is connected. Two things are attached before `serve`: `tree`, the
     commands Discord is told about, and `announce`, which posts the notice in a channel that the
-    settings switched on.
+    settings name; without it none of these is switched on.
     """
 
     def __init__(self, settings: DiscordSettings, observer: Observer) -> None:
@@ -79,11 +81,13 @@ class Client(discord.Client):
         self._settings = settings
         self._observer = observer
         self._switched_on: set[int] = set()
+        self._problems: dict[int, str] = {}
+        self._switching = asyncio.Lock()
         self._handling: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[Any]] = set()
         self.ready = asyncio.Event()
         self.tree: app_commands.CommandTree | None = None
-        self.announce: Callable[[Observable], Awaitable[None]] | None = None
+        self.announce: Callable[[Observable], Awaitable[discord.Message]] | None = None
 
     async def serve(self, token: str) -> None:
         """Log in and handle events until `close` is called, through every loss of the connection.
@@ -206,20 +210,42 @@ class Client(discord.Client):
     async def _observe_configured(self, channel_ids: Iterable[int]) -> None:
         """Switch on channels named in the settings, each once in the life of the process.
 
-        So an admin's `/observe off` holds until the next start.
+        So an admin's `/observe off` holds until the next start. Where something is in the way it is
+        said once, and tried again when a session begins or the guild comes back.
         """
-        for channel_id in set(channel_ids) - self._switched_on:
-            place = self.get_channel(channel_id)
-            if not isinstance(place, Observable) or not place.permissions_for(place.guild.me).view_channel:
-                log.warning("cannot_observe", channel_id=channel_id, reason="the bot does not see such a channel")
-            elif not self._observer.may_observe(place):
-                log.warning("cannot_observe", channel_id=channel_id, reason="the channel is age-restricted")
-            else:
-                self._switched_on.add(channel_id)
-                if await self._observer.observe(place):
-                    log.info("observing", guild_id=place.guild.id, channel_id=channel_id)
-                    if self.announce:
-                        await self.announce(place)
+        async with self._switching:  # lest a guild that comes back meanwhile be told twice
+            for channel_id in set(channel_ids) - self._switched_on:
+                problem = await self._observe(self.get_channel(channel_id))
+                if problem is None:
+                    self._switched_on.add(channel_id)
+                elif problem != self._problems.get(channel_id):
+                    self._problems[channel_id] = problem
+                    log.warning("cannot_observe", channel_id=channel_id, reason=problem)
+
+    async def _observe(self, place: object) -> str | None:
+        """Post the notice, and only if it stands begin to observe; what is in the way, if anything."""
+        if not isinstance(place, Observable):
+            return "the bot sees no text channel, forum or thread of this id"
+        if self._observer.observes(place):
+            return None
+        if not self._observer.may_observe(place):
+            return "the channel is age-restricted"
+        if missing := missing_permissions(place):
+            return f"the bot lacks {' and '.join(missing)} there"
+        if self.announce is None:
+            return "there is no notice to post"
+        try:
+            notice = await self.announce(place)
+        except discord.HTTPException as error:
+            return f"the notice could not be posted: {error}"
+        try:
+            await self._observer.observe(place, notice.created_at)
+        except StorageUnavailable as error:
+            with suppress(discord.HTTPException):
+                await notice.delete()  # it would not be true
+            return str(error)
+        log.info("observing", guild_id=place.guild.id, channel_id=place.id)
+        return None
 
 
 async def _finish(tasks: set[asyncio.Task[Any]], seconds: float) -> None:

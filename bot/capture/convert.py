@@ -7,9 +7,10 @@ import discord
 from bot.capture.redaction import redact
 from bot.model import Attachment, Mention, Message
 
-# Where people of a guild talk. A channel discord.py does not know (`PartialMessageable`) is none of these.
-Place = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
-PLACES = (discord.TextChannel, discord.VoiceChannel, discord.StageChannel, discord.Thread)
+# Where messages are captured. The chats of voice channels are left out, and a channel discord.py
+# does not know (`PartialMessageable`) is none of these.
+Place = discord.TextChannel | discord.Thread
+PLACES = (discord.TextChannel, discord.Thread)
 
 # What can be switched on: a forum has no messages of its own, but its posts do.
 Observable = Place | discord.ForumChannel
@@ -41,7 +42,7 @@ def to_record(message: discord.Message, place: Place) -> Message:
     )
 
 
-def access_id(place: Place) -> int:
+def access_id(place: discord.abc.GuildChannel | discord.Thread) -> int:
     """The id whose visibility decides who may read this place: a public thread's or forum post's is its parent's."""
     return place.parent_id if is_public_thread(place) else place.id
 

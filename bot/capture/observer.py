@@ -68,9 +68,13 @@ class Observer:
         """Whether the settings let this channel be observed at all: age-restricted ones only if they say so."""
         return self._allow_age_restricted or not place.is_nsfw()
 
-    async def observe(self, place: Observable) -> bool:
-        """Observe a channel because the settings name it; False if it is observed already."""
-        return await self._observations.switch_on(place.guild.id, place.id, by_user_id=None)
+    def observes(self, place: Observable) -> bool:
+        """Whether this channel is switched on now."""
+        return any(one.channel_id == place.id for one in self._observations.active(place.guild.id))
+
+    async def observe(self, place: Observable, at: datetime) -> None:
+        """Observe a channel because the settings name it, from this time on. Raises `StorageUnavailable`."""
+        await self._observations.switch_on(place.guild.id, place.id, by_user_id=None, at=at)
 
     async def message(self, message: discord.Message) -> None:
         """Capture a message, if it is one to keep."""

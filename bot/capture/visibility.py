@@ -9,6 +9,7 @@ import aiohttp
 import discord
 import structlog
 
+from bot.capture.convert import Observable
 from bot.storage.observations import Observations
 
 log = structlog.get_logger(__name__)
@@ -96,6 +97,18 @@ class DiscordVisibility:
                 self._answers.clear()
             self._answers[question] = (answer, self._now() + _REMEMBER)
         return cast(T, answer)
+
+
+def missing_permissions(place: Observable) -> list[str]:
+    """The permissions that the bot lacks to read a place and to post the notice there, as Discord names them."""
+    permissions = place.permissions_for(place.guild.me)
+    speak = permissions.send_messages_in_threads if isinstance(place, discord.Thread) else permissions.send_messages
+    needed = {
+        "View Channel": permissions.view_channel,
+        "Read Message History": permissions.read_message_history,
+        "Send Messages": speak,
+    }
+    return [name for name, given in needed.items() if not given]
 
 
 async def _is_in(thread: discord.Thread, user_id: int) -> bool:

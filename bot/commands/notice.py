@@ -2,11 +2,12 @@
 
 import ipaddress
 from collections.abc import Awaitable, Callable
+from functools import partial
 from urllib.parse import urlsplit
 
 import discord
-import structlog
 
+from bot.capture.convert import Observable
 from bot.commands.replies import NO_PINGS
 from bot.settings import OpenAISettings, Settings
 
@@ -14,12 +15,8 @@ _HOUSE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa", ".localhost")
 
 FORUM_POST_TITLE = "I remember what is said in this forum"
 
-log = structlog.get_logger(__name__)
 
-Place = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread | discord.ForumChannel
-
-
-async def post_notice(place: Place, settings: Settings) -> discord.Message:
+async def post_notice(place: Observable, settings: Settings) -> discord.Message:
     """Tell the members of a place that it is observed; in a forum that is a post. Raises `discord.HTTPException`."""
     notice = observe_notice(settings)
     if not isinstance(place, discord.ForumChannel):
@@ -31,16 +28,9 @@ async def post_notice(place: Place, settings: Settings) -> discord.Message:
     return post.message
 
 
-def announcer(settings: Settings) -> Callable[[Place], Awaitable[None]]:
-    """Posts the notice in places the settings switched on; where that is not allowed, the log says so."""
-
-    async def announce(place: Place) -> None:
-        try:
-            await post_notice(place, settings)
-        except discord.HTTPException as error:
-            log.warning("notice_not_posted", guild_id=place.guild.id, channel_id=place.id, status=error.status)
-
-    return announce
+def announcer(settings: Settings) -> Callable[[Observable], Awaitable[discord.Message]]:
+    """Posts the notice in places the settings switch on; raises as `post_notice`."""
+    return partial(post_notice, settings=settings)
 
 
 def observe_notice(settings: Settings) -> str:

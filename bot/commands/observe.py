@@ -7,7 +7,9 @@ from typing import Any
 import discord
 from discord import app_commands
 
+from bot.capture.convert import Observable as Place
 from bot.capture.convert import is_public_thread
+from bot.capture.visibility import missing_permissions
 from bot.commands.access import manages, member
 from bot.commands.cards import Page, lines_pages
 from bot.commands.notice import post_notice
@@ -17,8 +19,6 @@ from bot.commands.views import Confirm, Pages
 from bot.errors import StorageUnavailable
 from bot.settings import Settings
 from bot.storage.observations import Observation, Observations
-
-Place = discord.TextChannel | discord.ForumChannel | discord.Thread
 
 
 class ObserveCommands(app_commands.Group):
@@ -56,7 +56,7 @@ class ObserveCommands(app_commands.Group):
     async def off(self, interaction: Interaction, channel: Place | None = None) -> None:
         await think(interaction)
         place = self._place(interaction, channel)
-        if not await self._observations.switch_off(place.guild.id, place.id):
+        if not await self._observations.switch_off(place.guild.id, place.id, interaction.created_at):
             covering = self._covering(place)
             raise Refused(
                 f"{place.mention} is observed with <#{covering.channel_id}>; switch that one off."
@@ -96,14 +96,7 @@ class ObserveCommands(app_commands.Group):
             raise Refused(f"{place.mention} is observed already{through}, since {ago(covering.started_at)}.")
         if place.is_nsfw() and not self._settings.discord.allow_age_restricted:
             raise Refused(f"{place.mention} is age-restricted; the settings do not allow me to remember such channels.")
-        permissions = place.permissions_for(place.guild.me)
-        speak = permissions.send_messages_in_threads if isinstance(place, discord.Thread) else permissions.send_messages
-        needed = {
-            "View Channel": permissions.view_channel,
-            "Read Message History": permissions.read_message_history,
-            "Send Messages": speak,
-        }
-        if missing := [name for name, given in needed.items() if not given]:
+        if missing := missing_permissions(place):
             raise Refused(f"It was not switched on: in {place.mention} I lack {' and '.join(missing)}.")
 
     def _covering(self, place: Place) -> Observation | None:
@@ -121,7 +114,7 @@ class ObserveCommands(app_commands.Group):
         except discord.HTTPException:
             raise Refused(f"It was not switched on: I could not post the notice in {place.mention}.") from None
         try:
-            await self._observations.switch_on(place.guild.id, place.id, interaction.user.id)
+            await self._observations.switch_on(place.guild.id, place.id, interaction.user.id, notice.created_at)
         except StorageUnavailable:
             with suppress(discord.HTTPException):
                 await notice.delete()  # it would not be true

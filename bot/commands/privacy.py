@@ -5,7 +5,7 @@ from typing import Self
 import discord
 from discord import app_commands, ui
 
-from bot.capture.convert import is_public_thread
+from bot.capture.convert import access_id
 from bot.commands.access import MemberVisibility, member
 from bot.commands.forget import Forgetting
 from bot.commands.notice import outside_services
@@ -63,7 +63,7 @@ class PrivacyCommands(app_commands.Group):
     async def opt_out(self, interaction: Interaction) -> None:
         await think(interaction)
         asker = member(interaction)
-        changed = await self._consent.opt_out(asker.guild.id, asker.id)
+        changed = await self._consent.opt_out(asker.guild.id, asker.id, interaction.created_at)
         done = "Done: from now on I keep nothing you write here." if changed else "You have opted out already."
         await ErasePast(asker, self._forgetting).show(interaction, f"{done} Shall I also forget what I already hold?")
 
@@ -71,7 +71,7 @@ class PrivacyCommands(app_commands.Group):
     async def opt_in(self, interaction: Interaction) -> None:
         await think(interaction)
         asker = member(interaction)
-        if await self._consent.opt_in(asker.guild.id, asker.id):
+        if await self._consent.opt_in(asker.guild.id, asker.id, interaction.created_at):
             await show(interaction, "Welcome back: I remember what you write from now on, nothing of the time between.")
         else:
             await show(interaction, "You had not opted out; I remember what you write in the channels I listen to.")
@@ -81,14 +81,10 @@ class PrivacyCommands(app_commands.Group):
         visible = await self._visibility.for_member(asker)
         guild = asker.guild
         places = [guild.get_channel_or_thread(one.channel_id) for one in self._observations.active(guild.id)]
-        seen = [place for place in places if place and _access_id(place) in visible]
+        seen = [place for place in places if place and access_id(place) in visible]
         names = " ".join(place.mention for place in seen[:SHOWN_CHANNELS])
         more = f" and {len(seen) - SHOWN_CHANNELS} more" if len(seen) > SHOWN_CHANNELS else ""
         return names + more or "none that you can see"
-
-
-def _access_id(place: discord.abc.GuildChannel | discord.Thread) -> int:
-    return place.parent_id if is_public_thread(place) else place.id
 
 
 class ErasePast(OwnedView):

@@ -26,13 +26,16 @@ class Consent:
         """Read every interval into memory."""
         self._intervals.clear()
         async with self._database.read() as connection:
-            for row in await connection.execute(select(opt_out).order_by(opt_out.c.started_at)):
+            for row in await connection.execute(select(opt_out).order_by(opt_out.c.id)):
                 interval = (from_ms(row.started_at), maybe_time(row.ended_at))
                 self._intervals[row.guild_id, row.user_id].append(interval)
 
-    async def opt_out(self, guild_id: int, user_id: int) -> bool:
-        """Keep nothing of the member's from now on; False if that is so already."""
-        now = from_ms(to_ms(self._clock()))
+    async def opt_out(self, guild_id: int, user_id: int, at: datetime | None = None) -> bool:
+        """Keep nothing of the member's from now or `at` on; False if that is so already.
+
+        Messages carry Discord's time, so `at` is best taken from Discord too: clocks differ.
+        """
+        now = from_ms(to_ms(at or self._clock()))
         async with self._database.write() as connection:
             if self.opted_out_since(guild_id, user_id) is not None:
                 return False
@@ -40,9 +43,9 @@ class Consent:
         self._intervals[guild_id, user_id].append((now, None))
         return True
 
-    async def opt_in(self, guild_id: int, user_id: int) -> bool:
-        """End the member's opt-out; False if there was none."""
-        now = from_ms(to_ms(self._clock()))
+    async def opt_in(self, guild_id: int, user_id: int, at: datetime | None = None) -> bool:
+        """End the member's opt-out, now or `at` that time of Discord's; False if there was none."""
+        now = from_ms(to_ms(at or self._clock()))
         async with self._database.write() as connection:
             since = self.opted_out_since(guild_id, user_id)
             if since is None:

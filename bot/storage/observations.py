@@ -40,15 +40,20 @@ class Observations:
         """Read every interval into memory."""
         self._intervals.clear()
         async with self._database.read() as connection:
-            for row in await connection.execute(select(observation).order_by(observation.c.started_at)):
+            for row in await connection.execute(select(observation).order_by(observation.c.id)):
                 ended_at = maybe_time(row.ended_at)
                 self._intervals[row.guild_id, row.channel_id].append(
                     Observation(row.guild_id, row.channel_id, from_ms(row.started_at), ended_at, row.by_user_id)
                 )
 
-    async def switch_on(self, guild_id: int, channel_id: int, by_user_id: int | None) -> bool:
-        """Observe a channel from now on; False if it is observed already."""
-        now = from_ms(to_ms(self._clock()))
+    async def switch_on(
+        self, guild_id: int, channel_id: int, by_user_id: int | None, at: datetime | None = None
+    ) -> bool:
+        """Observe a channel from now or `at` on; False if it is observed already.
+
+        Messages carry Discord's time, so `at` is best taken from Discord too: clocks differ.
+        """
+        now = from_ms(to_ms(at or self._clock()))
         async with self._database.write() as connection:
             if self._open(guild_id, channel_id) is not None:
                 return False
@@ -60,9 +65,9 @@ class Observations:
         self._intervals[guild_id, channel_id].append(Observation(guild_id, channel_id, now, None, by_user_id))
         return True
 
-    async def switch_off(self, guild_id: int, channel_id: int) -> bool:
-        """Observe a channel no longer; False if it was not observed."""
-        now = from_ms(to_ms(self._clock()))
+    async def switch_off(self, guild_id: int, channel_id: int, at: datetime | None = None) -> bool:
+        """Observe a channel no longer, from now or `at` that time of Discord's on; False if it was not observed."""
+        now = from_ms(to_ms(at or self._clock()))
         async with self._database.write() as connection:
             current = self._open(guild_id, channel_id)
             if current is None:

@@ -8,10 +8,11 @@ import structlog
 from discord import app_commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
-from watching import Town
+from watching import Town, notice
 
 from bot.capture.client import Client, use_addresses
-from bot.errors import DiscordLoginError
+from bot.capture.convert import Observable
+from bot.errors import DiscordLoginError, StorageUnavailable
 from bot.sandbox.discord import ChannelKind, Intent, Permission
 from bot.settings import DiscordSettings
 
@@ -135,16 +136,18 @@ async def test_closing_waits_for_events_being_handled(town: Town) -> None:
 
 
 async def test_channels_of_the_settings_are_switched_on(town: Town) -> None:
-    """Channels, forums and threads named in the settings are observed once the bot is ready, with the notice."""
+    """Channels, forums and threads named in the settings are observed once the bot is ready, from the notice on."""
     forum = town.world.add_channel(town.guild, "ideas", kind=ChannelKind.FORUM)
     thread = town.world.add_thread(town.general, "thread", owner=town.alice)
-    announced = []
-
-    async def announce(place: discord.abc.Snowflake) -> None:
-        announced.append(place.id)
-
     ids = [town.general.id, forum.id, thread.id]
     client = town.client(observe=ids)
+    announced = {}
+
+    async def announce(place: Observable) -> discord.Message:
+        assert not town.observer.observes(place)
+        announced[place.id] = await notice(place)
+        return announced[place.id]
+
     client.announce = announce
     serving = asyncio.create_task(client.serve(town.server.token))
     await asyncio.wait_for(client.ready.wait(), 5)
@@ -153,7 +156,7 @@ async def test_channels_of_the_settings_are_switched_on(town: Town) -> None:
     await serving
 
     active = town.observations.active(town.guild.id)
-    assert sorted(one.channel_id for one in active) == sorted(ids) == sorted(announced)
+    assert {one.channel_id: one.started_at for one in active} == {id: announced[id].created_at for id in ids}
     assert {one.by_user_id for one in active} == {None}
 
 
@@ -162,16 +165,58 @@ async def test_channels_of_the_settings_it_cannot_observe_are_named(town: Town) 
     hidden = town.world.add_channel(town.guild, "hidden")
     town.world.deny(hidden, town.guild, Permission.VIEW_CHANNEL)
     town.world.deny(hidden, town.world.bot, Permission.VIEW_CHANNEL)
+    silent = town.world.add_channel(town.guild, "silent")
+    town.world.deny(silent, town.world.bot, Permission.SEND_MESSAGES)
     adult = town.world.add_channel(town.guild, "adult", nsfw=True)
     category = town.world.add_channel(town.guild, "category", kind=ChannelKind.CATEGORY)
-    ids = [hidden.id, adult.id, category.id, 12345]
+    ids = [hidden.id, silent.id, adult.id, category.id, 12345]
     with structlog.testing.capture_logs() as logs:
         async with town.watched(observe=[*ids, town.general.id]) as client:
             await client.settle()
 
     assert [one.channel_id for one in town.observations.active(town.guild.id)] == [town.general.id]
-    named = {entry["channel_id"] for entry in logs if entry["event"] == "cannot_observe"}
-    assert named == set(ids)
+    reasons = {entry["channel_id"]: entry["reason"] for entry in logs if entry["event"] == "cannot_observe"}
+    assert set(reasons) == set(ids)
+    assert reasons[silent.id] == "the bot lacks Send Messages there"
+
+
+async def test_without_its_notice_a_channel_of_the_settings_stays_off(town: Town) -> None:
+    """If the notice cannot be posted nothing is observed; it is tried again when the next session begins."""
+    with structlog.testing.capture_logs() as logs:
+        client = town.client(observe=[town.general.id])
+        client.announce = lambda _: client.get_partial_messageable(1).send("to nobody")
+        async with town.at_work(client), asyncio.timeout(10):
+            await client.settle()
+            assert town.observations.active(town.guild.id) == []
+
+            client.announce = notice
+            again = asyncio.create_task(client.wait_for("ready"))
+            await town.server.invalidate_session()
+            await again
+            await client.settle()
+            assert [one.channel_id for one in town.observations.active(town.guild.id)] == [town.general.id]
+    assert [entry["channel_id"] for entry in logs if entry["event"] == "cannot_observe"] == [town.general.id]
+
+
+async def test_a_notice_that_would_not_be_true_is_taken_back(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the database locked a channel of the settings is not observed, and the next session tries again."""
+
+    async def refuse(*_: object, **__: object) -> bool:
+        raise StorageUnavailable
+
+    with monkeypatch.context() as broken:
+        broken.setattr(town.observations, "switch_on", refuse)
+        async with town.watched(observe=[town.general.id]) as client:
+            await client.settle()
+            assert town.server.sent(town.general) == []
+            broken.undo()
+            again = asyncio.create_task(client.wait_for("ready"))
+            await town.server.invalidate_session()
+            await asyncio.wait_for(again, 10)
+            await client.settle()
+
+    assert len(town.server.sent(town.general)) == 1
+    assert [one.channel_id for one in town.observations.active(town.guild.id)] == [town.general.id]
 
 
 async def test_a_channel_of_the_settings_waits_for_its_guild(town: Town) -> None:

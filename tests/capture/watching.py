@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import discord
 import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from sqlalchemy import select
 
 from bot.capture.client import Client, use_addresses
+from bot.capture.convert import Observable
 from bot.capture.observer import Observer
 from bot.model import Message, utcnow
 from bot.sandbox.discord import Channel, DiscordServer, Thread
@@ -33,6 +35,13 @@ class Clock:
 
     def __call__(self) -> datetime:
         return self.now
+
+
+async def notice(place: Observable) -> discord.Message:
+    """What the members of a place are told, whatever it is worded like."""
+    if isinstance(place, discord.ForumChannel):
+        return (await place.create_thread(name="A notice", content="I remember")).message
+    return await place.send("I remember")
 
 
 class Town:
@@ -65,12 +74,19 @@ class Town:
         self.settings = DiscordSettings.model_validate(addresses | settings)
         self.observer = Observer(self.messages, self.retraction, self.observations, self.consent, self.settings)
         use_addresses(self.settings)
-        return Client(self.settings, self.observer)
+        client = Client(self.settings, self.observer)
+        client.announce = notice
+        return client
 
     @asynccontextmanager
     async def watched(self, **settings: object) -> AsyncIterator[Client]:
         """The client at work; closed at the end."""
-        client = self.client(**settings)
+        async with self.at_work(self.client(**settings)) as client:
+            yield client
+
+    @asynccontextmanager
+    async def at_work(self, client: Client) -> AsyncIterator[Client]:
+        """A client made before at work; closed at the end."""
         serving = asyncio.create_task(client.serve(self.server.token))
         ready = asyncio.create_task(client.ready.wait())
         try:

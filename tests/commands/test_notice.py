@@ -85,7 +85,7 @@ def test_the_notice_says_how_to_stay_out() -> None:
 
 
 async def test_a_channel_of_the_settings_is_told_too(tmp_path: Path, sections: dict[str, Any]) -> None:
-    """Whoever switches a channel on, its members are told; where that is not allowed, the log says so."""
+    """Whoever switches a channel on, its members are told; where that is not allowed, it stays off."""
     async with DiscordServer() as server:
         world = server.world
         guild = world.add_guild(name="tea club")
@@ -94,11 +94,11 @@ async def test_a_channel_of_the_settings_is_told_too(tmp_path: Path, sections: d
         observe = {"discord": {"observe": (general.id, silent.id)}}
         with capture_logs() as logs:
             async with connected(server, tmp_path, sections | observe):
-                await eventually(lambda: server.sent(general) and events(logs, "notice_not_posted"))
+                await eventually(lambda: server.sent(general) and events(logs, "cannot_observe"))
         [notice] = server.sent(general)
         assert "`/privacy opt-out`" in notice.content
-        [line] = events(logs, "notice_not_posted")
-        assert [line["channel_id"], line["status"]] == [silent.id, 403]
+        [line] = events(logs, "cannot_observe")
+        assert (line["channel_id"], line["reason"]) == (silent.id, "the bot lacks Send Messages there")
 
 
 def events(logs: Sequence[Mapping[str, Any]], event: str) -> list[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ import pytest
 from town import Town
 
 from bot.errors import StorageUnavailable
-from bot.model import utcnow
+from bot.model import snowflake_time, utcnow
 from bot.sandbox.discord import ChannelKind, NotAllowed, Permission
 
 
@@ -24,7 +24,7 @@ async def test_switching_on_tells_the_channel(town: Town) -> None:
     assert "`/privacy opt-out`" in notice.content
     assert notice.allowed_mentions == {"parse": []}
     assert observed(town) == {town.general.id}
-    assert notice.at <= town.app.observations.active(town.guild.id)[0].started_at
+    assert snowflake_time(notice.id) == town.app.observations.active(town.guild.id)[0].started_at
 
 
 async def test_without_a_name_it_is_the_channel_one_is_in(town: Town) -> None:

@@ -47,7 +47,8 @@ async def test_opting_out_twice_offers_it_again(town: Town) -> None:
 async def test_opting_in_resumes_from_now(town: Town) -> None:
     """The time between stays unknown."""
     await town.use(town.ada, "privacy opt-out")
-    between = utcnow()
+    between = town.app.consent.opted_out_since(town.guild.id, town.ada.id)
+    assert between is not None
     assert "from now on" in (await town.use(town.ada, "privacy opt-in")).content
     assert allowed(town)
     assert not town.app.consent.allows(town.guild.id, town.ada.id, between)

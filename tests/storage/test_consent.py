@@ -36,6 +36,23 @@ async def test_an_opt_out_covers_its_time_only(consent: Consent, database: Datab
         assert known.opted_out_since(2, ANA) is None
 
 
+async def test_the_time_of_a_decision_can_be_discords(consent: Consent, database: Database, clock: Clock) -> None:
+    """A host whose clock is ahead does not keep what was written right after an opt-out."""
+    clock.move(MINUTE)
+    assert await consent.opt_out(GUILD, ANA, NOON)
+    assert await consent.opt_in(GUILD, ANA, NOON + timedelta(seconds=2))
+
+    loaded = Consent(database, clock)
+    await loaded.load()
+    for known in (consent, loaded):
+        assert [known.allows(GUILD, ANA, NOON + timedelta(seconds=s)) for s in (-1, 0, 1, 2)] == [
+            True,
+            False,
+            False,
+            True,
+        ]
+
+
 async def test_deciding_twice_changes_nothing(consent: Consent, clock: Clock) -> None:
     """Opting in without an opt-out, or out twice, is told and keeps the first time."""
     assert await consent.opt_in(GUILD, ANA) is False

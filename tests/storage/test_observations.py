@@ -38,6 +38,15 @@ async def test_a_channel_is_observed_only_while_it_is_on(
         assert not known.observed(2, CHANNEL, NOON)
 
 
+async def test_the_time_of_a_switch_can_be_discords(observations: Observations, clock: Clock) -> None:
+    """A host whose clock is ahead does not keep what was said right after a channel was switched off."""
+    clock.move(MINUTE)
+    assert await observations.switch_on(GUILD, CHANNEL, None, NOON)
+    assert await observations.switch_off(GUILD, CHANNEL, NOON + timedelta(seconds=2))
+    seen = [observations.observed(GUILD, CHANNEL, NOON + timedelta(seconds=s)) for s in (-1, 0, 1, 2)]
+    assert seen == [False, True, True, False]
+
+
 async def test_switching_twice_changes_nothing(observations: Observations, clock: Clock) -> None:
     """On when on, and off when off, is told and leaves the interval as it began."""
     assert await observations.switch_off(GUILD, CHANNEL) is False
