@@ -110,7 +110,7 @@ class App:
             settings.memory.index_interval,
             self.clock,
         )
-        self.recall = Recall(self.index, self.embedder, bm25, self.keyword, self.retraction, self.clock)
+        self.recall = Recall(self.index, self.embedder, bm25, self.keyword, self.messages, self.retraction, self.clock)
         self.forget = Forget(self.retraction, self.indexer, self.index)
         self.held = Held(self.messages, self.facts, self.retraction, self.index)
         self.reconciler = Reconciler(

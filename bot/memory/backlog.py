@@ -12,10 +12,15 @@ from bot.storage.messages import MessageStore
 
 @dataclass(frozen=True, slots=True)
 class Batch(ABC):
-    """Entries on their way into the index; `to_embed` says whether they are to have vectors at all."""
+    """Entries on their way into the index.
+
+    `to_embed` says whether they are to have vectors at all, `lacking_vectors` whether the index holds
+    them already, by keywords.
+    """
 
     entries: Sequence[Entry]
     to_embed: bool
+    lacking_vectors: bool
 
     @abstractmethod
     async def current(self) -> set[str]:
@@ -65,22 +70,19 @@ class Backlog:
         self._facts = facts
         self._embed_messages = embed_messages
 
-    async def take(self, limit: int, embedding: bool) -> Batch | None:
-        """The next batch; with `embedding`, once nothing else waits, of those that lack only their vectors.
+    async def take(self, limit: int, lacking_vectors: bool, without: Collection[int]) -> Batch | None:
+        """The next batch of those nobody can find yet or, if asked for, of those that lack only their vectors.
 
-        What nobody can find yet comes before what keywords find already.
+        Entries of the guilds in `without` are left where they are.
         """
-        for lacking_vectors in (False, True) if embedding else (False,):
-            if (self._embed_messages or not lacking_vectors) and (
-                batch := await self._take_messages(limit, lacking_vectors)
-            ):
+        if self._embed_messages or not lacking_vectors:
+            batch = await self._take_messages(limit, lacking_vectors, without)
+            if batch is not None:
                 return batch
-            if batch := await self._take_facts(limit, lacking_vectors):
-                return batch
-        return None
+        return await self._take_facts(limit, lacking_vectors, without)
 
-    async def _take_messages(self, limit: int, lacking_vectors: bool) -> Batch | None:
-        messages = await self._messages.to_index(limit, lacking_vectors)
+    async def _take_messages(self, limit: int, lacking_vectors: bool, without: Collection[int]) -> Batch | None:
+        messages = await self._messages.to_index(limit, lacking_vectors, without)
         if not messages:
             return None
         around = await self._messages.around(message.id for message in messages)
@@ -89,12 +91,13 @@ class Backlog:
                 entry(message_memory(message), around.get(message.id, ()), self._embed_messages) for message in messages
             ],
             to_embed=self._embed_messages,
+            lacking_vectors=lacking_vectors,
             messages={message_memory_id(message): message for message in messages},
             store=self._messages,
         )
 
-    async def _take_facts(self, limit: int, lacking_vectors: bool) -> Batch | None:
-        facts = await self._facts.to_index(limit, lacking_vectors)
+    async def _take_facts(self, limit: int, lacking_vectors: bool, without: Collection[int]) -> Batch | None:
+        facts = await self._facts.to_index(limit, lacking_vectors, without)
         if not facts:
             return None
         held = await self._messages.get({source for fact in facts for source in fact.sources})
@@ -102,6 +105,7 @@ class Backlog:
         return _Facts(
             entries=[entry(fact_memory(fact), sources[fact.id], self._embed_messages) for fact in facts],
             to_embed=True,
+            lacking_vectors=lacking_vectors,
             facts={fact.id: fact for fact in facts},
             store=self._facts,
         )

@@ -7,6 +7,7 @@ import qdrant_edge as edge
 
 from bot.errors import SettingsError
 from bot.memory.index import SparseVector
+from bot.storage.rows import clean
 
 NO_LANGUAGE = "none"
 _LONGEST_TOKEN = 40  # longer ones are dropped, as `Qdrant/bm25` does
@@ -25,12 +26,12 @@ class Bm25:
 
     def document(self, text: str) -> SparseVector:
         """The sparse vector a text is stored under; empty for a text without words."""
-        vector = self._model.embed_document(text)
+        vector = self._model.embed_document(clean(text))
         return SparseVector(vector.indices, vector.values)
 
     def query(self, text: str) -> SparseVector:
         """The sparse vector to search with: weight 1 for each distinct word."""
-        vector = self._model.embed_query(text)
+        vector = self._model.embed_query(clean(text))
         return SparseVector(vector.indices, vector.values)
 
 

@@ -4,14 +4,16 @@ import asyncio
 import base64
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import stamina
+import structlog
 
 from bot.errors import EmbedderUnavailable, QuotaExhausted
 from bot.model import ServiceHealth
-from bot.settings import OpenAISettings
+from bot.settings import OpenAISettings, shown_url
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -27,6 +29,10 @@ _QUERY_ATTEMPTS = 2  # someone is waiting, and keywords can answer
 _QUERY_SECONDS = 5.0
 _LONGEST_WAIT = 60.0  # seconds; a longer Retry-After is left to the caller's own back-off
 _CACHED_QUERIES = 256
+_CONTENT_REFUSED = (400, 413, 422)
+_HARMLESS = "hello"
+
+log = structlog.get_logger(__name__)
 
 
 class Embedder(Protocol):
@@ -35,8 +41,11 @@ class Embedder(Protocol):
     model: str
     dimensions: int
 
-    async def documents(self, texts: Sequence[str]) -> list[Sequence[float]]:
-        """One vector a text, in order; a blank text gets the zero vector, which is similar to nothing."""
+    async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Sequence[float] | None]:
+        """One vector a text, in order, made within this many seconds.
+
+        A blank text gets the zero vector, which is similar to nothing, and one the server refuses None.
+        """
         ...
 
     async def query(self, text: str) -> Sequence[float]:
@@ -64,13 +73,16 @@ class OpenAIEmbedder:
         self._queries: OrderedDict[str, Sequence[float]] = OrderedDict()
         self._health = ServiceHealth("OpenAI", True, "No embedding was needed yet.")
 
-    async def documents(self, texts: Sequence[str]) -> list[Sequence[float]]:
-        """See `Embedder`. Sends as few requests as the API's limits allow, one after the other."""
-        vectors: list[Sequence[float]] = [self._zero] * len(texts)
-        for chunk in _chunks(texts):
-            found = await self._embed(list(chunk.values()), _DOCUMENT_ATTEMPTS)
-            for position, vector in zip(chunk, found, strict=True):
-                vectors[position] = vector
+    async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Sequence[float] | None]:
+        """See `Embedder`. Sends as few requests as the server's limits allow, one after the other."""
+        vectors: list[Sequence[float] | None] = [self._zero] * len(texts)
+        async with self._in_time(within):
+            for chunk in _chunks(texts):
+                for position, vector in zip(chunk, await self._chunk(list(chunk.values())), strict=True):
+                    vectors[position] = vector
+        if refused := vectors.count(None):
+            log.warning("texts_without_vector", texts=refused)
+            self._answers()  # the refusal may have come last
         return vectors
 
     async def query(self, text: str) -> Sequence[float]:
@@ -80,7 +92,8 @@ class OpenAIEmbedder:
             return known
         if not text.strip():
             return self._zero
-        [vector] = await self._embed([_cut(text)], _QUERY_ATTEMPTS, within=_QUERY_SECONDS)
+        async with self._in_time(_QUERY_SECONDS):
+            [vector] = await self._embed([_cut(text)], _QUERY_ATTEMPTS)
         self._queries[text] = vector
         if len(self._queries) > _CACHED_QUERIES:
             self._queries.popitem(last=False)
@@ -92,20 +105,50 @@ class OpenAIEmbedder:
     async def close(self) -> None:
         await self._client.close()
 
-    async def _embed(self, texts: list[str], attempts: int, within: float | None = None) -> list[Sequence[float]]:
-        """The vectors of one chunk; all attempts together take at most `within` seconds."""
+    async def _chunk(self, texts: list[str]) -> list[Sequence[float] | None]:
+        """The vectors of one request, or of more if the server refuses it for what it holds."""
+        try:
+            return list(await self._embed(texts, _DOCUMENT_ATTEMPTS))
+        except _Refused:
+            await self._embed([_HARMLESS], _DOCUMENT_ATTEMPTS)  # if it refuses this too, it is not the texts
+        return await self._halves(texts)
+
+    async def _halves(self, texts: list[str]) -> list[Sequence[float] | None]:
+        """The vectors of texts that are refused together: local servers take fewer or shorter ones than OpenAI."""
+        if len(texts) == 1:
+            return [None]
+        middle = len(texts) // 2
+        vectors: list[Sequence[float] | None] = []
+        for half in (texts[:middle], texts[middle:]):
+            try:
+                vectors += await self._embed(half, _DOCUMENT_ATTEMPTS)
+            except _Refused:
+                vectors += await self._halves(half)
+        return vectors
+
+    @asynccontextmanager
+    async def _in_time(self, within: float | None) -> AsyncIterator[None]:
+        """All requests and waits together take at most this many seconds."""
         try:
             async with asyncio.timeout(within):
-                async for attempt in stamina.retry_context(_wait_before_retry, attempts=attempts, timeout=None):
-                    with attempt:
-                        vectors = await self._request(texts)
+                yield
         except TimeoutError as error:
             raise self._failed(EmbedderUnavailable(f"The embedder did not answer within {within} s.")) from error
+
+    async def _embed(self, texts: list[str], attempts: int) -> list[Sequence[float]]:
+        """The vectors of one request."""
+        try:
+            async for attempt in stamina.retry_context(_wait_before_retry, attempts=attempts, timeout=None):
+                with attempt:
+                    vectors = await self._request(texts)
         except EmbedderUnavailable as error:
             self._failed(error)
             raise
-        self._health = ServiceHealth("OpenAI", True, f"{self.model} answers.")
+        self._answers()
         return vectors
+
+    def _answers(self) -> None:
+        self._health = ServiceHealth("OpenAI", True, f"{self.model} answers.")
 
     def _failed(self, error: EmbedderUnavailable) -> EmbedderUnavailable:
         self._health = ServiceHealth("OpenAI", False, str(error))
@@ -124,9 +167,10 @@ class OpenAIEmbedder:
         except openai.APIStatusError as error:
             raise self._refusal(error) from error
         except openai.APIConnectionError as error:
-            raise _Temporary(f"The embedder at {self._settings.base_url} cannot be reached.") from error
+            raise _Temporary(f"The embedder at {shown_url(self._settings.base_url)} cannot be reached.") from error
         except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:  # the client hardly checks
-            raise EmbedderUnavailable(f"{self._settings.base_url} does not answer like OpenAI's API.") from error
+            where = shown_url(self._settings.base_url)
+            raise EmbedderUnavailable(f"{where} does not answer like OpenAI's API.") from error
         if len(vectors) != len(texts):
             raise EmbedderUnavailable(f"The embedder returned {len(vectors)} vectors for {len(texts)} texts.")
         if wrong := next((len(vector) for vector in vectors if len(vector) != self.dimensions), None):
@@ -148,7 +192,12 @@ class OpenAIEmbedder:
             return _Temporary("The embedder's rate limit is reached (429).", _retry_after(error))
         if status >= 500:
             return _Temporary(f"The embedder failed ({status}).", _retry_after(error))
-        return EmbedderUnavailable(f"The embedder refused the request ({status}, {error.code or 'no code'}).")
+        refused = _Refused if status in _CONTENT_REFUSED else EmbedderUnavailable
+        return refused(f"The embedder refused the request ({status}, {error.code or 'no code'}).")
+
+
+class _Refused(EmbedderUnavailable):
+    """The server does not take what was sent: too many texts, or one that is too long or odd for it."""
 
 
 class _Temporary(EmbedderUnavailable):

@@ -7,19 +7,19 @@ A retraction commits its removals before it asks for that lock, so no late write
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
 
-from bot.errors import EmbedderUnavailable, IndexMismatch, QuotaExhausted, ServiceUnavailable
+from bot.errors import EmbedderUnavailable, IndexMismatch, IndexUnavailable, QuotaExhausted, ServiceUnavailable
 from bot.memory.backlog import Backlog, Batch
 from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import Embedder
-from bot.memory.index import VectorIndex
-from bot.memory.keys import DenseKeys, dense_keys, point, sparse_keys
+from bot.memory.index import IndexPoint, VectorIndex
+from bot.memory.keys import DenseKeys, Entry, SparseKeys, dense_keys, point, sparse_keys
 from bot.model import ServiceHealth, utcnow
 from bot.storage.facts import FactStore
 from bot.storage.messages import MessageStore
@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 BATCH = 256
 LONGEST_PAUSE = timedelta(minutes=5)
 QUOTA_PAUSE = timedelta(hours=1)
+_EMBEDDING_SECONDS = 20.0  # a message is to be found within a minute, if by its words alone
 _PING_SECONDS = 2.0
 
 T = TypeVar("T")
@@ -38,9 +39,10 @@ T = TypeVar("T")
 class Indexer:
     """Drains what waits for the index. `run` keeps at it, `drain` does it once.
 
-    Without an embedder everything is indexed by keywords. While the embedder is down, entries are
-    indexed by keywords at once and get their vectors when it answers again. `interval` bounds how
-    long a message waits.
+    Without an embedder everything is indexed by keywords, and gets its vectors should there be one
+    some day. From the embedder's first failure until it answers again, entries are indexed by
+    keywords at once and get their vectors later. A guild whose part of the index is broken is left
+    alone for a while, longer each time. `interval` bounds how long a message waits.
     """
 
     def __init__(
@@ -66,12 +68,17 @@ class Indexer:
         self._woken = asyncio.Event()
         self._embedder_pauses = _Pauses(interval)
         self._embedder_resumes = clock()
+        self._embedder_trusted = True
+        self._embedded_at_once = BATCH  # fewer for an embedder too slow for so many
+        self._guild_pauses: dict[int, _Pauses] = {}  # of the guilds whose part of the index failed last
+        self._guild_resumes: dict[int, datetime] = {}
 
     async def run(self) -> None:
         """Drain forever, at most once per interval while there is work; an outage only slows it down.
 
         Raises `IndexMismatch`, which no waiting cures.
         """
+        await self._open()
         pauses = _Pauses(self._interval)
         while True:
             self._woken.clear()
@@ -97,23 +104,24 @@ class Indexer:
     async def drain(self) -> int:
         """Remove what is to be removed and index everything waiting; how many points were written.
 
-        Raises `ServiceUnavailable` if the index or the database is down; all that still waits is kept.
+        Raises `ServiceUnavailable` if the index or the database is down; all that still waits is kept,
+        as is what belongs to a guild that is left alone.
         """
         written = 0
         await self.remove_pending()
-        while batch := await self._backlog.take(BATCH, self._embedder_ready()):
+        while batch := await self._next():
             written += await self._write(batch)
             await self.remove_pending()
         return written
 
     async def remove_pending(self) -> int:
-        """Take retracted points out of the index now; how many. Raises `ServiceUnavailable`."""
+        """Take retracted points out of the index now; how many. Raises `ServiceUnavailable` as `drain` does."""
         removed = 0
         async with self.lock:
-            while pending := await self._retraction.pending_removals(BATCH):
-                await self._delete(pending)
-                await self._retraction.removed([point_id for _, point_id in pending])
-                removed += len(pending)
+            while pending := await self._retraction.pending_removals(BATCH, self._left_alone()):
+                gone = await self._delete(pending)
+                await self._retraction.removed(gone)
+                removed += len(gone)
         return removed
 
     async def embedder_health(self) -> ServiceHealth:
@@ -133,6 +141,14 @@ class Indexer:
             return ServiceHealth("Qdrant", False, "The memory index is slow to answer.")
         return ServiceHealth("Qdrant", True, "The memory index answers.")
 
+    async def _open(self) -> None:
+        """Have the index finish what a crash cut short. Raises `IndexMismatch`; an outage is met again by `drain`."""
+        try:
+            async with self.lock:
+                await self._index.open()
+        except IndexUnavailable as error:
+            log.warning("index_not_opened", reason=str(error))
+
     async def _rest(self, busy: bool) -> None:
         """Give messages time to gather into a batch; with nothing gathering, wait for the first one."""
         if busy:
@@ -142,43 +158,97 @@ class Indexer:
                 async with asyncio.timeout(self._interval.total_seconds()):
                     await self._woken.wait()
 
+    async def _next(self) -> Batch | None:
+        """The next batch: what nobody can find yet comes before what only lacks its vectors."""
+        away = self._left_alone()
+        at_once = self._embedded_at_once if self._embedder_ready() else BATCH
+        if batch := await self._backlog.take(at_once if self._embedder_trusted else BATCH, False, away):
+            return batch
+        return await self._backlog.take(at_once, True, away) if self._embedder_ready() else None
+
     async def _write(self, batch: Batch) -> int:
-        sparse = await sparse_keys(self._bm25, batch.entries)
         dense = await self._dense(batch)
-        complete = dense is not None or not batch.to_embed or self._embedder is None
-        points = {
-            entry.memory.id: (entry.memory.guild_id, point(entry, words, vectors))
-            for entry, words, vectors in zip(batch.entries, sparse, dense or [{}] * len(sparse), strict=True)
-        }
+        if dense is None and batch.lacking_vectors:
+            return 0
+        complete = dense is not None or not batch.to_embed
+        points = _points(batch.entries, await sparse_keys(self._bm25, batch.entries), dense)
+        unfit = {entry.memory.id for entry in batch.entries} - points.keys()
+        written: list[str] = []
         async with self.lock:
             current = await batch.current()
-            for guild_id, group in _by_guild(points[id] for id in current).items():
-                await self._index.upsert(guild_id, group)
-            gone = await batch.mark(current, complete)
+            for guild_id, group in _by_guild(points[id] for id in current - unfit).items():
+                if await self._reaches(guild_id, self._index.upsert(guild_id, group)):
+                    written += (one.id for one in group)
+            gone = await batch.mark(written, complete)
             await self._delete((points[id][0], id) for id in gone)
-        log.debug("indexed", points=len(current), with_vectors=dense is not None)
-        return len(current)
+            await batch.mark(current & unfit, complete=True)  # lest they come again and again
+        log.debug("indexed", points=len(written), with_vectors=dense is not None)
+        return len(written)
 
     def _embedder_ready(self) -> bool:
         return self._embedder is not None and self._clock() >= self._embedder_resumes
 
     async def _dense(self, batch: Batch) -> list[DenseKeys] | None:
-        """The entries' dense keys; None where they are not to have any or the embedder does not answer."""
+        """The entries' dense keys; None where they are to have none, have to wait for them, or cannot have them."""
         if self._embedder is None or not batch.to_embed or not self._embedder_ready():
             return None
+        if not self._embedder_trusted and not batch.lacking_vectors:
+            return None
         try:
-            keys = await dense_keys(self._embedder, batch.entries)
+            keys = await dense_keys(self._embedder, batch.entries, _EMBEDDING_SECONDS)
         except EmbedderUnavailable as error:
             pause = QUOTA_PAUSE if isinstance(error, QuotaExhausted) else self._embedder_pauses.next()
             self._embedder_resumes = self._clock() + pause
+            self._embedder_trusted = False
+            self._embedded_at_once = max(1, self._embedded_at_once // 2)
             log.warning("indexed_by_keywords_only", reason=str(error), retry_in=pause.total_seconds())
             return None
         self._embedder_pauses.reset()
+        self._embedder_trusted = True
+        self._embedded_at_once = min(BATCH, self._embedded_at_once * 2)
         return keys
 
-    async def _delete(self, places: Iterable[tuple[int, str]]) -> None:
+    async def _delete(self, places: Iterable[tuple[int, str]]) -> list[str]:
+        """Delete points; the ids of those that the index does not hold any more."""
+        deleted: list[str] = []
         for guild_id, ids in _by_guild(places).items():
-            await self._index.delete(guild_id, ids)
+            if await self._reaches(guild_id, self._index.delete(guild_id, ids)):
+                deleted += ids
+        return deleted
+
+    async def _reaches(self, guild_id: int, write: Awaitable[None]) -> bool:
+        """Whether a write happened; if not, the guild is left alone from now on.
+
+        Raises `IndexUnavailable` if the index does not answer at all.
+        """
+        try:
+            await write
+        except IndexUnavailable as error:
+            await self._index.ping()
+            pause = self._guild_pauses.setdefault(guild_id, _Pauses(self._interval)).next()
+            self._guild_resumes[guild_id] = self._clock() + pause
+            log.error("guild_not_indexed", guild_id=guild_id, reason=str(error), retry_in=pause.total_seconds())
+            return False
+        self._guild_pauses.pop(guild_id, None)
+        self._guild_resumes.pop(guild_id, None)
+        return True
+
+    def _left_alone(self) -> set[int]:
+        now = self._clock()
+        return {guild_id for guild_id, resumes in self._guild_resumes.items() if now < resumes}
+
+
+def _points(
+    entries: Sequence[Entry], sparse: Sequence[SparseKeys], dense: Sequence[DenseKeys] | None
+) -> dict[str, tuple[int, IndexPoint]]:
+    """Guild and point of each entry, by id. One that makes no point stands in nobody's way: it is left out."""
+    points = {}
+    for entry, words, vectors in zip(entries, sparse, dense or [{}] * len(sparse), strict=True):
+        try:
+            points[entry.memory.id] = (entry.memory.guild_id, point(entry, words, vectors))
+        except ValueError as error:
+            log.error("makes_no_point", id=entry.memory.id, error=type(error).__name__)
+    return points
 
 
 class _Pauses:

@@ -65,8 +65,12 @@ async def sparse_keys(bm25: Bm25, entries: Sequence[Entry]) -> list[SparseKeys]:
     return await asyncio.to_thread(compute)
 
 
-async def dense_keys(embedder: Embedder, entries: Sequence[Entry]) -> list[DenseKeys]:
-    """Both dense keys of each entry; every distinct text is sent once, all in the same requests."""
+async def dense_keys(embedder: Embedder, entries: Sequence[Entry], within: float | None = None) -> list[DenseKeys]:
+    """Both dense keys of each entry, without those of a text the embedder refuses; for `within` see `documents`.
+
+    Every distinct text is sent once, all in the same requests.
+    """
     texts = list(dict.fromkeys(text for entry in entries for text in (entry.memory.line, entry.embedded_window)))
-    vectors = dict(zip(texts, await embedder.documents(texts), strict=True))
-    return [{Key.DENSE: vectors[entry.memory.line], Key.WINDOW: vectors[entry.embedded_window]} for entry in entries]
+    vectors = dict(zip(texts, await embedder.documents(texts, within), strict=True))
+    both = [{Key.DENSE: vectors[entry.memory.line], Key.WINDOW: vectors[entry.embedded_window]} for entry in entries]
+    return [{key: vector for key, vector in keys.items() if vector is not None} for keys in both]

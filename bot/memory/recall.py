@@ -7,18 +7,21 @@ fused. When a service is down the answer is a lesser one and says so, within abo
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
-from bot.errors import EmbedderUnavailable, IndexUnavailable, QueryTooShort
+from bot.capture.redaction import redact
+from bot.errors import EmbedderUnavailable, IndexMismatch, IndexUnavailable, QueryTooShort
 from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import Embedder
 from bot.memory.fusion import ScoreList, fuse
 from bot.memory.index import Key, ScoredPoint, Search, VectorIndex
 from bot.memory.mem0_adapter import from_payload
-from bot.model import Degraded, Hit, Memory, Recalled, Scope, utcnow
+from bot.model import Degraded, Hit, Memory, MemoryKind, Recalled, Scope, message_memory, utcnow
 from bot.storage.keyword import KeywordSearch
+from bot.storage.messages import MessageStore
 from bot.storage.retraction import Retraction
 
 log = structlog.get_logger(__name__)
@@ -46,6 +49,7 @@ class Recall:
         embedder: Embedder | None,
         bm25: Bm25,
         keyword: KeywordSearch,
+        messages: MessageStore,
         retraction: Retraction,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
@@ -53,6 +57,7 @@ class Recall:
         self._embedder = embedder
         self._bm25 = bm25
         self._keyword = keyword
+        self._messages = messages
         self._retraction = retraction
         self._clock = clock
         self._embedder_resumes = clock()
@@ -74,11 +79,12 @@ class Recall:
             searches.append(Search(Key.BM25, words, CANDIDATES))
         try:
             lists = await self._search(scope, searches)
-        except IndexUnavailable as error:
+        except (IndexUnavailable, IndexMismatch) as error:
             log.warning("recalled_by_keyword_search", reason=str(error))
             return Recalled(tuple(await self._keyword.search(query, scope, limit)), Degraded.INDEX_DOWN)
         memories = await self._shown(scope, lists.values())
-        return Recalled(tuple(_ranked(lists, memories)[:limit]), degraded)
+        hits = await self._with_current_words(scope, _ranked(lists, memories)[:limit])
+        return Recalled(tuple(hits), degraded)
 
     async def _embed(self, query: str) -> tuple[Sequence[float] | None, Degraded | None]:
         """The query's vector, or why there is none. An embedder that failed is left alone for a while."""
@@ -120,10 +126,17 @@ class Recall:
         retracted = await self._retraction.retracted(memories.values())
         return {id: memory for id, memory in memories.items() if id not in retracted}
 
+    async def _with_current_words(self, scope: Scope, hits: Sequence[Hit]) -> list[Hit]:
+        """The hits with what their messages say now: the index holds an edited one by its old words for a while."""
+        said = {id for hit in hits if hit.memory.kind is MemoryKind.MESSAGE for id in hit.memory.sources}
+        changed = map(message_memory, await self._messages.not_indexed(said))
+        current = {memory.id: memory for memory in changed if memory.access_id in scope.access_ids}
+        return [replace(hit, memory=current.get(hit.memory.id, hit.memory)) for hit in hits]
+
 
 def _checked(query: str) -> str:
-    """The query with single spaces, cut to size."""
-    query = " ".join(query.split())[:MOST_CHARACTERS]
+    """The query without secrets, with single spaces, cut to size."""
+    query = " ".join(redact(query).split())[:MOST_CHARACTERS]
     if len(re.findall(r"[^\W_]", query)) < _FEWEST_WORD_CHARACTERS:
         raise QueryTooShort()
     return query

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from bot.errors import EmbedderUnavailable
+from bot.errors import EmbedderUnavailable, IndexUnavailable
 from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import Embedder
 from bot.memory.index import IndexPoint, VectorIndex
@@ -60,17 +60,18 @@ class Reconciler:
     async def run_once(self, guild_ids: Iterable[int]) -> int:
         """Complete these guilds' points that another client added or changed; how many.
 
-        A point that names its guild and channel is seen by those who may view that channel. Raises
-        `ServiceUnavailable`; what is left waits for the next run. While the embedder is down, keys
-        for keyword search are rebuilt at once and vectors with a later run.
+        A point that names its guild and channel is seen by those who may view that channel. A guild
+        whose part of the index is broken is passed over. Raises `ServiceUnavailable`; what is left
+        waits for the next run. While the embedder is down, keys for keyword search are rebuilt at once
+        and vectors with a later run.
         """
         rebuilt = 0
         for guild_id in guild_ids:
-            survey = await self._survey(guild_id)
-            for start in survey.stale_pages:
-                points, _ = await self._index.scroll(guild_id, start, PAGE, keys=True)
-                stale = [(one, survey.place(memory, one)) for one in points if (memory := _stale(one))]
-                rebuilt += await self._rebuild(guild_id, stale)
+            try:
+                rebuilt += await self._reconcile(guild_id)
+            except IndexUnavailable as error:
+                await self._index.ping()  # raises if it is the whole index
+                log.error("guild_not_reconciled", guild_id=guild_id, reason=str(error))
         if rebuilt:
             log.info("keys_rebuilt", points=rebuilt)
         return rebuilt
@@ -88,6 +89,15 @@ class Reconciler:
                     place, [(one, replace(memory, access_id=access_id)) for one, memory in mapped]
                 )
         return adopted
+
+    async def _reconcile(self, guild_id: int) -> int:
+        rebuilt = 0
+        survey = await self._survey(guild_id)
+        for start in survey.stale_pages:
+            points, _ = await self._index.scroll(guild_id, start, PAGE, keys=True)
+            stale = [(one, survey.place(memory, one)) for one in points if (memory := _stale(one))]
+            rebuilt += await self._rebuild(guild_id, stale)
+        return rebuilt
 
     async def _survey(self, guild_id: int) -> "_Survey":
         """Read a guild's payloads, which are small beside its keys."""

@@ -1,10 +1,10 @@
 """The messages: captured in groups, newest content first, read by every pipeline."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, ScalarSelect, func, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.model import Attachment, Mention, Message, utcnow
@@ -101,12 +101,13 @@ class MessageStore:
             found = await _get(connection, {id for ids in near.values() for id in ids})
         return {id: [found[other] for other in ids] for id, ids in near.items()}
 
-    async def to_index(self, limit: int, embedding: bool) -> list[Message]:
+    async def to_index(self, limit: int, embedding: bool, without: Collection[int] = ()) -> list[Message]:
         """The oldest messages whose keys are missing or stale; with `embedding` also those lacking only vectors.
 
-        They count as taken: `mark_indexed` tells which of them changed meanwhile and stay in line.
+        Messages of the guilds in `without` are left out. The others count as taken: `mark_indexed` tells
+        which of them changed meanwhile and stay in line.
         """
-        oldest = oldest_to_index(message.c.id, message.c.indexing, limit, embedding)
+        oldest = oldest_to_index(message.c.id, limit, embedding, without)
         query = select(*MESSAGE_COLUMNS).where(message.c.id.in_(oldest)).order_by(message.c.id)
         async with self._database.read() as connection:
             messages = [message_of(row) for row in await connection.execute(query)]
@@ -117,6 +118,13 @@ class MessageStore:
                     update(message).where(chosen, message.c.indexing == "pending").values(indexing="taken")
                 )
         return messages
+
+    async def not_indexed(self, ids: Iterable[int]) -> list[Message]:
+        """Those of these messages whose words or window the index does not hold as they are now."""
+        waiting = or_(*(indexing_is(message.c.indexing, state) for state in ("pending", "taken")))
+        query = select(*MESSAGE_COLUMNS).where(among(message.c.id, ids), waiting)
+        async with self._database.read() as connection:
+            return [message_of(row) for row in await connection.execute(query)]
 
     async def mark_indexed(self, messages: Sequence[Message], complete: bool) -> list[int]:
         """Note that the index holds these messages; the ids no longer held, whose points must go.

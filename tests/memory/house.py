@@ -92,6 +92,7 @@ class BreakableIndex(EdgeIndex):
     def __init__(self, folder: Path, dimensions: int) -> None:
         super().__init__(folder, dimensions)
         self.down: Exception | None = None
+        self.broken_guild: int | None = None
         self.hangs = False
         self.lose_next_answer = False
         self.before_upsert: Callable[[], Awaitable[object]] | None = None
@@ -104,7 +105,7 @@ class BreakableIndex(EdgeIndex):
         self.down = error or IndexUnavailable()
 
     async def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
-        await self._check()
+        await self._check(guild_id)
         if self.before_upsert is not None:
             hook, self.before_upsert = self.before_upsert, None
             await hook()
@@ -117,7 +118,7 @@ class BreakableIndex(EdgeIndex):
             raise IndexUnavailable
 
     async def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
-        await self._check()
+        await self._check(guild_id)
         await super().delete(guild_id, ids)
 
     async def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
@@ -134,19 +135,21 @@ class BreakableIndex(EdgeIndex):
     async def scroll(
         self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
     ) -> tuple[list[IndexPoint], str | None]:
-        await self._check()
+        await self._check(guild_id)
         return await super().scroll(guild_id, after, limit, keys)
 
     async def ping(self) -> None:
         await self._check()
         await super().ping()
 
-    async def _check(self) -> None:
+    async def _check(self, guild_id: int | None = None) -> None:
         self.tried.set()
         if self.hangs:
             await asyncio.Event().wait()
         if self.down is not None:
             raise self.down
+        if guild_id is not None and guild_id == self.broken_guild:
+            raise IndexUnavailable(f"The index of {guild_id} is damaged.")
 
 
 @dataclass
@@ -182,7 +185,7 @@ class House:
         )
 
     def recall(self, embedder: Embedder | None = None) -> Recall:
-        return Recall(self.index, embedder, self.bm25, self.keyword, self.retraction, self.clock)
+        return Recall(self.index, embedder, self.bm25, self.keyword, self.messages, self.retraction, self.clock)
 
     def forget(self, indexer: Indexer) -> Forget:
         return Forget(self.retraction, indexer, self.index)

@@ -167,6 +167,36 @@ async def test_a_refused_request_is_not_quoted(server: OpenAIServer, embedder: O
         await embedder.documents(["a secret"])
 
 
+async def test_refused_texts_have_no_vector(
+    server: OpenAIServer, embedder: OpenAIEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that takes fewer and shorter texts than OpenAI gets the others in smaller requests."""
+    monkeypatch.setattr("bot.sandbox.openai.MOST_INPUTS", 3)
+    monkeypatch.setattr("bot.sandbox.openai.MOST_TOKENS", 20)
+    texts = [f"word{n}" for n in range(9)] + ["x" * 100]
+    vectors = await embedder.documents(texts)
+    assert [vector is None for vector in vectors] == [False] * 9 + [True]
+    assert list(vectors[8] or ()) == list(await embedder.query("word8"))
+    assert (await embedder.health()).ok
+
+
+async def test_documents_are_made_in_time(server: OpenAIServer, embedder: OpenAIEmbedder) -> None:
+    """Whoever says how long they can wait is not kept longer."""
+    server.fault = Fault.HANG
+    with pytest.raises(EmbedderUnavailable, match=r"did not answer within 0\.05 s"):
+        await embedder.documents(["word"], within=0.05)
+    assert not (await embedder.health()).ok
+
+
+async def test_a_password_in_the_url_is_not_shown() -> None:
+    """What is told of a server holds no secret of its address."""
+    embedder = OpenAIEmbedder(OpenAISettings(base_url="http://me:hidden@127.0.0.1:9/v1"))
+    with pytest.raises(EmbedderUnavailable, match=r"at http://127\.0\.0\.1:9/v1 cannot be reached"):
+        await embedder.query("word")
+    assert "hidden" not in (await embedder.health()).detail
+    await embedder.close()
+
+
 async def test_an_unreachable_server_is_unavailable_until_it_is_back(server: OpenAIServer) -> None:
     """A server that is down, or hangs, costs the caller seconds and comes back by itself."""
     embedder = OpenAIEmbedder(settings(server, timeout="50ms"))

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from house import ANN, BEN, CLEO, GENERAL, GUILD, OTHER_GUILD, STAFF, START, House, everywhere, fact_of, said, texts
 
-from bot.errors import QueryTooShort
+from bot.errors import IndexMismatch, QueryTooShort
 from bot.memory.embeddings import OpenAIEmbedder
 from bot.memory.index import IndexPoint
 from bot.model import Degraded, Scope
@@ -185,6 +185,37 @@ async def test_a_deletion_during_a_recall_is_not_outrun(talk: House, embedder: O
     assert "the kiln arrives on monday" not in texts(await talk.recall(embedder).recall("kiln", everywhere(), 20))
 
 
+async def test_an_edited_message_is_shown_with_its_new_words(talk: House, embedder: OpenAIEmbedder) -> None:
+    """Old words that the index still holds are shown to nobody."""
+    assert await talk.messages.edit(1, "the kiln is [withdrawn]", (), (), START + timedelta(hours=1))
+    assert texts(await talk.recall(embedder).recall("kiln monday", everywhere(), 1)) == ["the kiln is [withdrawn]"]
+
+
+async def test_a_point_cannot_borrow_another_messages_words(talk: House, embedder: OpenAIEmbedder) -> None:
+    """A foreign point that names a changed message of another channel as its source shows its own words."""
+    point = (await talk.points())["lunch is on me today"]
+    forged = {**point.payload, "sources": [4]}
+    await talk.index.upsert(GUILD, [IndexPoint(point.id, forged, point.dense, point.sparse)])
+    await talk.messages.edit(4, "salaries fall", (), (), START + timedelta(hours=1))
+    public = Scope(GUILD, frozenset({GENERAL}))
+    assert texts(await talk.recall(embedder).recall("lunch today", public, 1)) == ["lunch is on me today"]
+
+
+async def test_secrets_in_a_question_stay_in_the_house(
+    talk: House, openai: OpenAIServer, embedder: OpenAIEmbedder
+) -> None:
+    """The embedder gets the question without the password in it."""
+    await talk.recall(embedder).recall("kiln password: hunter2hunter2", everywhere(), 5)
+    assert openai.texts[-1] == "kiln password: [redacted]"
+
+
+async def test_vectors_of_another_size_are_an_index_that_is_down(talk: House, embedder: OpenAIEmbedder) -> None:
+    """Whoever asks gets an answer by keyword search; the operator is told elsewhere."""
+    talk.index.break_down(IndexMismatch("The index holds vectors of size 8."))
+    recalled = await talk.recall(embedder).recall("kiln", everywhere(), 5)
+    assert (texts(recalled), recalled.degraded) == (["the kiln arrives on monday"], Degraded.INDEX_DOWN)
+
+
 async def test_a_query_without_words_gets_a_clear_answer(house: House) -> None:
     """Fewer than two letters or digits are no question."""
     for query in ("", " ", "?", "a", "🎉🎉🎉", "_-_", "a\u0301"):
@@ -202,6 +233,7 @@ async def test_any_other_query_is_answered(talk: House, embedder: OpenAIEmbedder
         'a" OR b*) NEAR',
         "שלום",
         "z̷a̷l̷g̷o̷",
+        "kil\ud83dn",
         "x" * 6000,
         "kiln " * 3000,
     ]

@@ -12,6 +12,7 @@ from house import BEN, DIMENSIONS, GENERAL, GUILD, OTHER_GUILD, STAFF, House, fa
 from pydantic import SecretStr
 from qdrant_server import QdrantServer
 
+from bot.errors import IndexUnavailable
 from bot.memory.embeddings import OpenAIEmbedder
 from bot.memory.index import IndexPoint, Key
 from bot.memory.indexer import Indexer
@@ -273,12 +274,31 @@ async def test_nonsense_is_passed_over(shared: Shared) -> None:
         GUILD, [foreign(agent_id=str(GUILD), run_id="9" * 30, data="x", created_at="2024-05-03T12:00:00")]
     )
     whole = {**here, "data": "x", "created_at": "2024-05-03T12:00:00"}
-    odd = ({"access_id": 1e300}, {"access_id": "7" * 30}, {"sources": [[]]}, {"kind": [1]}, {"importance": "nan"})
+    odd: tuple[dict[str, object], ...] = (
+        {"access_id": 1e300},
+        {"access_id": "7" * 30},
+        {"sources": [[]]},
+        {"kind": [1]},
+        {"importance": "nan"},
+    )
     await shared.house.index.upsert(GUILD, [foreign(**whole, **one) for one in odd])
     await shared.house.index.upsert(None, [foreign(color="red")])
     await shared.update(KILN, "the oven arrives on friday")
     assert await shared.reconciler.run_once([GUILD]) == 1
     assert await shared.reconciler.adopt(GUILD, GENERAL, GENERAL) == 1  # the one whose channel is impossible
+
+
+async def test_a_broken_guild_is_passed_over(house: House) -> None:
+    """The other guilds' points are completed; when no guild can be read, whoever asked is told."""
+    theirs = said(2, "theirs", guild=OTHER_GUILD, channel=80)
+    payload = to_payload(message_memory(theirs))
+    await house.index.upsert(OTHER_GUILD, [IndexPoint(message_memory_id(theirs), payload)])
+    house.index.broken_guild = GUILD
+    reconciler = house.reconciler(house.indexer())
+    assert await reconciler.run_once([GUILD, OTHER_GUILD]) == 1
+    house.index.break_down()
+    with pytest.raises(IndexUnavailable):
+        await reconciler.run_once([GUILD, OTHER_GUILD])
 
 
 async def test_every_page_is_looked_at(shared: Shared) -> None:

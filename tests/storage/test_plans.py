@@ -23,6 +23,8 @@ def operations(vault: Vault) -> dict[str, Coroutine[Any, Any, object]]:
         "edit": messages.edit(9, "edited", [], [], NOON + 60 * MINUTE),
         "around": messages.around([1, 2]),
         "to_index": messages.to_index(9, embedding=True),
+        "to_index elsewhere": messages.to_index(9, embedding=True, without={GUILD}),
+        "not_indexed": messages.not_indexed([1, 2]),
         "mark_indexed": messages.mark_indexed([said(1)], complete=True),
         "release_all": queue.release_all(),
         "begin_batch": queue.begin_batch(GUILD, NOON),
