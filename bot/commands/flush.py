@@ -11,7 +11,7 @@ from bot.commands.text import counted
 from bot.extraction.worker import BatchReport, BatchWorker
 from bot.storage.messages import MessageStore
 
-# Discord takes an answer for 15 minutes, a large batch may take longer.
+# Discord takes an answer for 15 minutes, a large batch may take longer: it goes on without the command.
 PATIENCE_SECONDS = 14 * 60.0
 
 
@@ -28,7 +28,9 @@ def flush_command(worker: BatchWorker, messages: MessageStore) -> app_commands.C
             async with asyncio.timeout(PATIENCE_SECONDS):
                 report = await worker.flush(guild_id)
         except TimeoutError:
-            report = BatchReport(stopped_by="This takes longer than Discord lets me answer")
+            report = BatchReport(
+                stopped_by="This takes longer than Discord lets me answer, so I go on without telling you"
+            )
         await show(interaction, told(report, (await messages.stats(guild_id)).waiting))
 
     return flush

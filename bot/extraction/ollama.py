@@ -17,7 +17,7 @@ from bot.extraction.answer import MAX_ANSWER_CHARACTERS
 from bot.extraction.llm import ChatAnswer, ChatRequest
 from bot.extraction.text import least_tokens, most_tokens, one_line
 from bot.model import ServiceHealth
-from bot.settings import OllamaSettings
+from bot.settings import OllamaSettings, shown_url
 
 _MAX_BODY_BYTES = 2 * 1024 * 1024  # 4,096 streamed tokens, each in its own object, take 0.6 MB
 _MIN_ANSWER_TOKENS = 512
@@ -26,6 +26,7 @@ _MIN_ANSWER_TOKENS = 512
 # (github.com/ollama/ollama/issues/3427, pull/16428).
 _SMALLEST_CUT_PROMPT = 512
 _HEALTH_SECONDS = 5
+_LONGEST_VERSION = 40
 _NOT_OLLAMA = (ValueError, TypeError, AttributeError, KeyError)  # no JSON, or not of Ollama's shape
 
 
@@ -36,7 +37,7 @@ class OllamaLLM:
 
     def __init__(self, settings: OllamaSettings) -> None:
         self._settings = settings
-        self._where = f"Ollama at {settings.url}"
+        self._where = f"Ollama at {shown_url(settings.url)}"
         # Compression would only hide the size of an answer from the limit.
         options: dict[str, Any] = {
             "headers": {"accept-encoding": "identity"},
@@ -59,7 +60,8 @@ class OllamaLLM:
         except _NOT_OLLAMA as error:
             raise LLMUnavailable(f"{self._where} does not answer as Ollama does ({type(error).__name__})") from None
         if last is None or last.done_reason != "stop":
-            raise AnswerRejected(f"the answer was cut short ({last.done_reason if last else 'it never came'})")
+            reason = "it reached its longest" if last and last.done_reason == "length" else "it has no end"
+            raise AnswerRejected(f"the answer was cut short: {reason}")
         read = last.prompt_eval_count or 0
         needed = least_tokens(request.system) + least_tokens(request.prompt)
         if _SMALLEST_CUT_PROMPT <= read < needed:
@@ -83,14 +85,17 @@ class OllamaLLM:
         )
 
     def _refusal(self, error: ResponseError) -> Exception:
-        said = one_line(str(error.error))[:200]
-        if error.status_code == 404 and "model" in said.lower():
+        """What the server's error means. Its own words may quote the prompt and are passed on to nobody."""
+        said = str(error.error).lower()
+        if error.status_code == 404 and "model" in said:
             return ModelMissing(self._missing())
-        if error.status_code == 400 and "context" in said.lower():
-            return AnswerRejected(f"the prompt is too long for the model: {said}")
+        if error.status_code == 400 and "context" in said:
+            return AnswerRejected("the prompt is too long for the model")
+        return LLMUnavailable(self._failed(error.status_code))
+
+    def _failed(self, status: int) -> str:
         # -1: an error in the middle of a stream.
-        status = f" {error.status_code}" if error.status_code > 0 else ""
-        return LLMUnavailable(f"{self._where} answered with error{status}: {said}")
+        return f"{self._where} answered with " + (f"error {status}" if status > 0 else "an error halfway")
 
     def _unreachable(self, error: Exception) -> str:
         if isinstance(error, httpx.TimeoutException):
@@ -103,11 +108,14 @@ class OllamaLLM:
     async def health(self) -> ServiceHealth:
         """Whether the server answers and has the model, and whether the model is in memory."""
         try:
-            version = (await self._version.get("/api/version")).raise_for_status().json()["version"]
+            answer = await self._version.get("/api/version")
+            version = one_line(str(answer.raise_for_status().json()["version"]))[:_LONGEST_VERSION]
             installed = {model.model for model in (await self._probe.list()).models}
             loaded = {model.model: model for model in (await self._probe.ps()).models}
-        except (ResponseError, httpx.HTTPStatusError) as error:
-            return ServiceHealth(self.name, False, f"{self._where} answered with an error ({error})")
+        except ResponseError as error:
+            return ServiceHealth(self.name, False, self._failed(error.status_code))
+        except httpx.HTTPStatusError as error:
+            return ServiceHealth(self.name, False, self._failed(error.response.status_code))
         except (httpx.HTTPError, ConnectionError) as error:
             return ServiceHealth(self.name, False, self._unreachable(error))
         except (*_NOT_OLLAMA, AnswerRejected):

@@ -1,25 +1,20 @@
 """Text from messages, made fit for a prompt: one harmless line, and how many tokens it takes."""
 
-import re
 import unicodedata
 
-import regex
+from bot.text import graphemes, with_named_emoji, without_piles
 
-_GRAPHEME = regex.compile(r"\X")
-_STACKED_MARKS = regex.compile(r"(\p{M}{4})\p{M}+")  # no script needs more than four on one letter
-_CUSTOM_EMOJI = re.compile(r"<a?(:\w+:)\d+>")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs"})  # control, format (bidi overrides, invisible "tag" letters) and surrogates
 _JOINERS = frozenset("\u200c\u200d")  # Persian and Indic spelling, and emoji families, need them
-_LONGEST_CLUSTER = 32  # code points; the longest emoji in use have ten
 
 
 def one_line(text: str) -> str:
     """The visible words on one line: no control, bidi or invisible characters, no piles of combining marks."""
-    words = " ".join(_CUSTOM_EMOJI.sub(r"\1", text).split())
+    words = " ".join(with_named_emoji(text).split())
     if words.isascii() and words.isprintable():
         return words
     seen = "".join(c for c in words if c in _JOINERS or unicodedata.category(c) not in _UNSEEN)
-    return _STACKED_MARKS.sub(r"\1", seen).strip()
+    return without_piles(seen).strip()
 
 
 def most_tokens(text: str) -> int:
@@ -48,8 +43,7 @@ def cut(text: str, tokens: int) -> str:
         return text
     room = tokens - most_tokens("…")
     kept: list[str] = []
-    for match in _GRAPHEME.finditer(text):
-        cluster = match[0][:_LONGEST_CLUSTER]
+    for cluster in graphemes(text):
         room -= most_tokens(cluster)
         if room < 0:
             break

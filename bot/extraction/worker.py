@@ -1,10 +1,11 @@
 """The batch worker: when a guild's messages are due, conversations become facts.
 
 A batch runs when its deadline in the database has passed, or early when enough messages came since
-the last attempt, and never while the breaker is open. It takes each window through lease, model and
-commit. An outage gives the lease back and stops the batch; an answer that is refused is asked for
-again once, then for each half of the window, and at last the single message is put aside. Whole
-windows go first, so a message nobody can read keeps no other conversation waiting.
+the last attempt (it then reads what is worth a call, see `due`), and never while the breaker is
+open. It takes each window through lease, model and commit. An outage gives the lease back and stops
+the batch; an answer that is refused is asked for again once, then for each half of the window, and
+at last the single message is put aside. Whole windows go first, so a message nobody can read keeps
+no other conversation waiting.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from time import monotonic
 
@@ -24,6 +25,7 @@ from bot.extraction.breaker import Breaker
 from bot.extraction.due import Rule, everything, settled, worthwhile
 from bot.extraction.llm import LLM
 from bot.extraction.prompt import MOST_QUOTES, PersonFacts, build
+from bot.extraction.sample import SAMPLE
 from bot.extraction.threads import conversations
 from bot.extraction.windows import answered_elsewhere, halve, pack, refreshed
 from bot.model import Fact, Message, ServiceHealth, Window, utcnow
@@ -38,19 +40,6 @@ _LONGEST_SLEEP = timedelta(hours=1)
 _REST = timedelta(minutes=1)  # a guild whose batch broke is left alone for so long
 _DOUBT = 10  # refused answers in a row: then a sample question shows if it is the model or the messages
 _HEALTH_SECONDS = 5.0
-
-_SAMPLE_TIME = datetime(2024, 5, 3, 12, tzinfo=UTC)
-_SAMPLE_LINES = (
-    (1, "Ann", "I moved to Lisbon in April and work as a nurse now"),
-    (2, "Ben", "congratulations! I still play the cello in Ghent"),
-)
-_SAMPLE = Window(
-    guild_id=0,
-    channel_id=0,
-    sections=(
-        tuple(Message(id, 0, 0, 0, "general", id, who, words, _SAMPLE_TIME) for id, who, words in _SAMPLE_LINES),
-    ),
-)
 
 _log = structlog.get_logger(__name__)
 
@@ -104,6 +93,7 @@ class BatchWorker:
         self._guild_locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._turn = asyncio.Lock()  # first come, first served: no guild's backlog keeps the others waiting
         self._resting: dict[int, datetime] = {}
+        self._flushes: set[asyncio.Task[BatchReport]] = set()
         self._refusals = 0
         self._hopeless: str | None = None
         self._health: tuple[float, ServiceHealth] | None = None
@@ -114,6 +104,14 @@ class BatchWorker:
 
     async def run(self) -> None:
         """Run batches as they become due, until cancelled. Leases left by an earlier process are taken back first."""
+        try:
+            await self._run()
+        finally:
+            for flush in self._flushes:
+                flush.cancel()
+            await asyncio.gather(*self._flushes, return_exceptions=True)
+
+    async def _run(self) -> None:
         released = False
         async with asyncio.TaskGroup() as batches:
             while True:
@@ -140,8 +138,14 @@ class BatchWorker:
         """Run one batch of everything a guild has waiting, conversations still going on included.
 
         A batch of this guild that is running is waited for. While the breaker is open, the model's
-        health decides whether to try.
+        health decides whether to try. The batch is the worker's: it goes on if the caller stops waiting.
         """
+        flush = asyncio.create_task(self._flush(guild_id))
+        self._flushes.add(flush)
+        flush.add_done_callback(self._flushes.discard)
+        return await asyncio.shield(flush)
+
+    async def _flush(self, guild_id: int) -> BatchReport:
         try:
             async with self._guild_locks[guild_id]:
                 if (await self._breaker.state()).opened_at is not None:
@@ -150,6 +154,10 @@ class BatchWorker:
                         return BatchReport(stopped_by=health.detail)
                     await self._breaker.end_pause()
                 return await self._batch(guild_id, self._clock() + self._settings.interval, everything)
+        except Exception as error:
+            # Logged here, for the caller may be gone.
+            _log.exception("batch_failed", guild_id=guild_id)
+            return BatchReport(stopped_by=str(error if isinstance(error, RecollectError) else RecollectError()))
         finally:
             self._woken.set()
 
@@ -222,7 +230,8 @@ class BatchWorker:
             await self._queue.begin_batch(guild_id, (await self._breaker.state()).retry_at or self._clock())
             report = tally.report(str(outage))
         else:
-            await self._queue.finish_batch(guild_id)
+            if tally.calls or rule is not worthwhile:  # an early look that read nothing is no batch
+                await self._queue.finish_batch(guild_id)
             report = tally.report()
         if tally.calls:
             _log.info(
@@ -339,7 +348,7 @@ class BatchWorker:
         if self._refusals < _DOUBT:
             return
         self._refusals = 0
-        sample = build(_SAMPLE, "self", self._settings.window_tokens)
+        sample = build(SAMPLE, "self", self._settings.window_tokens)
         tally.calls += 1
         try:
             check((await self._llm.chat(sample.request)).text, sample)

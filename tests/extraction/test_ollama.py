@@ -207,3 +207,38 @@ async def test_a_prompt_the_server_finds_too_long_is_rejected() -> None:
     with pytest.raises(AnswerRejected, match="too long"):
         await ask(OllamaSettings(url=url))
     await runner.cleanup()
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 503])
+async def test_the_servers_own_words_are_passed_on_to_nobody(status: int) -> None:
+    """An endpoint that echoes its input would put messages into log and /status: only the code is told."""
+    runner, url = await strange('{"error": "cannot read: Ann is in the context of a secret model"}', status)
+    with pytest.raises((AnswerRejected, LLMUnavailable)) as error:
+        await ask(OllamaSettings(url=url))
+    assert "secret" not in str(error.value)
+    llm = OllamaLLM(OllamaSettings(url=url))
+    assert (await llm.health()).detail == f"Ollama at {url} answered with error {status}"
+    await llm.close()
+    await runner.cleanup()
+
+
+async def test_an_error_halfway_is_told_without_its_words(server: OllamaServer, llm: OllamaLLM) -> None:
+    """A stream that ends in an error has no status of its own."""
+    server.replies.append(Reply(text="half", broken_off=True, error="secret"))
+    with pytest.raises(LLMUnavailable, match=f"^Ollama at {server.url} answered with an error halfway$"):
+        await llm.chat(REQUEST)
+
+
+async def test_the_urls_password_is_not_shown(server: OllamaServer) -> None:
+    """A URL with a user and password is named without them, in errors and in health."""
+    settings = OllamaSettings(url=server.url.replace("//", "//admin:hunter2@"), model="none")
+    llm = OllamaLLM(settings)
+    for stop in (False, True):
+        if stop:
+            await server.stop()
+        with pytest.raises(LLMUnavailable) as error:
+            await llm.chat(REQUEST)
+        for told in (str(error.value), (await llm.health()).detail):
+            assert server.url in told
+            assert "hunter2" not in told
+    await llm.close()

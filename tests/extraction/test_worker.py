@@ -102,6 +102,20 @@ async def test_an_early_batch_leaves_what_is_not_worth_a_call(workshop: Workshop
     assert set((await workshop.states()).values()) == {"done"}
 
 
+async def test_an_early_look_that_reads_nothing_is_no_batch(workshop: Workshop) -> None:
+    """The last batch is the last one that read something, or that ran at its deadline."""
+    for channel in range(10):
+        await workshop.messages.capture_many(chatter(10, first=100 * channel + 1, channel=channel))
+    workshop.clock.forward(minutes=20)
+    await workshop.worker.run_due()
+    (schedule,) = await workshop.queue.guilds()
+    assert (schedule.since_attempt, schedule.finished_at) == (0, None)
+    workshop.clock.forward(minutes=41)
+    await workshop.worker.run_due()
+    (schedule,) = await workshop.queue.guilds()
+    assert schedule.finished_at == workshop.clock.now
+
+
 async def test_a_hundred_messages_in_each_of_ten_channels_are_few_calls(workshop: Workshop) -> None:
     """At most 25 calls per 1,000 messages, however they are spread."""
     for channel in range(10):

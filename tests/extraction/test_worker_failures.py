@@ -498,6 +498,47 @@ async def test_a_flush_never_runs_beside_a_batch(workshop: Workshop, server: Oll
     assert len(await workshop.stored()) == 4
 
 
+async def test_a_flush_goes_on_when_its_caller_stops_waiting(workshop: Workshop, server: OllamaServer) -> None:
+    """The batch is the worker's, so the call under way is not thrown away; at shutdown it gives its lease back."""
+    await prepare(workshop)
+    server.replies.append(Reply(delay=0.2))
+    flush = asyncio.create_task(workshop.worker.flush(GUILD))
+    await server.asked.wait()
+    flush.cancel()
+    await asyncio.gather(flush, return_exceptions=True)
+    await workshop.told.wait()
+    assert (await workshop.worker.flush(GUILD)).messages == 0
+    assert await all_are(workshop, "done")
+    assert server.calls == 1
+
+
+async def test_a_flush_ends_with_the_worker(workshop: Workshop, server: OllamaServer) -> None:
+    """When the worker is stopped, a flush under way is cancelled and leaves nothing leased."""
+    await workshop.messages.capture_many([said(1, "Ann", BEES, minute=0)])
+    server.replies.append(HANG)
+    async with running(workshop):
+        flush = asyncio.create_task(workshop.worker.flush(GUILD))
+        await server.asked.wait()
+        assert await all_are(workshop, "leased")
+    with pytest.raises(asyncio.CancelledError):
+        await flush
+    assert await all_are(workshop, "waiting")
+
+
+async def test_a_flush_that_breaks_says_so(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that cannot be written is the answer, and is logged even if nobody waits for it."""
+    await prepare(workshop)
+
+    async def full(guild_id: int, next_due: datetime) -> None:
+        raise StorageUnavailable
+
+    monkeypatch.setattr(workshop.queue, "begin_batch", full)
+    with capture_logs() as logs:
+        report = await workshop.worker.flush(GUILD)
+    assert report.stopped_by == str(StorageUnavailable())
+    assert [log["event"] for log in logs] == ["batch_failed"]
+
+
 async def test_policy_reaches_the_answer(workshop: Workshop, server: OllamaServer) -> None:
     """With the default policy Ben's words make no fact about Ann."""
     await workshop.messages.capture_many([said(1, "Ann", "hi"), said(2, "Ben", "ann keeps bees")])
