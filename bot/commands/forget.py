@@ -26,7 +26,7 @@ CANDIDATES = 50  # recalled before what the asker may not forget is left out
 OPTIONS = 25  # Discord's limit for a menu and for suggestions
 LABEL_UNITS = 100  # Discord's limit for the label and the description of an option
 
-_LINK = re.compile(r"https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d{1,20})/(\d{1,20})/(\d{1,20})/?")
+_LINK = re.compile(r"<?https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d{1,20})/(\d{1,20})/(\d{1,20})/?>?")
 _FACT_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOT_YOURS = "I found nothing like that which you may forget."
 _INDEX_NOT_SEARCHED = (

@@ -37,7 +37,7 @@ def recall_command(
     @app_commands.command(name="recall", description="Find what was said here; only you see the answer")
     @app_commands.describe(
         query="What you want to know, in your own words",
-        about="Only what I know about this member; others than yourself are off by default",
+        about="Only what was said by this member or is known about them; you can name only yourself",
         channel="Only this channel and its threads",
         since="Only what was said since then: 24h, 7d, 4w or a date like 2026-05-01",
     )
@@ -52,7 +52,7 @@ def recall_command(
         await think(interaction)
         asker = member(interaction)
         if about and not may_ask_about(asker.id, about.id):
-            raise Refused("Questions about another member are switched off here; leave `about` out or name yourself.")
+            raise Refused("I answer no questions about another member; leave `about` out or name yourself.")
         moment = parse_since(since, clock()) if since else None
 
         async def ask(press: Interaction) -> Recalled:

@@ -5,18 +5,15 @@ import unicodedata
 from bisect import bisect_right
 from datetime import datetime
 
-import regex
 from discord.utils import escape_markdown, escape_mentions, format_dt
 
+from bot.text import graphemes, with_named_emoji, without_piles
+
 ELLIPSIS = "…"
-_GRAPHEME = regex.compile(r"\X")
-_STACKED_MARKS = regex.compile(r"(\p{M}{4})\p{M}+")  # no script needs more than four on one letter
-_CUSTOM_EMOJI = re.compile(r"<a?(:\w+:)\d+>")
 _BLANK_LINES = re.compile(r"\n\s*\n\s*\n")
 # Explicit embeddings, overrides and isolates (UAX #9, 2) reorder what follows them; implicit marks do not.
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
-_LONGEST_CLUSTER = 32  # code points; the longest emoji in use have ten
 
 
 def units(text: str) -> int:
@@ -29,9 +26,9 @@ def units(text: str) -> int:
 
 def tidy(text: str) -> str:
     """Without control characters, reordering, piles of combining marks, and runs of blank lines."""
-    text = _CUSTOM_EMOJI.sub(r"\1", text.replace("\r\n", "\n"))
+    text = with_named_emoji(text.replace("\r\n", "\n"))
     text = "".join(c for c in text if (c in "\n\t" or unicodedata.category(c) != "Cc") and c not in _BIDI_CONTROLS)
-    return _BLANK_LINES.sub("\n\n", _STACKED_MARKS.sub(r"\1", text)).strip()
+    return _BLANK_LINES.sub("\n\n", without_piles(text)).strip()
 
 
 def cut(text: str, limit: int) -> str:
@@ -39,7 +36,7 @@ def cut(text: str, limit: int) -> str:
     if units(text) <= limit:
         return text
     room, kept = limit - units(ELLIPSIS), []
-    for cluster in _clusters(text):
+    for cluster in graphemes(text):
         room -= units(cluster)
         if room < 0:
             break
@@ -60,7 +57,7 @@ def escaped(text: str, limit: int, lines: int = 12) -> str:
         text = "\n".join([*text.split("\n")[:lines], ELLIPSIS])
     if units(text) <= limit and units(safe := _escape(text)) <= limit:
         return safe
-    clusters = _clusters(text[:limit])
+    clusters = list(graphemes(text[:limit]))
 
     def shortened(kept: int) -> str:
         return _escape("".join(clusters[:kept]).rstrip() + ELLIPSIS)
@@ -95,12 +92,3 @@ def _isolate(line: str) -> str:
     if any(unicodedata.bidirectional(character) in {"R", "AL"} for character in line):
         return f"{_FIRST_STRONG_ISOLATE}{line}{_POP_ISOLATE}"
     return line
-
-
-def _clusters(text: str) -> list[str]:
-    """Graphemes; one of absurd length (joiners without end) is split like ordinary text."""
-    return [
-        cluster[start : start + _LONGEST_CLUSTER]
-        for cluster in _GRAPHEME.findall(text)
-        for start in range(0, len(cluster), _LONGEST_CLUSTER)
-    ]

@@ -192,6 +192,8 @@ async def test_by_the_link_of_a_message(town: Town) -> None:
     answer = await town.use(town.ada, "forget", query=link(town, said.id))
     [menu] = answer.selects
     assert {option.label for option in menu.options} == {"My teapot is blue", "Ada's teapot is blue"}
+    without_preview = await town.use(town.ada, "forget", query=f"<{link(town, said.id)}>")
+    assert len(without_preview.selects[0].options) == 2
 
 
 async def test_by_a_suggestion(town: Town) -> None:

@@ -1,0 +1,28 @@
+"""What both a prompt and an answer need of members' text: graphemes, piles of marks, custom emoji."""
+
+import re
+from collections.abc import Iterator
+
+import regex
+
+_GRAPHEME = regex.compile(r"\X")
+_STACKED_MARKS = regex.compile(r"(\p{M}{4})\p{M}+")  # no script needs more than four on one letter
+_CUSTOM_EMOJI = re.compile(r"<a?(:\w+:)\d+>")
+_LONGEST_CLUSTER = 32  # code points; the longest emoji in use have ten
+
+
+def graphemes(text: str) -> Iterator[str]:
+    """What readers see as one character each; one of absurd length (joiners without end) is split."""
+    for match in _GRAPHEME.finditer(text):
+        for start in range(0, len(match[0]), _LONGEST_CLUSTER):
+            yield match[0][start : start + _LONGEST_CLUSTER]
+
+
+def without_piles(text: str) -> str:
+    """Without combining marks stacked higher than any script stacks them."""
+    return str(_STACKED_MARKS.sub(r"\1", text))
+
+
+def with_named_emoji(text: str) -> str:
+    """With `:name:` in place of each custom emoji."""
+    return _CUSTOM_EMOJI.sub(r"\1", text)
