@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import structlog
+from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException
+from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from bot.errors import IndexMismatch, IndexUnavailable
 from bot.memory.index import Key
 from bot.settings import QdrantSettings
-
-if TYPE_CHECKING:
-    from qdrant_client import AsyncQdrantClient, models
 
 DENSE_KEYS = (Key.DENSE, Key.WINDOW)
 SPARSE_KEYS = (Key.BM25, Key.BM25_WINDOW)
@@ -30,9 +30,8 @@ class Refused(IndexUnavailable):
         self.status = status
 
 
-def connect(settings: QdrantSettings) -> "AsyncQdrantClient":
+def connect(settings: QdrantSettings) -> AsyncQdrantClient:
     """A client of the server; it connects when it is first used."""
-    from qdrant_client import AsyncQdrantClient
 
     return AsyncQdrantClient(
         url=settings.url,
@@ -44,8 +43,6 @@ def connect(settings: QdrantSettings) -> "AsyncQdrantClient":
 
 async def answer(request: Awaitable[T]) -> T:
     """The answer to a request; what keeps it away is an `IndexUnavailable`, which never quotes what was sent."""
-    from qdrant_client.common.client_exceptions import QdrantException
-    from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
     try:
         return await request
@@ -58,7 +55,7 @@ async def answer(request: Awaitable[T]) -> T:
         raise IndexUnavailable("The Qdrant server does not answer.") from error
 
 
-async def prepare(client: "AsyncQdrantClient", collection: str, dimensions: int) -> frozenset[Key]:
+async def prepare(client: AsyncQdrantClient, collection: str, dimensions: int) -> frozenset[Key]:
     """Create what is missing of the collection, its keys and its payload indexes; the keys it has now.
 
     Raises `IndexMismatch` if it holds vectors of another size.
@@ -74,9 +71,7 @@ async def prepare(client: "AsyncQdrantClient", collection: str, dimensions: int)
     return frozenset(keys)
 
 
-async def _create(client: "AsyncQdrantClient", collection: str, dimensions: int) -> None:
-    from qdrant_client import models
-
+async def _create(client: AsyncQdrantClient, collection: str, dimensions: int) -> None:
     vector = models.VectorParams(size=dimensions, distance=models.Distance.COSINE)
     sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
     await answer(
@@ -88,7 +83,7 @@ async def _create(client: "AsyncQdrantClient", collection: str, dimensions: int)
     )
 
 
-def _keys_of(params: "models.CollectionParams", collection: str, dimensions: int) -> set[Key]:
+def _keys_of(params: models.CollectionParams, collection: str, dimensions: int) -> set[Key]:
     """Which of our keys an existing collection has. One that only ever had the unnamed vector gives it bare."""
     dense = params.vectors if isinstance(params.vectors, dict) else {Key.DENSE.value: params.vectors}
     for key in DENSE_KEYS:
@@ -101,9 +96,8 @@ def _keys_of(params: "models.CollectionParams", collection: str, dimensions: int
     return {key for key in Key if key.value in names}
 
 
-async def _add_key(client: "AsyncQdrantClient", collection: str, dimensions: int, key: Key) -> bool:
+async def _add_key(client: AsyncQdrantClient, collection: str, dimensions: int, key: Key) -> bool:
     """Add a vector that a collection made by plain mem0 lacks; a server before 1.18 cannot, and goes without."""
-    from qdrant_client import models
 
     config: models.DenseVectorNameConfig | models.SparseVectorNameConfig
     if key in DENSE_KEYS:
@@ -120,9 +114,7 @@ async def _add_key(client: "AsyncQdrantClient", collection: str, dimensions: int
     return True
 
 
-async def _create_payload_indexes(client: "AsyncQdrantClient", collection: str) -> None:
-    from qdrant_client import models
-
+async def _create_payload_indexes(client: AsyncQdrantClient, collection: str) -> None:
     fields: dict[str, Any] = {
         "guild_id": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
         **dict.fromkeys(_KEYWORD_FIELDS, models.PayloadSchemaType.KEYWORD),

@@ -1,4 +1,4 @@
-"""The index on a Qdrant server, behind the `VectorIndex` port. `qdrant_client` is imported when first used.
+"""The index on a Qdrant server, behind the `VectorIndex` port. Imports `qdrant_client`, which takes a second.
 
 One collection holds all guilds, laid out as mem0 does it: the unnamed dense vector and sparse
 `bm25`, plus ours. `guild_id` is its tenant key (a string: Qdrant knows only keyword and uuid tenants).
@@ -7,9 +7,10 @@ A point belongs to the guild its `agent_id` names, as mem0 writes it.
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import structlog
+from qdrant_client import AsyncQdrantClient, models
 
 from bot.memory.filters import AnyOf, Between, conditions
 from bot.memory.index import IndexPoint, Key, ScoredPoint, Search, SparseVector
@@ -17,9 +18,6 @@ from bot.memory.mem0_adapter import guild_of
 from bot.memory.qdrant import DENSE_KEYS, SPARSE_KEYS, Refused, answer, connect, prepare
 from bot.model import Scope
 from bot.settings import QdrantSettings
-
-if TYPE_CHECKING:
-    from qdrant_client import AsyncQdrantClient, models
 
 # Encoding vectors as JSON takes the event loop 2 ms a point: it breathes between requests.
 _UPSERT_STEP = 8
@@ -31,7 +29,7 @@ log = structlog.get_logger(__name__)
 class ServerIndex:
     """The collection `settings.collection`. The server may be down at any time, at start too."""
 
-    def __init__(self, settings: QdrantSettings, dimensions: int, client: "AsyncQdrantClient | None" = None) -> None:
+    def __init__(self, settings: QdrantSettings, dimensions: int, client: AsyncQdrantClient | None = None) -> None:
         self._settings = settings
         self._collection = settings.collection
         self._dimensions = dimensions
@@ -60,7 +58,6 @@ class ServerIndex:
             await self._ask(client.upsert(self._collection, step, wait=True))
 
     async def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
-        from qdrant_client import models
 
         if not ids:
             return
@@ -90,7 +87,6 @@ class ServerIndex:
         self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
     ) -> tuple[list[IndexPoint], str | None]:
         """See `VectorIndex`. A page of unmapped points may hold fewer than `limit` before the end."""
-        from qdrant_client import models
 
         client = await self._ready()
         records, following = await self._ask(
@@ -108,7 +104,6 @@ class ServerIndex:
         return theirs, None if following is None else str(following)
 
     async def count(self, guild_id: int | None) -> int:
-        from qdrant_client import models
 
         if guild_id is None:
             return await self._count_unmapped()
@@ -117,7 +112,6 @@ class ServerIndex:
         return (await self._ask(client.count(self._collection, count_filter=theirs, exact=True))).count
 
     async def drop_guild(self, guild_id: int) -> None:
-        from qdrant_client import models
 
         client = await self._ready()
         theirs = models.Filter(must=[_belongs_to(guild_id)])
@@ -132,7 +126,7 @@ class ServerIndex:
             if after is None:
                 return total
 
-    async def _query(self, client: "AsyncQdrantClient", searches: Sequence[Search], scope: Scope) -> list[Any]:
+    async def _query(self, client: AsyncQdrantClient, searches: Sequence[Search], scope: Scope) -> list[Any]:
         requests = [_request(search, scope, self._scoped_idf) for search in searches]
         try:
             return await self._ask(client.query_batch_points(self._collection, requests))
@@ -143,7 +137,7 @@ class ServerIndex:
         self._scoped_idf = False
         return await self._query(client, searches, scope)
 
-    async def _ready(self) -> "AsyncQdrantClient":
+    async def _ready(self) -> AsyncQdrantClient:
         """The client, with the collection known to exist and fit."""
         async with self._opening:
             if self._client is None:
@@ -163,16 +157,13 @@ class ServerIndex:
 
 def _belongs_to(guild_id: int | None) -> Any:
     """The condition on a guild's points; None stands for points we have not written."""
-    from qdrant_client import models
 
     if guild_id is None:
         return models.IsEmptyCondition(is_empty=models.PayloadField(key="guild_id"))
     return models.FieldCondition(key="agent_id", match=models.MatchValue(value=str(guild_id)))
 
 
-def _request(search: Search, scope: Scope, scoped_idf: bool) -> "models.QueryRequest":
-    from qdrant_client import models
-
+def _request(search: Search, scope: Scope, scoped_idf: bool) -> models.QueryRequest:
     guild = models.Filter(must=[_condition(AnyOf("guild_id", [str(scope.guild_id)]))])
     scoped = search.key in SPARSE_KEYS and scoped_idf
     return models.QueryRequest(
@@ -185,9 +176,7 @@ def _request(search: Search, scope: Scope, scoped_idf: bool) -> "models.QueryReq
     )
 
 
-def _condition(condition: AnyOf | Between) -> "models.FieldCondition":
-    from qdrant_client import models
-
+def _condition(condition: AnyOf | Between) -> models.FieldCondition:
     if isinstance(condition, AnyOf):
         return models.FieldCondition(key=condition.field, match=models.MatchAny(any=condition.values))
     span = models.Range(gte=condition.at_least, lt=condition.below)
@@ -195,16 +184,12 @@ def _condition(condition: AnyOf | Between) -> "models.FieldCondition":
 
 
 def _vector(vector: Sequence[float] | SparseVector) -> Any:
-    from qdrant_client import models
-
     if isinstance(vector, SparseVector):
         return models.SparseVector(indices=list(vector.indices), values=list(vector.values))
     return list(vector)
 
 
-def _to_qdrant(point: IndexPoint, keys: frozenset[Key]) -> "models.PointStruct":
-    from qdrant_client import models
-
+def _to_qdrant(point: IndexPoint, keys: frozenset[Key]) -> models.PointStruct:
     dense = {key.value: _vector(vector) for key, vector in point.dense.items() if key in keys}
     sparse = {key.value: _vector(vector) for key, vector in point.sparse.items() if key in keys}
     return models.PointStruct(id=point.id, vector=dense | sparse, payload=dict(point.payload))
