@@ -82,7 +82,7 @@ def _names(window: Window, also_mentioned: bool) -> dict[int, str]:
     names: dict[int, str] = {}
     taken = {SERVER.casefold()}
     for id, name in (mentioned | speakers).items():
-        short = _short_name(name)
+        short = short_name(name)
         unique, number = short, 2
         while unique.casefold() in taken:
             unique, number = f"{short} {number}", number + 1
@@ -91,17 +91,18 @@ def _names(window: Window, also_mentioned: bool) -> dict[int, str]:
     return names
 
 
-def _short_name(name: str) -> str:
+def short_name(name: str) -> str:
+    """A display name as it stands in a line: without what gives a line its structure, at most 16 tokens."""
     return cut(one_line(name.translate(_WITHOUT_STRUCTURE)), _NAME_TOKENS) or "member"
 
 
 def _render(window: Window, names: Mapping[int, str], window_tokens: int) -> str:
     number_of = {message.id: number for number, message in enumerate(window.messages, 1)}
-    channel = _short_name(window.messages[0].channel_name)
+    channel = short_name(window.messages[0].channel_name)
     rows = [f"Channel #{channel}"]
     if window.context:
         rows.append("Said before, for understanding only:")
-        rows.extend(f"- {_short_name(m.author_name)}: {cut(one_line(m.text), _CONTEXT_TOKENS)}" for m in window.context)
+        rows.extend(f"- {short_name(m.author_name)}: {cut(one_line(m.text), _CONTEXT_TOKENS)}" for m in window.context)
     day: date | None = None
     for section in window.sections:
         rows.append("")
@@ -122,7 +123,7 @@ def _answers(message: Message, number_of: Mapping[int, int], quotes: Mapping[int
         return f" >{number_of[message.reply_to]}"
     if quoted := quotes.get(message.id):
         words = cut(one_line(quoted.text), _QUOTE_TOKENS).translate(_WITHOUT_STRUCTURE)
-        return f' (to {_short_name(quoted.author_name)} "{words}")'
+        return f' (to {short_name(quoted.author_name)} "{words}")'
     return ""
 
 

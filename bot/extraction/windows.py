@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
+from bot.extraction.prompt import short_name
 from bot.extraction.text import most_tokens, one_line
 from bot.model import Message, Window
 
-_LINE_OVERHEAD = 8  # number, time and speaker of a line, beside the words
+_MOST_LINES = 100  # in a window of short remarks; each may make a fact of the answer
 
 
 def pack(talks: Sequence[Sequence[Message]], budget: int) -> list[Window]:
@@ -35,8 +36,15 @@ def pack(talks: Sequence[Sequence[Message]], budget: int) -> list[Window]:
 
 
 def tokens(messages: Sequence[Message], budget: int) -> int:
-    """What the lines of these messages take of a window, at most."""
-    return sum(min(most_tokens(one_line(message.text)) + _LINE_OVERHEAD, budget) for message in messages)
+    """What the lines of these messages take of a window, at most; what they quote is bounded by `MOST_QUOTES`."""
+    return sum(_line_tokens(message, budget) for message in messages)
+
+
+def _line_tokens(message: Message, budget: int) -> int:
+    answers = " >99" if message.reply_to is not None else ""
+    prefix = f"99 23:59 {short_name(message.author_name)}{answers}: \n"
+    words = most_tokens(one_line(message.text))
+    return min(max(most_tokens(prefix) + words, budget // _MOST_LINES), budget)
 
 
 def halve(window: Window) -> tuple[Window, Window] | None:

@@ -1,11 +1,19 @@
 """Which messages go into one call."""
 
+import json
+from dataclasses import replace
+from itertools import islice
+
+import pytest
 from workshop import said
 
+from bot.extraction.prompt import MOST_QUOTES, build
 from bot.extraction.text import most_tokens
 from bot.extraction.threads import conversations
 from bot.extraction.windows import answered_elsewhere, halve, pack, refreshed, tokens
 from bot.model import Message, Window
+from bot.sandbox.ollama import count_tokens
+from bot.settings import OllamaSettings
 
 BUDGET = 2400
 
@@ -59,6 +67,23 @@ def test_the_estimate_counts_what_the_prompt_shows() -> None:
     """Invisible characters and piles of marks take no room."""
     assert tokens([said(1, "Ann", "hi" + "\u202e" * 5000)], BUDGET) == tokens([said(1, "Ann", "hi")], BUDGET)
     assert most_tokens("hi") < tokens([said(1, "Ann", "hi")], BUDGET)
+
+
+@pytest.mark.parametrize("reply_to", [None, 7, 10_000])
+@pytest.mark.parametrize("name", ["Bo", "A name of thirty-two characters!", "\u738b" * 32])
+def test_short_remarks_leave_room_for_an_answer(name: str, reply_to: int | None) -> None:
+    """However short the words, lines with names and quotes leave a third of the context for the answer."""
+    settings = OllamaSettings()
+    remarks = [said(i, name, "ok", reply_to=None if reply_to is None else i - reply_to) for i in range(10_001, 10_601)]
+    for window in pack([remarks], BUDGET):
+        quotes = {id: said(other, name, "word " * 200) for id, other in answered_elsewhere(window).items()}
+        context = tuple(said(i, name, "word " * 200) for i in range(1, 5))
+        window = replace(window, context=context, quotes=dict(islice(quotes.items(), MOST_QUOTES)))
+        assert len(window.messages) <= 100
+        request = build(window, "self", BUDGET).request
+        taken = most_tokens(request.system) + most_tokens(request.prompt)
+        assert taken <= settings.num_ctx * 2 / 3
+        assert count_tokens(request.system + request.prompt + json.dumps(request.schema)) <= settings.num_ctx / 2
 
 
 def test_halving_goes_between_conversations_first() -> None:
