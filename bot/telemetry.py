@@ -8,19 +8,8 @@ import structlog
 
 from bot.settings import LogSettings
 
-# Libraries log requests and payloads at info, and some warn of what is no fault of ours (no voice
-# support) or what the rooms say better themselves (one line an outage, not one a retry).
-_QUIET = {
-    "discord": logging.WARNING,
-    "discord.client": logging.CRITICAL,
-    "httpx": logging.WARNING,
-    "httpx2": logging.WARNING,
-    "openai": logging.WARNING,
-    "alembic": logging.WARNING,
-    "uvicorn": logging.WARNING,
-    "asyncio": logging.WARNING,
-    "stamina": logging.ERROR,
-}
+# discord.py logs each lost connection with a traceback, and stamina each retry: the rooms say both once.
+_SILENT = ("discord.client", "stamina")
 
 
 def configure_logging(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
@@ -58,6 +47,8 @@ def configure_logging(settings: LogSettings, stream: TextIO = sys.stderr) -> Non
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.level.upper())
-    for name, level in _QUIET.items():
-        logging.getLogger(name).setLevel(level)
+    # Libraries log requests, payloads and SQL parameters below a warning, and those are people's words.
+    root.setLevel(logging.WARNING)
+    logging.getLogger("bot").setLevel(settings.level.upper())
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
