@@ -156,6 +156,11 @@ class Client(discord.Client):
         if self._settings.gateway_url == _DISCORD.gateway_url:
             await super().before_identify_hook(shard_id, initial=initial)
 
+    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
+        """Begin to handle an event; those discord.py still has after `close` find nobody to handle them."""
+        if not self.is_closed():
+            super().dispatch(event, *args, **kwargs)
+
     def _schedule_event(
         self, coro: Callable[..., Coroutine[Any, Any, Any]], event_name: str, *args: Any, **kwargs: Any
     ) -> asyncio.Task[None]:
