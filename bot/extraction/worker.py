@@ -162,18 +162,20 @@ class BatchWorker:
             self._woken.set()
 
     async def health(self) -> ServiceHealth:
-        """The model's health, at most a few seconds old. Questions that fail while it looks well count, too."""
+        """The model's health, at most a few seconds old. Questions that fail while it looks well count, too.
+
+        They count until the next one may be asked: nobody knows more then, and it may be long until there is one.
+        """
         if self._health is None or monotonic() - self._health[0] > _HEALTH_SECONDS:
             self._health = (monotonic(), await self._llm.health())
         health = self._health[1]
-        state = await self._breaker.state()
         if health.ok and self._hopeless:
             return ServiceHealth(health.name, False, self._hopeless)
-        if not health.ok or state.opened_at is None:
-            return health
         retry_at = await self._breaker.retry_at()
-        when = f"{retry_at:%H:%M} UTC" if retry_at else "once"
-        return ServiceHealth(health.name, False, f"{state.reason}; the next try is at {when}")
+        if not health.ok or retry_at is None or retry_at <= self._clock():
+            return health
+        reason = (await self._breaker.state()).reason
+        return ServiceHealth(health.name, False, f"{reason}; the next try is at {retry_at:%H:%M} UTC")
 
     async def next_due(self, guild_id: int) -> datetime | None:
         """When the guild's next batch is due; None if it never had a message."""
@@ -232,6 +234,10 @@ class BatchWorker:
         else:
             if tally.calls or rule is not worthwhile:  # an early look that read nothing is no batch
                 await self._queue.finish_batch(guild_id)
+            if rule is settled and not tally.calls and await self._breaker.retry_at():
+                # The breaker let a call through and nothing had settled to ask about: not to wait an interval for.
+                soon = self._clock() + max(self._settings.settle, _REST)
+                await self._queue.begin_batch(guild_id, min(next_due, soon))
             report = tally.report()
         if tally.calls:
             _log.info(

@@ -112,6 +112,28 @@ async def test_an_open_breaker_is_part_of_the_health(workshop: Workshop, server:
     assert re.search(r"error 500.*next try is at 14:00 UTC", health.detail)
 
 
+async def test_an_outage_is_over_when_nothing_is_left_to_ask(workshop: Workshop, server: OllamaServer) -> None:
+    """A retry that finds every conversation still going on keeps nobody waiting, nor the health bad, for an hour."""
+    await workshop.messages.capture_many([said(1, "Ann", BEES, minute=0)])
+    workshop.clock.forward(minutes=1)
+    await server.stop()
+    assert (await workshop.worker.flush(GUILD)).stopped_by
+    await server.start()
+    assert not (await workshop.worker.health()).ok
+    workshop.clock.forward(minutes=1)
+    await workshop.worker.run_due()
+    assert server.calls == 0
+    reborn = await workshop.restart()
+    assert (await reborn.worker.health()).ok
+    assert await reborn.worker.next_due(GUILD) == workshop.clock.now + workshop.batch.settle
+    workshop.clock.forward(minutes=15)
+    await reborn.worker.run_due()
+    assert await all_are(workshop, "done")
+    assert await reborn.breaker.retry_at() is None
+    assert (await reborn.worker.health()).ok
+    await reborn.llm.close()
+
+
 async def test_a_restart_keeps_the_breaker_open(workshop: Workshop, server: OllamaServer) -> None:
     """A new process does not knock before the pause is over, and resumes then, not an hour later."""
     await prepare(workshop)
