@@ -54,11 +54,11 @@ async def read_status(
         next_batch=await worker.next_due(guild_id),
         observed=len(observations.active(guild_id)),
         refused=refused(),
-        services=await read_health(health),
+        services=await read_health(health, HEALTH_SECONDS),
     )
 
 
-async def read_health(health: Mapping[str, HealthCheck], within: float = HEALTH_SECONDS) -> tuple[ServiceHealth, ...]:
+async def read_health(health: Mapping[str, HealthCheck], within: float) -> tuple[ServiceHealth, ...]:
     """Ask every service at once; one that does not answer `within` so many seconds counts as down."""
     return tuple(await asyncio.gather(*(_asked(name, check, within) for name, check in health.items())))
 
