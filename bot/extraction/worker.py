@@ -19,7 +19,7 @@ from time import monotonic
 
 import structlog
 
-from bot.errors import AnswerRejected, LLMUnavailable, RecollectError
+from bot.errors import AnswerRejected, LLMUnavailable, RecollectError, StorageUnavailable
 from bot.extraction.answer import check
 from bot.extraction.breaker import Breaker
 from bot.extraction.due import Rule, everything, settled, worthwhile
@@ -97,6 +97,7 @@ class BatchWorker:
         self._refusals = 0
         self._hopeless: str | None = None
         self._health: tuple[float, ServiceHealth] | None = None
+        self._refused_by_storage: dict[str, str] = {}  # by event: the reason that was logged
 
     def wake(self) -> None:
         """Look again at what is due: messages were captured."""
@@ -121,8 +122,9 @@ class BatchWorker:
                         await self._queue.release_all()
                         released = True
                     pause = await self._start_due(batches)
-                except Exception:
-                    _log.exception("schedule_failed")
+                    self._refused_by_storage.pop("schedule_failed", None)
+                except Exception as error:
+                    self._log_failure("schedule_failed", error)
                     pause = _REST.total_seconds()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
@@ -156,7 +158,7 @@ class BatchWorker:
                 return await self._batch(guild_id, self._clock() + self._settings.interval, everything)
         except Exception as error:
             # Logged here, for the caller may be gone.
-            _log.exception("batch_failed", guild_id=guild_id)
+            self._log_failure("batch_failed", error, guild_id=guild_id)
             return BatchReport(stopped_by=str(error if isinstance(error, RecollectError) else RecollectError()))
         finally:
             self._woken.set()
@@ -209,12 +211,20 @@ class BatchWorker:
             async with self._guild_locks[guild.guild_id]:
                 await self._batch(guild.guild_id, next_due, rule)
             self._resting.pop(guild.guild_id, None)
-        except Exception:
-            _log.exception("batch_failed", guild_id=guild.guild_id)
+        except Exception as error:
+            self._log_failure("batch_failed", error, guild_id=guild.guild_id)
             self._resting[guild.guild_id] = self._clock() + _REST
         finally:
             self._running.discard(guild.guild_id)
             self._woken.set()
+
+    def _log_failure(self, event: str, error: Exception, **ids: int) -> None:
+        """A database that cannot be used is one line until that changes; anything else is a bug and has its stack."""
+        if not isinstance(error, StorageUnavailable):
+            _log.error(event, exc_info=error, **ids)
+        elif self._refused_by_storage.get(event) != str(error):
+            self._refused_by_storage[event] = str(error)
+            _log.error(event, reason=str(error), **ids)
 
     async def _batch(self, guild_id: int, next_due: datetime, rule: Rule) -> BatchReport:
         tally = _Tally()
@@ -239,7 +249,8 @@ class BatchWorker:
                 soon = self._clock() + max(self._settings.settle, _REST)
                 await self._queue.begin_batch(guild_id, min(next_due, soon))
             report = tally.report()
-        if tally.calls:
+        self._refused_by_storage.pop("batch_failed", None)
+        if tally.messages or tally.dead:
             _log.info(
                 "batch",
                 guild_id=guild_id,

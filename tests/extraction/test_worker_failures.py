@@ -436,7 +436,8 @@ async def test_one_guilds_bug_stops_neither_the_loop_nor_the_others(
             await workshop.told.wait()
         for _ in range(3):
             await workshop.worker.run_due()
-    assert [log["guild_id"] for log in logs if log["event"] == "batch_failed"] == [1]
+    (failure,) = [log for log in logs if log["event"] == "batch_failed"]
+    assert (failure["guild_id"], type(failure["exc_info"])) == (1, RuntimeError)
     assert server.calls == 2
     assert sorted((await workshop.states()).values()) == ["done"] * 4 + ["waiting"] * 4
 
@@ -459,6 +460,50 @@ async def test_a_batch_that_cannot_begin_is_not_tried_at_once(
     workshop.clock.forward(minutes=2)
     await workshop.worker.run_due()
     assert await all_are(workshop, "done")
+
+
+async def test_a_database_outage_is_one_line_until_it_changes_or_is_over(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is foreseen: a reason and no stack, however often and for however many guilds it is met again."""
+    reasons = iter(["locked"] * 4 + ["full"] * 2)
+
+    async def refused(guild_id: int, next_due: datetime) -> None:
+        raise StorageUnavailable(next(reasons))
+
+    async def tries(count: int) -> None:
+        for _ in range(count):
+            await workshop.worker.run_due()
+            workshop.clock.forward(minutes=2)
+
+    await prepare(workshop, guild=1)
+    await prepare(workshop, guild=2)
+    with capture_logs() as logs:
+        with monkeypatch.context() as patch:
+            patch.setattr(workshop.queue, "begin_batch", refused)
+            await tries(3)
+        await tries(1)
+        await prepare(workshop, guild=3)
+        reasons = iter(["full"])
+        monkeypatch.setattr(workshop.queue, "begin_batch", refused)
+        await tries(1)
+    failures = [log for log in logs if log["event"] == "batch_failed"]
+    assert [log["reason"] for log in failures] == ["locked", "full", "full"]
+    assert not any("exc_info" in log for log in failures)
+
+
+async def test_a_retry_that_reads_nothing_is_not_logged_as_a_batch(workshop: Workshop, server: OllamaServer) -> None:
+    """A night without Ollama does not fill the log with zeros."""
+    await prepare(workshop)
+    server.always = BUSY
+    with capture_logs() as logs:
+        for _ in range(3):
+            await workshop.worker.run_due()
+            workshop.clock.forward(minutes=15)
+        assert [log["event"] for log in logs] == ["service_down"]
+        server.always = None
+        await workshop.worker.run_due()
+    assert [log["messages"] for log in logs if log["event"] == "batch"] == [4]
 
 
 async def test_a_database_that_cannot_be_read_does_not_end_the_loop(
