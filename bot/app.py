@@ -130,6 +130,7 @@ class App:
             clock=self.clock,
             on_facts=self.indexer.wake,
         )
+        opened.push_async_callback(self.worker.close)
 
     def _open_doors(self) -> None:
         settings = self.settings

@@ -108,9 +108,13 @@ class BatchWorker:
         try:
             await self._run()
         finally:
-            for flush in self._flushes:
-                flush.cancel()
-            await asyncio.gather(*self._flushes, return_exceptions=True)
+            await self.close()
+
+    async def close(self) -> None:
+        """End the flushes under way; their leases are given back."""
+        for flush in self._flushes:
+            flush.cancel()
+        await asyncio.gather(*self._flushes, return_exceptions=True)
 
     async def _run(self) -> None:
         released = False

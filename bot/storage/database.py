@@ -8,7 +8,7 @@ driver would begin them too late.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
@@ -17,6 +17,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from bot.errors import DataFolderError, StorageUnavailable
 from bot.storage import schema
@@ -24,6 +25,7 @@ from bot.storage import schema
 FILE = "recollect.db"
 LOCK_FILE = "recollect.lock"
 READERS = 4
+_HANDING_BACK = 3.0  # seconds that transactions at work have at the end
 
 _PRAGMAS = (
     "busy_timeout=5000",
@@ -55,6 +57,7 @@ class Database:
         _set_up(self._readers.sync_engine, "BEGIN")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage")
         self._writing = asyncio.Lock()
+        self._closed = False
 
     @classmethod
     async def open(cls, folder: Path) -> Self:
@@ -72,6 +75,7 @@ class Database:
         Raises `StorageUnavailable` if the database is locked by another process or the disk is full.
         """
         async with self._writing:
+            self._refuse_if_closed()
             with _reported():
                 async with self._writer.begin() as connection:
                     yield connection
@@ -88,6 +92,7 @@ class Database:
                 return work(connection)
 
         async with self._writing:
+            self._refuse_if_closed()
             running = asyncio.get_running_loop().run_in_executor(self._thread, trip)
             try:
                 return await asyncio.shield(running)
@@ -98,9 +103,21 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that only reads: it sees one committed state of the database throughout."""
+        self._refuse_if_closed()
         with _reported():
             async with self._readers.begin() as connection:
                 yield connection
+
+    async def _handed_back(self) -> None:
+        """Wait until nobody has a connection; who is cancelled hands it back a moment later, in another task."""
+        for engine in (self._readers, self._writer):
+            pool = engine.sync_engine.pool
+            while isinstance(pool, QueuePool) and pool.checkedout():  # noqa: ASYNC110  (a pool has nothing to await)
+                await asyncio.sleep(0.01)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:  # the engines would open new connections, which nobody closes
+            raise StorageUnavailable("The database is closed.")
 
     async def ping(self) -> None:
         """Return if the database answers; raises `StorageUnavailable` otherwise."""
@@ -108,8 +125,12 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
-        """Wait for the writer, close every connection and let go of the folder."""
+        """Wait for those who write or read, close every connection and let go of the folder."""
         async with self._writing:
+            self._closed = True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_HANDING_BACK):
+                    await self._handed_back()
             await self._readers.dispose()
             await self._writer.dispose()
             await asyncio.to_thread(self._thread.shutdown)

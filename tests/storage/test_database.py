@@ -272,3 +272,28 @@ async def test_closing_lets_go_of_everything(tmp_path: Path) -> None:
     database = await Database.open(tmp_path)
     assert await names(database) == ["a", "b"]
     await database.close()
+
+
+async def test_closing_waits_for_those_who_read_and_refuses_those_who_come_later(tmp_path: Path) -> None:
+    """A read under way at the end is answered and its connection closed; a later one opens no new connection."""
+    database = await Database.open(tmp_path)
+    reading, go_on = asyncio.Event(), asyncio.Event()
+
+    async def read() -> int:
+        async with database.read() as connection:
+            reading.set()
+            await go_on.wait()
+            return (await connection.execute(text("SELECT 1"))).scalar_one()
+
+    answer = asyncio.create_task(read())
+    await reading.wait()
+    closing = asyncio.create_task(database.close())
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await answer == 1
+    await closing
+    with pytest.raises(StorageUnavailable, match="closed"):
+        await database.ping()
+    with pytest.raises(StorageUnavailable, match="closed"):
+        async with database.write():
+            pass
