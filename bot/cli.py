@@ -51,7 +51,7 @@ def run(config: Config = None) -> None:
 @cli.command()
 def adopt(
     guild: Annotated[int, typer.Argument(help="The id of the Discord server.")],
-    channel: Annotated[int, typer.Argument(help="The id of the channel; whoever may read it will see them.")],
+    channel: Annotated[int, typer.Argument(help="The id of the channel, not of a thread; whoever may read it will see them.")],
     config: Config = None,
 ) -> None:
     """Give memories that another mem0 client stored without a server or a channel to a channel.
@@ -60,9 +60,13 @@ def adopt(
     """
     from bot.app import App
     from bot.settings_sources import load
+    from bot.telemetry import configure_logging
+
+    settings = load(config)
+    configure_logging(settings.log)
 
     async def run_adopt() -> int:
-        async with App(load(config)) as app:
+        async with App(settings) as app:
             return await app.reconciler.adopt(guild, channel, access_id=channel)
 
     count = asyncio.run(run_adopt())

@@ -97,6 +97,8 @@ class Client(discord.Client):
         """
         if not token:
             raise DiscordLoginError(NOT_CONFIGURED)
+        if not token.isascii() or any(map(str.isspace, token)):  # no header could carry it
+            raise DiscordLoginError(NOT_ACCEPTED)
         try:
             async for attempt in stamina.retry_context(self._out_of_reach, attempts=None, timeout=None, wait_max=60):
                 if attempt.num == 2:

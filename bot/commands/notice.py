@@ -40,7 +40,7 @@ def observe_notice(settings: Settings) -> str:
         "🧠 **From now on I remember what is said in this channel**, so that everyone who can read it can ask me with "
         f"`/recall`. Who else sees the text:\n{services}\n"
         "If you would rather not be remembered, use `/privacy opt-out`; `/forget` removes what I hold, and messages "
-        "you delete are forgotten too."
+        "you delete while I am online are forgotten too."
     )
 
 
