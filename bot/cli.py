@@ -51,7 +51,9 @@ def run(config: Config = None) -> None:
 @cli.command()
 def adopt(
     guild: Annotated[int, typer.Argument(help="The id of the Discord server.")],
-    channel: Annotated[int, typer.Argument(help="The id of the channel, not of a thread; whoever may read it will see them.")],
+    channel: Annotated[
+        int, typer.Argument(help="The id of the channel, not of a thread; whoever may read it will see them.")
+    ],
     config: Config = None,
 ) -> None:
     """Give memories that another mem0 client stored without a server or a channel to a channel.

@@ -36,7 +36,10 @@ _WELL_KNOWN = {
     "MEM0_LLM_PROVIDER": ("llm", "provider"),
 }
 # These are read with a rule of their own; here they only say where a wrong value came from.
-_WELL_KNOWN_ADDRESSES = {("ollama", "url"): "OLLAMA_HOST or OLLAMA_BASE_URL", ("qdrant", "url"): "QDRANT_URL or MEM0_QDRANT_HOST"}
+_WELL_KNOWN_ADDRESSES = {
+    ("ollama", "url"): "OLLAMA_HOST or OLLAMA_BASE_URL",
+    ("qdrant", "url"): "QDRANT_URL or MEM0_QDRANT_HOST",
+}
 
 
 def load(config: Path | None = None) -> Settings:
