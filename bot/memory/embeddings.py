@@ -186,6 +186,11 @@ class OpenAIEmbedder:
             return QuotaExhausted()
         if status in (401, 403):
             return EmbedderUnavailable(f"The embedder refused the API key ({status}): check openai.api_key.")
+        if status == 404 and error.code != "model_not_found":
+            where = shown_url(self._settings.base_url)
+            return EmbedderUnavailable(
+                f"There is no embeddings API at {where} (404): openai.base_url ends in /v1, mostly."
+            )
         if status == 404:
             return EmbedderUnavailable(f"The embedder has no model {self.model!r} (404): check openai.embedding_model.")
         if status == 429:

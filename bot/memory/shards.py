@@ -37,6 +37,7 @@ _QUANTISATION = edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bi
 _BY_CODES = edge.SearchParams(quantization=edge.QuantizationSearchParams(rescore=False))
 # Edge holds the GIL in every call: 32 points of four keys take it for 7 ms, 256 for 50.
 _UPSERT_STEP = 32
+_RESERVE = 64 * 2**20  # bytes that must be free before a write
 _FLUSH_AFTER = 2000  # a start replays this many changes in half a second
 
 log = structlog.get_logger(__name__)
@@ -87,12 +88,22 @@ class Shards:
     def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
         """Insert or replace points, in steps; on disk when it returns."""
         name = _name(guild_id)
+        self._refuse_if_full()
         for start in range(0, len(points), _UPSERT_STEP):
             step = [_to_edge(point) for point in points[start : start + _UPSERT_STEP]]
             with self._hold(name):
                 shard = self._opened(name) or self._made(name)
                 shard.update(edge.UpdateOperation.upsert_points(step))
         self._sync(guild_id, len(points))
+
+    def _refuse_if_full(self) -> None:
+        """Qdrant Edge writes into mapped files: without room on the disk that ends the process, with SIGBUS."""
+        place = next(path for path in (self._folder, *self._folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(place).free
+        if free < _RESERVE:
+            raise IndexUnavailable(
+                f"Only {free >> 20} MB are free in {place}: the index needs {_RESERVE >> 20} to write."
+            )
 
     def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
         """Remove points; on disk when it returns."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -299,3 +300,17 @@ def test_the_server_client_is_not_imported() -> None:
     """The embedded index does not pay for qdrant-client."""
     code = "import sys, bot.memory.edge; sys.exit('qdrant_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_a_nearly_full_disk_refuses_writes_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than being killed while it writes into a mapped file, the index is unavailable until there is room."""
+    index = EdgeIndex(tmp_path / "index", 8)
+    full = shutil.disk_usage(tmp_path)._replace(free=5 * 2**20)
+    with monkeypatch.context() as patched, pytest.raises(IndexUnavailable, match="Only 5 MB are free"):
+        patched.setattr(shutil, "disk_usage", lambda _: full)
+        await index.upsert(1, [IndexPoint(str(uuid.uuid4()), {"data": "x"})])
+    await index.upsert(1, [IndexPoint(str(uuid.uuid4()), {"data": "x"})])
+    assert await index.count(1) == 1
+    await index.close()
