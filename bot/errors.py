@@ -56,5 +56,17 @@ class StorageUnavailable(ServiceUnavailable):
     """The database could not be written: it is locked, or the disk is full."""
 
 
+class RecallPaused(RecollectError):
+    """This bot was restored from a backup: recall is off until what was deleted since then is found on Discord."""
+
+
+class BackupDamaged(RecollectError):
+    """The backup is damaged or incomplete."""
+
+
+class TranscriptInvalid(RecollectError):
+    """The file is not a DiscordChatExporter JSON export."""
+
+
 class QueryTooShort(RecollectError):
     """Ask with at least two letters or digits."""

@@ -92,6 +92,58 @@ class StorageSettings(Section):
     """The folder that holds the database and the embedded index."""
 
 
+class CaptureSettings(Section):
+    recheck_messages: int = Field(default=2000, ge=0)
+    """After an absence, how many held messages of each channel are compared with Discord at a time, newest first."""
+
+
+class JournalSettings(Section):
+    path: str = ""
+    """A file outside the data folder for the ids of what was forgotten; empty is `<storage.path>-journal`."""
+
+
+class GuildRetention(Section):
+    """Where one server differs; what is left out is as for all."""
+
+    raw_days: int | None = Field(default=None, ge=1)
+    facts_days: int | None = Field(default=None, ge=0)
+
+
+class RetentionSettings(Section):
+    raw_days: int = Field(default=30, ge=1)
+    """Days after which the words of a message are removed; the facts drawn from it stay."""
+    facts_days: int = Field(default=0, ge=0)
+    """Days after which a fact is removed, counted from when it was said; 0 keeps facts until they are forgotten."""
+    removed_guild_days: int = Field(default=7, ge=0)
+    """Days after which everything of a server that removed the bot is forgotten."""
+    purge_within: Duration = timedelta(hours=24)
+    """Within this time no byte of a removed text is left in the data folder."""
+    guilds: dict[int, GuildRetention] = Field(default_factory=dict)
+    """Servers with a retention of their own, by id: { 123 = { raw_days = 7 } }."""
+
+    def raw_days_of(self, guild_id: int) -> int:
+        """Days for which this server's messages are kept."""
+        own = self.guilds.get(guild_id, GuildRetention()).raw_days
+        return self.raw_days if own is None else own
+
+    def facts_days_of(self, guild_id: int) -> int:
+        """Days for which this server's facts are kept; 0 for ever."""
+        own = self.guilds.get(guild_id, GuildRetention()).facts_days
+        return self.facts_days if own is None else own
+
+
+class OutageSettings(Section):
+    first_pause: Duration = timedelta(seconds=15)
+    """How long a service that failed is left alone; each further failure doubles it."""
+    longest_pause: Duration = timedelta(minutes=10)
+    """The longest such pause."""
+
+
+class AlertSettings(Section):
+    oldest_waiting: Duration = timedelta(hours=6)
+    """When a message has waited this long for the language model, the log says so once."""
+
+
 class BatchSettings(Section):
     interval: Duration = timedelta(hours=1)
     """How often waiting messages are turned into facts."""
@@ -197,6 +249,11 @@ class Settings(BaseSettings):
 
     discord: DiscordSettings = DiscordSettings()
     storage: StorageSettings = StorageSettings()
+    journal: JournalSettings = JournalSettings()
+    capture: CaptureSettings = CaptureSettings()
+    retention: RetentionSettings = RetentionSettings()
+    outages: OutageSettings = OutageSettings()
+    alerts: AlertSettings = AlertSettings()
     batch: BatchSettings = BatchSettings()
     llm: LLMSettings = LLMSettings()
     ollama: OllamaSettings = OllamaSettings()
@@ -217,6 +274,20 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what is passed counts; `settings_sources.load` is what looks around."""
         return (init_settings,)
+
+    @property
+    def journal_path(self) -> Path:
+        """The file of the journal: as set, or else beside the data folder."""
+        if self.journal.path:
+            return Path(self.journal.path)
+        folder = self.storage.path.absolute()
+        return folder.with_name(f"{folder.name}-journal")
+
+    @model_validator(mode="after")
+    def _journal_outlives_data(self) -> Self:
+        if self.journal_path.absolute().is_relative_to(self.storage.path.absolute()):
+            raise ValueError("journal.path must lie outside storage.path, so that it outlives the data folder")
+        return self
 
     @model_validator(mode="after")
     def _window_fits_context(self) -> Self:

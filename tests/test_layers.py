@@ -19,6 +19,7 @@ ROOMS = [
     "capture",
     "extraction",
     "memory",
+    "upkeep",
     "commands",
     "web",
     "sandbox",

@@ -32,6 +32,8 @@ from bot.storage.database import Database
 from bot.storage.rows import among, each, to_ms
 from bot.storage.tables import fact, fact_source, message, removal, tombstone
 
+_TOMBSTONE = ["id", "guild_id", "reason", "at"]
+
 
 @dataclass(frozen=True, slots=True)
 class Retracted:
@@ -135,7 +137,7 @@ def remove_facts(connection: Connection, fact_ids: Collection[str], at: int, rea
     chosen = among(fact.c.id, fact_ids)
     if reason is not None:
         buried = select(fact.c.id, fact.c.guild_id, literal(reason), literal(at)).where(chosen)
-        connection.execute(insert(tombstone).from_select(list(tombstone.c.keys()), buried).on_conflict_do_nothing())
+        connection.execute(insert(tombstone).from_select(_TOMBSTONE, buried).on_conflict_do_nothing())
     points = select(fact.c.id, fact.c.guild_id, literal(at)).where(chosen)
     connection.execute(insert(removal).from_select(list(removal.c.keys()), points).on_conflict_do_nothing())
     connection.execute(delete(fact).where(chosen))
@@ -159,7 +161,7 @@ def _remove_messages(connection: Connection, guild_id: int, ids: Collection[int]
 def _bury(connection: Connection, guild_id: int, ids: Iterable[int] | Iterable[str], reason: str, at: int) -> None:
     """Refuse these messages, facts or what was drawn from a message from now on."""
     rows = select(cast(each(ids), String), literal(guild_id), literal(reason), literal(at)).where(true())
-    connection.execute(insert(tombstone).from_select(list(tombstone.c.keys()), rows).on_conflict_do_nothing())
+    connection.execute(insert(tombstone).from_select(_TOMBSTONE, rows).on_conflict_do_nothing())
 
 
 def _hide(connection: Connection, guild_id: int, points: Iterable[str], at: int) -> None:

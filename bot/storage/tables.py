@@ -13,6 +13,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
+    literal_column,
+    true,
 )
 
 metadata = MetaData()
@@ -113,11 +116,15 @@ tombstone = Table(
     metadata,
     # A message id in decimal, a fact's uuid, or "<message id>/<subject id or SERVER>" for whatever
     # the message says about the subject: a forgotten fact may be drawn again in other words.
-    Column("id", String(41), primary_key=True),
+    # "channel/<id>" stands for everything said in a deleted channel or thread, and
+    # "author/<guild id>/<user id>" for everything a forgotten member wrote before `at`.
+    Column("id", String(64), primary_key=True),
     Column("guild_id", BigInteger, nullable=False),
-    Column("reason", String(16), nullable=False),  # deleted | forgotten | opted_out
+    Column("reason", String(16), nullable=False),  # deleted | forgotten | opted_out | expired
     Column("at", BigInteger, nullable=False),
+    Column("journalled", Boolean, nullable=False, server_default=false()),
 )
+Index("tombstone_to_journal", tombstone.c.at, sqlite_where=tombstone.c.journalled == literal_column("0"))
 
 # Points still to be removed from the index. Written in the transaction that removes their rows,
 # and hidden from every answer until they are gone.
@@ -129,6 +136,14 @@ removal = Table(
     Column("at", BigInteger, nullable=False),
 )
 
+# Guilds from which text was removed since their files were last rewritten: it may still be found in them.
+residue = Table(
+    "residue",
+    metadata,
+    Column("guild_id", RowId, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),  # of the oldest removal
+)
+
 # When a channel was observed: [started_at, ended_at).
 observation = Table(
     "observation",
@@ -136,11 +151,46 @@ observation = Table(
     Column("id", Integer, primary_key=True),
     Column("guild_id", BigInteger, nullable=False),
     Column("channel_id", BigInteger, nullable=False),
+    Column("parent_id", BigInteger),  # of a private thread: it goes with its channel
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
     Column("by_user_id", BigInteger),  # null: the settings file
+    # live: events as they happen | backfill, import: opened afterwards, see Observations.open_interval
+    Column("source", String(8), nullable=False, server_default="live"),
+    # Everything said here up to this message id, threads included, is committed. Null: from the start on.
+    Column("read_to", BigInteger),
+    Column("fetched", Boolean, nullable=False, server_default=false()),  # nothing of it is left to read from Discord
+    Column("announced", Boolean, nullable=False, server_default=true()),  # its members were told
 )
 Index("observation_by_channel", observation.c.guild_id, observation.c.channel_id)
+
+# How far a place (the channel or one of its threads) of an observation is read, while it is behind the observation.
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("observation_id", Integer, ForeignKey("observation.id", ondelete="CASCADE"), primary_key=True),
+    Column("place_id", BigInteger, primary_key=True),
+    Column("read_to", BigInteger, nullable=False),
+)
+
+# Places where more held messages are gone from Discord than is likely: an admin decides.
+doubt = Table(
+    "doubt",
+    metadata,
+    Column("place_id", RowId, primary_key=True, autoincrement=False),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("missing", JSON, nullable=False),  # message ids
+    Column("held", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+# When the bot was removed from a guild.
+departure = Table(
+    "departure",
+    metadata,
+    Column("guild_id", RowId, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+)
 
 # When a member had opted out: [started_at, ended_at).
 opt_out = Table(
@@ -151,6 +201,7 @@ opt_out = Table(
     Column("user_id", BigInteger, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
+    Column("journalled", Boolean, nullable=False, server_default=false()),
 )
 Index("opt_out_by_user", opt_out.c.guild_id, opt_out.c.user_id)
 
@@ -173,4 +224,12 @@ breaker = Table(
     Column("opened_at", BigInteger),
     Column("retry_at", BigInteger),
     Column("reason", Text),
+)
+
+# What the process remembers about itself, by name.
+state = Table(
+    "state",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
 )

@@ -29,10 +29,15 @@ def connection() -> Iterator[Connection]:
 
 
 def definitions(connection: Connection) -> dict[str, str]:
-    """Name and SQL of every table and index that is not Alembic's, the full-text search's or SQLite's own."""
+    """Name and SQL of every table and index that is not Alembic's, the full-text search's or SQLite's own.
+
+    Without quotes: a table that a migration made anew has its name in them.
+    """
     query = text("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql IS NOT NULL")
     rows = connection.execute(query).all()
-    return {row.name: row.sql for row in rows if "_fts" not in row.name and row.name != "alembic_version"}
+    return {
+        row.name: row.sql.replace('"', "") for row in rows if "_fts" not in row.name and row.name != "alembic_version"
+    }
 
 
 def test_the_migrations_make_exactly_the_tables(connection: Connection) -> None:

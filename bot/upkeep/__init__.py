@@ -1,0 +1,1 @@
+"""What keeps the house in order: purging, retention, backups, the journal, alerts."""
