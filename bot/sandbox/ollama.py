@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
 from bot.sandbox import extractor
+from bot.sandbox.listener import Listener
 
 MODEL = "llama3.1:8b"
 _DEFAULT_CONTEXT = 4096  # what Ollama gives a request that does not ask for more
@@ -52,7 +53,7 @@ def count_tokens(text: str) -> int:
     return math.ceil(max(len(text.split()) * 1.3, len(text) / 4))
 
 
-class OllamaServer:
+class OllamaServer(Listener):
     """`async with OllamaServer() as server:` serves at `server.url` until the block ends.
 
     `replies` are used up one a request, then `always` (if set) answers every request. `calls` and
@@ -66,6 +67,7 @@ class OllamaServer:
         port: int = 0,
         load_seconds: float = 0.0,
     ) -> None:
+        super().__init__(port)
         self.answer = answer
         self.models = set(models)
         self.load_seconds = load_seconds
@@ -74,46 +76,24 @@ class OllamaServer:
         self.requests: list[dict[str, Any]] = []
         self.asked = asyncio.Event()
         self.prompt_tokens = 0
-        self._port = port
-        self._runner: web.AppRunner | None = None
         self._loaded: dict[str, tuple[int, datetime]] = {}  # model → context, expiry
-
-    @property
-    def url(self) -> str:
-        """Where it serves, or will serve again."""
-        return f"http://127.0.0.1:{self._port}"
 
     @property
     def calls(self) -> int:
         """How many chat requests came."""
         return len(self.requests)
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Listen; after `stop`, on the same port as before."""
-        app = web.Application(client_max_size=64 * 1024 * 1024)
-        app.router.add_get("/", self._root)
-        app.router.add_get("/api/version", self._version)
-        app.router.add_get("/api/tags", self._tags)
-        app.router.add_get("/api/ps", self._ps)
-        app.router.add_post("/api/chat", self._chat)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
+    def routes(self) -> Iterable[web.RouteDef]:
+        return (
+            web.get("/", self._root),
+            web.get("/api/version", self._version),
+            web.get("/api/tags", self._tags),
+            web.get("/api/ps", self._ps),
+            web.post("/api/chat", self._chat),
+        )
 
     async def stop(self) -> None:
-        """Refuse connections and drop the open ones."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await super().stop()
         self._loaded.clear()
 
     async def _root(self, _: web.Request) -> web.Response:

@@ -11,11 +11,13 @@ import math
 import re
 import struct
 from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
+
+from bot.sandbox.listener import Listener
 
 MODELS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
 MOST_INPUTS = 2048
@@ -38,7 +40,7 @@ class Fault(StrEnum):
     NOT_OPENAI = "not openai"
 
 
-class OpenAIServer:
+class OpenAIServer(Listener):
     """`async with OpenAIServer() as server:` listens at `server.url`, which is a client's `base_url`.
 
     `fault` is shown until set to None again, or for the next `fault_for` requests. `requests`,
@@ -47,6 +49,7 @@ class OpenAIServer:
     """
 
     def __init__(self, port: int = 0, api_key: str | None = None) -> None:
+        super().__init__(port)
         self.fault: Fault | None = None
         self.fault_for: int | None = None
         self.retry_after = 0.01
@@ -56,45 +59,26 @@ class OpenAIServer:
         self.texts: list[str] = []
         self.hanging = asyncio.Event()
         self._api_key = api_key
-        self._port = port
-        self._runner: web.AppRunner | None = None
         self._released = asyncio.Event()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/v1"
+        return f"{super().url}/v1"
 
     @property
     def inputs(self) -> int:
         return len(self.texts)
 
+    def routes(self) -> Iterable[web.RouteDef]:
+        return (web.post("/v1/embeddings", self._embeddings), web.get("/v1/models", self._models))
+
     async def start(self) -> None:
-        """Listen: on the port it had before, if it was stopped."""
-        app = web.Application(client_max_size=64 * 2**20)
-        app.router.add_post("/v1/embeddings", self._embeddings)
-        app.router.add_get("/v1/models", self._models)
         self._released.clear()
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
+        await super().start()
 
     async def stop(self) -> None:
-        """Refuse connections until started again."""
         self._released.set()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
+        await super().stop()
 
     async def _models(self, request: web.Request) -> web.Response:
         data = [{"id": model, "object": "model", "created": 0, "owned_by": "stand-in"} for model in MODELS]

@@ -1,16 +1,17 @@
 """A Qdrant server for tests: the REST routes used, in front of qdrant-client's in-memory implementation."""
 
 import warnings
-from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from aiohttp import web
 from pydantic import TypeAdapter
 from qdrant_client import AsyncQdrantClient, models
 
+from bot.sandbox.listener import Listener
 
-class QdrantServer:
+
+class QdrantServer(Listener):
     """`async with QdrantServer() as server:` listens at `server.url`.
 
     `refuses` holds parts of the protocol an older server does not know: "idf", "vector names".
@@ -18,38 +19,17 @@ class QdrantServer:
     """
 
     def __init__(self, api_key: str | None = None) -> None:
+        super().__init__()
         self.refuses: set[str] = set()
         self.requests: list[tuple[str, str, Any]] = []
         self.local = AsyncQdrantClient(":memory:")
         self._api_key = api_key
-        self._port = 0
-        self._runner: web.AppRunner | None = None
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+    def routes(self) -> Iterable[web.RouteDef]:
+        return (web.route("*", "/{tail:.*}", self._answer),)
 
-    async def start(self) -> None:
-        app = web.Application(client_max_size=64 * 2**20)
-        app.router.add_route("*", "/{tail:.*}", self._answer)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
-        self._port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
+    async def __aexit__(self, *_: object) -> None:
+        await super().__aexit__()
         await self.local.close()
 
     async def _answer(self, request: web.Request) -> web.Response:

@@ -1,0 +1,51 @@
+"""What every HTTP stand-in does alike: listen on 127.0.0.1, go away, and come back on the same port."""
+
+from collections.abc import Iterable
+from typing import Self
+
+from aiohttp import web
+
+_MOST_BYTES = 64 * 2**20  # of a request's body
+
+
+class Listener:
+    """`async with` a subclass: it answers `routes()` until the block ends.
+
+    `stop` refuses connections and drops the open ones; `start` listens again, on the same port.
+    Port 0 takes any free one.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self._port = port
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, or will listen again."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        """What it answers."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; after `stop`, on the same port as before."""
+        app = web.Application(client_max_size=_MOST_BYTES)
+        app.add_routes(self.routes())
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Refuse connections and drop the open ones."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
