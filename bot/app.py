@@ -42,6 +42,8 @@ from bot.storage.messages import MessageStore
 from bot.storage.observations import Observations
 from bot.storage.queue import ExtractionQueue
 from bot.storage.retraction import Retraction
+from bot.web import operations
+from bot.web.control import SOCKET, ControlServer, Operation
 from bot.web.health import HealthServer, Readiness
 
 RECONCILE_EVERY = timedelta(hours=1)
@@ -172,6 +174,13 @@ class App:
             ),
         )
         self.web = HealthServer(settings.web.host, settings.web.port, self._readiness)
+        self.control = ControlServer(settings.storage.path / SOCKET, self.operations())
+
+    def operations(self) -> dict[str, Operation]:
+        """What the command line can ask for, by name: of the running bot, or of an App opened for it alone."""
+        return {
+            "adopt": operations.adopting(self.reconciler),
+        }
 
     def _wake(self) -> None:
         self.indexer.wake()
@@ -190,6 +199,7 @@ class App:
                     tasks.create_task(self.worker.run(), name="extraction"),
                     tasks.create_task(self.indexer.run(), name="indexing"),
                     tasks.create_task(self._reconcile(), name="reconciling"),
+                    tasks.create_task(self.control.run(), name="control"),
                     tasks.create_task(self.client.serve(token), name="gateway"),
                 ]
                 log.info("started", probes=f"{self.web.host}:{self.web.port}", data=str(self.settings.storage.path))

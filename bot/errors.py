@@ -16,6 +16,10 @@ class DataFolderError(RecollectError):
     """The data folder cannot be used: it is missing, read-only or held by another process."""
 
 
+class NotRunning(RecollectError):
+    """No bot runs on this data folder."""
+
+
 class DiscordLoginError(RecollectError):
     """Discord refused the bot: the token or its intents are wrong."""
 

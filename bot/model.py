@@ -6,7 +6,7 @@ aware `datetime`s in UTC. Records are frozen: a change makes a new one.
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -14,6 +14,9 @@ from typing import Protocol
 
 DISCORD_EPOCH_MS = 1_420_070_400_000
 MEMORY_NAMESPACE = uuid.UUID("6f1d6f3c-6f0e-5d5c-9a63-2f0c7c0c9d11")
+
+Report = Callable[[str, int, int | None], None]
+"""Told how a long operation gets on: what is being done, how many are done, of how many (None: nobody knows)."""
 
 _USER_MENTION = re.compile(r"<@!?(\d+)>")
 

@@ -1,0 +1,23 @@
+"""The command line."""
+
+import sys
+from typing import NoReturn
+
+from bot.cli import operations, running
+from bot.cli.common import cli
+from bot.errors import RecollectError
+
+__all__ = ["cli", "main", "operations", "running"]
+
+
+def main() -> None:
+    """The console script. A failure we foresee is one sentence on stderr and exit code 1."""
+    try:
+        cli()
+    except RecollectError as error:
+        _fail(str(error))
+
+
+def _fail(sentence: str) -> NoReturn:
+    print(f"recollect: {sentence}", file=sys.stderr)
+    raise SystemExit(1)

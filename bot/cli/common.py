@@ -1,0 +1,87 @@
+"""What the commands share: the settings file, and asking the bot that runs, or else one opened for the moment."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bot.errors import NotRunning
+from bot.model import Report
+from bot.settings import Settings
+
+cli = typer.Typer(
+    help="A self-hosted memory for Discord communities.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Config = Annotated[
+    Path | None,
+    typer.Option(help="The settings file; otherwise $BOT_CONFIG, otherwise ./config.toml.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def configured(config: Path | None) -> Settings:
+    """The settings, with logs going where they say."""
+    from bot.settings_sources import load
+    from bot.telemetry import configure_logging
+
+    settings = load(config)
+    configure_logging(settings.log)
+    return settings
+
+
+def ask(config: Path | None, operation: str, **arguments: Any) -> dict[str, Any]:
+    """Have an operation of `App.operations` done by the running bot; without one, by us, in its data folder.
+
+    Raises `RecollectError` with the sentence to show.
+    """
+    return asyncio.run(_ask(configured(config), operation, arguments))
+
+
+async def _ask(settings: Settings, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    from bot.web.control import SOCKET, call
+
+    with progress_bars() as report:
+        try:
+            return await call(settings.storage.path / SOCKET, operation, arguments, report)
+        except NotRunning:
+            from bot.app import App
+
+            async with App(settings) as app:
+                return await app.operations()[operation](arguments, report)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Report]:
+    """A bar on the terminal for each thing reported; nothing where stderr is a file."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int | None) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what, total=total)
+            progress.update(bars[what], completed=done, total=total)
+
+        yield report
+
+
+def tell(result: Mapping[str, Any], sentence: str, as_json: bool) -> None:
+    """Print what came of a command."""
+    print(json.dumps(result) if as_json else sentence)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 message`, `1,200 messages`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,54 @@
+"""The commands that run something: the bot, the demo, a benchmark."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bot.cli.common import Config, cli, configured
+from bot.errors import RecollectError
+
+
+@cli.command()
+def run(config: Config = None) -> None:
+    """Run the bot until it is told to stop (Ctrl-C or SIGTERM)."""
+    from bot.app import run as serve
+
+    asyncio.run(serve(configured(config)))
+
+
+@cli.command()
+def demo(
+    keep: Annotated[
+        Path | None, typer.Option(help="Leave the data in this folder to look at.", show_default=False)
+    ] = None,
+    ollama: Annotated[
+        str | None, typer.Option(help="Use a real Ollama at this URL instead of the stand-in.", show_default=False)
+    ] = None,
+) -> None:
+    """Show the whole story in under a minute, with stand-ins for Discord, Ollama and OpenAI."""
+    from bot.sandbox.demo import run_demo
+
+    raise SystemExit(run_demo(keep=keep, ollama=ollama))
+
+
+@cli.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def bench(context: typer.Context, name: Annotated[str, typer.Argument(help="Which benchmark, or `list`.")]) -> None:
+    """Run a benchmark of a source checkout: `recollect bench capture --help` shows its options."""
+    folder = Path(__file__).parents[2] / "benchmarks"
+    if not folder.is_dir():
+        raise RecollectError("The benchmarks are not part of the installed package; run this in a source checkout.")
+    known = sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_"))
+    if name in {"list", "--help"}:
+        print("\n".join(known))
+    elif name not in known:
+        raise RecollectError(f"There is no benchmark {name}; there are: {', '.join(known)}.")
+    else:
+        # A process of its own, so that what is measured carries nothing of this one.
+        finished = subprocess.run([sys.executable, folder / f"{name}.py", *context.args], check=False)  # noqa: S603  (our own file)
+        raise SystemExit(finished.returncode)
