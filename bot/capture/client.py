@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Set
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +24,8 @@ from bot.errors import DiscordLoginError, StorageUnavailable
 from bot.settings import DiscordSettings
 
 log = structlog.get_logger(__name__)
+
+Apology = Callable[[], Awaitable[None]]
 
 NOT_CONFIGURED = (
     "There is no Discord token: put the bot's token (discord.com/developers/applications → Bot → Reset Token)"
@@ -84,7 +86,8 @@ class Client(discord.Client):
         self._problems: dict[int, str] = {}
         self._switching = asyncio.Lock()
         self._handling: set[asyncio.Task[None]] = set()
-        self._answering: set[asyncio.Task[Any]] = set()
+        self._answering: dict[asyncio.Task[Any], Apology] = {}
+        self._lasting: set[asyncio.Task[None]] = set()
         self.ready = asyncio.Event()
         self.tree: app_commands.CommandTree | None = None
         self.announce: Callable[[Observable], Awaitable[discord.Message]] | None = None
@@ -131,17 +134,31 @@ class Client(discord.Client):
     async def close(self) -> None:
         """Let commands at work finish and answer, leave Discord, then let handlers of events received finish.
 
-        Those that take too long are cancelled, so that none is left to meet closed rooms.
+        Those that take too long are cancelled, so that none is left to meet closed rooms; who waits for
+        a command's answer is told.
         """
-        await _finish(self._answering, _ANSWERS)
+        await _stop(self._lasting)
+        apologies = dict(self._answering)
+        late = await _finish(apologies.keys(), _ANSWERS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLEANING_UP):
+                await asyncio.gather(*(apologies[task]() for task in late))
         await super().close()
-        await _finish(self._answering | self._handling, _FAREWELL)
+        await _finish(self._answering.keys() | self._handling, _FAREWELL)
         await self._observer.close()
 
-    def own(self, task: asyncio.Task[Any]) -> None:
-        """Have `close` wait for a command's or a button's task, which discord.py only starts."""
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+    def own(self, task: asyncio.Task[Any], apology: Apology) -> None:
+        """Have `close` wait for a command's or a button's task, which discord.py only starts.
+
+        `apology` answers in its place if it has to be cut off; it must not raise.
+        """
+        self._answering[task] = apology
+        task.add_done_callback(lambda done: self._answering.pop(done, None))
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Have `close` begin by cancelling a task that works for long; it has a second to say so."""
+        self._lasting.add(task)
+        task.add_done_callback(self._lasting.discard)
 
     async def settle(self) -> None:
         """Wait until the events received so far are handled."""
@@ -255,14 +272,22 @@ class Client(discord.Client):
         return None
 
 
-async def _finish(tasks: set[asyncio.Task[Any]], seconds: float) -> None:
-    """Wait for tasks other than this one, and cancel those that take longer."""
+async def _finish(tasks: Set[asyncio.Task[Any]], seconds: float) -> set[asyncio.Task[Any]]:
+    """Wait for tasks other than this one, and cancel those that take longer; which these were."""
     others = tasks - {asyncio.current_task()}
     if not others:
-        return
+        return set()
     _, late = await asyncio.wait(others, timeout=seconds)
     if late:
         log.warning("handlers_cut_off", count=len(late))
-        for task in late:
-            task.cancel()
-        await asyncio.wait(late, timeout=_CLEANING_UP)
+        await _stop(late)
+    return late
+
+
+async def _stop(tasks: Set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks, and give them a moment to clean up."""
+    stopping = set(tasks)
+    for task in stopping:
+        task.cancel()
+    if stopping:
+        await asyncio.wait(stopping, timeout=_CLEANING_UP)

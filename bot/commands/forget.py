@@ -18,6 +18,7 @@ from bot.memory.forget import Forget, may_forget
 from bot.memory.held import Held
 from bot.memory.recall import Recall
 from bot.model import Memory, MemoryKind, Scope, fact_memory, message_memory
+from bot.storage.consent import Consent
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
@@ -38,10 +39,11 @@ _INDEX_NOT_SEARCHED = (
 class Forgetting:
     """The way from memories to their end: who may, which ones, are you sure, what went."""
 
-    def __init__(self, forget: Forget, held: Held, visibility: MemberVisibility) -> None:
+    def __init__(self, forget: Forget, held: Held, visibility: MemberVisibility, consent: Consent) -> None:
         self._forget = forget
         self._held = held
         self._visibility = visibility
+        self._consent = consent
 
     async def allowed(self, interaction: Interaction, memories: Sequence[Memory]) -> list[Memory]:
         """Those the asker may forget now: their own, and with Manage Server whatever they can see."""
@@ -100,9 +102,11 @@ class Forgetting:
 
         question = (
             "Forget everything about you? Every message you wrote here goes, and every fact that is about you or "
-            "rests on your words. This cannot be undone. It does not stop me from remembering what you say from now "
-            "on; `/privacy opt-out` does."
+            "rests on your words. This cannot be undone."
         )
+        asker = member(interaction)
+        if self._consent.opted_out_since(asker.guild.id, asker.id) is None:
+            question += " It does not stop me from remembering what you say from now on; `/privacy opt-out` does."
         await Confirm(interaction.user, "Forget everything", forget).show(interaction, question)
 
     async def _forget_now(self, press: Interaction, memories: Sequence[Memory]) -> str:

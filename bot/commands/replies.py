@@ -3,7 +3,8 @@
 import asyncio
 import secrets
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from functools import partial
 
 import discord
 import structlog
@@ -18,6 +19,7 @@ log = structlog.get_logger(__name__)
 Interaction = discord.Interaction[discord.Client]
 
 NO_PINGS = discord.AllowedMentions.none()
+CUT_OFF = "I had to stop before this was finished, because I am being restarted; try again in a minute."
 SERVER_ONLY = "I remember servers, not direct messages: use me in a server."
 
 
@@ -28,7 +30,7 @@ class Refused(RecollectError):
 def own(interaction: Interaction) -> None:
     """Have the client wait for this task, which answers the interaction, before it closes."""
     if isinstance(interaction.client, Client) and (task := asyncio.current_task()):
-        interaction.client.own(task)
+        interaction.client.own(task, partial(_apologise, interaction))
 
 
 async def think(interaction: Interaction) -> None:
@@ -65,11 +67,7 @@ async def fail(interaction: Interaction, error: Exception, *, instead: bool = Fa
 
     With `instead` the sentence takes the place of the message whose button was pressed.
     """
-    sentence = explain(error) or _logged(interaction, error)
-    try:
-        await (show if instead else tell)(interaction, sentence)
-    except discord.HTTPException as unreachable:  # the interaction expired, or Discord is down
-        log.warning("answer_undelivered", status=unreachable.status, code=unreachable.code)
+    await _deliver((show if instead else tell)(interaction, explain(error) or _logged(interaction, error)))
 
 
 def explain(error: Exception) -> str | None:
@@ -96,6 +94,18 @@ def explain(error: Exception) -> str | None:
         case discord.DiscordServerError():
             return "Discord did not answer; try again in a moment."
     return None
+
+
+async def _apologise(interaction: Interaction) -> None:
+    if interaction.type is not discord.InteractionType.autocomplete:
+        await _deliver(tell(interaction, CUT_OFF))
+
+
+async def _deliver(answering: Awaitable[None]) -> None:
+    try:
+        await answering
+    except discord.HTTPException as unreachable:  # the interaction expired, or Discord is down
+        log.warning("answer_undelivered", status=unreachable.status, code=unreachable.code)
 
 
 def _logged(interaction: Interaction, error: Exception) -> str:

@@ -31,6 +31,7 @@ async def test_opting_out_offers_to_erase_the_past(town: Town) -> None:
     answer = await town.use(town.ada, "privacy opt-out")
     asked = await (await answer.click("Forget my past…")).settled()
     assert "cannot be undone" in asked.content
+    assert "from now on" not in asked.content
     done = await (await asked.click("Forget everything")).settled()
     assert done.content == "Forgotten: 1 message and 1 fact."
     assert "found nothing" in (await town.use(town.bob, "recall", query="teapot")).content

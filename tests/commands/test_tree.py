@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 from town import Town, cards, connected, eventually
 
-from bot.commands.replies import SERVER_ONLY
+from bot.commands.replies import CUT_OFF, SERVER_ONLY
 from bot.commands.views import EXPIRED
 from bot.extraction.worker import BatchReport
 from bot.model import Recalled
@@ -184,7 +184,7 @@ async def test_closing_waits_for_commands_and_buttons(town: Town, monkeypatch: p
 
 
 async def test_closing_cuts_off_what_takes_too_long(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No command is left at work once the client has closed."""
+    """No command is left at work once the client has closed, and nobody is left with "thinking…"."""
     monkeypatch.setattr("bot.capture.client._ANSWERS", 0.05)
     begun, ended = asyncio.Event(), asyncio.Event()
 
@@ -196,10 +196,11 @@ async def test_closing_cuts_off_what_takes_too_long(town: Town, monkeypatch: pyt
             ended.set()
 
     monkeypatch.setattr(town.app.worker, "flush", endless)
-    await town.server.slash(town.admin, town.general, "flush")
+    cut_off = await town.server.slash(town.admin, town.general, "flush")
     await begun.wait()
     await town.app.client.close()
     assert ended.is_set()
+    assert cut_off.content == CUT_OFF
 
 
 def managers(town: Town) -> int:
