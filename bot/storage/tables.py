@@ -58,6 +58,7 @@ Index(
     message.c.guild_id,
     message.c.channel_id,
     message.c.id,
+    message.c.captured_at,  # of all that waits, who waits longest is asked often
     sqlite_where=message.c.extraction == "waiting",
 )
 Index("message_leased", message.c.guild_id, sqlite_where=message.c.extraction == "leased")
@@ -70,6 +71,13 @@ Index(
     sqlite_where=message.c.indexing != "complete",
 )
 Index("message_by_author", message.c.guild_id, message.c.author_id)
+# Of threads and forum posts: to find them by the channel that decides who may read them.
+Index(
+    "message_by_access",
+    message.c.access_id,
+    message.c.id,
+    sqlite_where=message.c.access_id != message.c.channel_id,
+)
 
 fact = Table(
     "fact",
@@ -142,6 +150,7 @@ residue = Table(
     metadata,
     Column("guild_id", RowId, primary_key=True, autoincrement=False),
     Column("at", BigInteger, nullable=False),  # of the oldest removal
+    Column("last", BigInteger, nullable=False),  # of the newest
 )
 
 # When a channel was observed: [started_at, ended_at).

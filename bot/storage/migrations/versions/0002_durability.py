@@ -36,6 +36,7 @@ def upgrade() -> None:
             "guild_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("guild_id"),
     )
     op.create_table(
@@ -64,3 +65,13 @@ def upgrade() -> None:
         table.alter_column("id", existing_type=sa.String(length=41), type_=sa.String(length=64))
         table.add_column(sa.Column("journalled", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.create_index("tombstone_to_journal", "tombstone", ["at"], sqlite_where=sa.text("journalled = 0"))
+    op.drop_index("message_waiting", "message")
+    op.create_index(
+        "message_waiting",
+        "message",
+        ["guild_id", "channel_id", "id", "captured_at"],
+        sqlite_where=sa.text("extraction = 'waiting'"),
+    )
+    op.create_index(
+        "message_by_access", "message", ["access_id", "id"], sqlite_where=sa.text("access_id != channel_id")
+    )
