@@ -25,6 +25,7 @@ class EdgeIndex:
 
     def __init__(self, folder: Path, dimensions: int, open_shards: int = 16) -> None:
         self.shards = Shards(folder, dimensions, open_shards)
+        self._purging = asyncio.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="index")
 
     async def open(self) -> None:
@@ -63,6 +64,15 @@ class EdgeIndex:
 
     async def drop_guild(self, guild_id: int) -> None:
         await self._write(self.shards.drop, guild_id)
+
+    async def purge(self, guild_id: int | None) -> None:
+        async with self._purging:
+            steps = self.shards.rewrite(guild_id)
+            try:
+                while await self._write(next, steps, False):
+                    pass
+            finally:
+                await self._write(steps.close)
 
     async def _read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in the pool; a caller who loses patience is let go at once."""

@@ -107,3 +107,10 @@ class VectorIndex(Protocol):
     async def drop_guild(self, guild_id: int) -> None:
         """Remove a guild's points altogether."""
         ...
+
+    async def purge(self, guild_id: int | None) -> None:
+        """Leave no byte in our own files of what was deleted or replaced before this call.
+
+        Reads and writes go on meanwhile. Other programs' files, as those of a Qdrant server, are theirs to purge.
+        """
+        ...

@@ -117,6 +117,9 @@ class ServerIndex:
         theirs = models.Filter(must=[_belongs_to(guild_id)])
         await self._ask(client.delete(self._collection, models.FilterSelector(filter=theirs), wait=True))
 
+    async def purge(self, guild_id: int | None) -> None:
+        """Nothing to do: a server's files are its own."""
+
     async def _count_unmapped(self) -> int:
         """Page by page: whether an `agent_id` names a guild is no question for a filter."""
         total, after = 0, None

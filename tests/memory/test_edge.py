@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import IndexMismatch, IndexUnavailable
-from bot.memory import shards
+from bot.memory import open_shard
 from bot.memory.bm25 import Bm25
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import IndexPoint, Key, Search
@@ -133,7 +133,7 @@ async def test_the_log_is_flushed_now_and_then(index: EdgeIndex, folder: Path, m
     await index.upsert(1, [point(0)])
     mark = folder / "1" / "wal" / "first-index"
     mark.unlink(missing_ok=True)
-    monkeypatch.setattr(shards, "_FLUSH_AFTER", 3)
+    monkeypatch.setattr(open_shard, "_FLUSH_AFTER", 3)
     await index.upsert(1, [point(1)])
     assert not mark.exists()
     await index.upsert(1, [point(2)])
@@ -212,7 +212,7 @@ async def test_a_damaged_shard_harms_its_own_guild_only(folder: Path) -> None:
     (folder / "2" / "wal").write_text("")
     again = EdgeIndex(folder, SIZE)
     await again.open()
-    with pytest.raises(IndexUnavailable, match=r"index/1 is damaged: move it away and index again"):
+    with pytest.raises(IndexUnavailable, match=r"index/1 is damaged: move it away and start again, and what is held is indexed anew"):
         await again.count(1)
     with pytest.raises(IndexUnavailable, match=r"index/2 failed"):
         await again.count(2)

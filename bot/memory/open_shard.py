@@ -1,0 +1,109 @@
+"""One open Qdrant Edge shard and its folder. Its methods raise whatever Edge and the file system raise."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import qdrant_edge as edge
+
+from bot.memory.edge_points import create_shard, load_shard, same_point, to_request
+from bot.memory.index import ScoredPoint, Search
+from bot.memory.shard_folders import fsync, fsync_all
+
+_FLUSH_AFTER = 2000  # a start replays this many changes in half a second
+
+
+class OpenShard:
+    """A shard for one caller at a time.
+
+    While it is being copied, `changed` gathers the ids of the points written or deleted meanwhile.
+    """
+
+    def __init__(self, folder: Path, shard: edge.EdgeShard) -> None:
+        self.folder = folder
+        self.changed: set[str] | None = None
+        self._shard = shard
+        self._unflushed = 0  # changes
+
+    @classmethod
+    def load(cls, folder: Path, dimensions: int) -> Self:
+        """Open the shard that lies in a folder."""
+        return cls(folder, load_shard(folder, dimensions))
+
+    @classmethod
+    def create(cls, folder: Path, dimensions: int) -> Self:
+        """Make a shard in a folder that does not exist yet."""
+        return cls(folder, create_shard(folder, dimensions))
+
+    def upsert(self, points: Sequence[edge.Point]) -> None:
+        """Insert or replace points, their keys included."""
+        self._note([str(point.id) for point in points])
+        self._shard.update(edge.UpdateOperation.upsert_points(list(points)))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove points; ids that are not there are fine."""
+        self._note(ids)
+        self._shard.update(edge.UpdateOperation.delete_points(list(ids)))
+
+    def search(self, searches: Sequence[Search], where: edge.Filter | None) -> list[list[ScoredPoint]]:
+        """One list for each search, best first."""
+        requests = [to_request(search, where) for search in searches]
+        lists = self._shard.query_batch(edge.QueryBatchRequest(requests))
+        return [[ScoredPoint(str(hit.id), hit.score, hit.payload or {}) for hit in hits] for hits in lists]
+
+    def retrieve(self, ids: Sequence[str], keys: bool) -> list[edge.Record]:
+        """The points with these ids that exist."""
+        return self._shard.retrieve(list(ids), with_payload=True, with_vector=keys)
+
+    def scroll(
+        self, after: str | None, limit: int, keys: bool, where: edge.Filter | None = None
+    ) -> tuple[list[edge.Record], str | None]:
+        """A page of points in id order and where the next one starts (None at the end)."""
+        request = edge.ScrollRequest(offset=after, limit=limit, filter=where, with_payload=True, with_vector=keys)
+        records, following = self._shard.scroll(request)
+        return records, None if following is None else str(following)
+
+    def count(self) -> int:
+        """How many points there are, exactly."""
+        return self._shard.count(edge.CountRequest(exact=True))
+
+    def changes(self, limit: int | None = None) -> tuple[list[str], list[edge.Record]]:
+        """Ids out of `changed`, all or so many, and those of their points that exist, with their keys."""
+        ids = list(self.changed or ())[:limit]
+        (self.changed or set()).difference_update(ids)
+        return ids, self.retrieve(ids, keys=True)
+
+    def take(self, records: Sequence[edge.Record], instead_of: Sequence[str] = ()) -> None:
+        """Hold these points of another shard exactly as they are there, and none of the others `instead_of` names."""
+        if records:
+            self.upsert([same_point(record) for record in records])
+        if gone := set(instead_of) - {str(record.id) for record in records}:
+            self.delete(list(gone))
+        if self._unflushed >= _FLUSH_AFTER:
+            self.flush()
+
+    def sync(self) -> None:
+        """Put the write-ahead log on disk, which survives a power cut as it stands, and now and then the segments.
+
+        Only a flush shortens the log, which the next start would replay.
+        """
+        if self._unflushed >= _FLUSH_AFTER:
+            self.flush()
+        else:
+            wal = self.folder / "wal"
+            fsync(wal, *wal.iterdir())
+
+    def flush(self) -> None:
+        """Put everything on disk. Edge's flush holds the GIL for its syncs: little is left for it to sync."""
+        fsync_all(self.folder)
+        self._shard.flush()
+        self._unflushed = 0
+
+    def close(self) -> None:
+        """Flush and let go of the files."""
+        self._shard.close()
+
+    def _note(self, ids: Sequence[str]) -> None:
+        self._unflushed += len(ids)
+        if self.changed is not None:
+            self.changed.update(ids)

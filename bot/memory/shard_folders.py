@@ -1,0 +1,123 @@
+"""Where the shards' folders are: which of them counts, and what survives a crash or a power cut.
+
+A guild's shard lies in `<name>`, and once it was rewritten in `<name>.2`, `<name>.3`, …: the lowest counts,
+so that a copy takes its place at the instant in which the folder before it is renamed. `<name>.new` is half
+made, and what ends in `.removed` is on its way out.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from bot.errors import IndexUnavailable
+
+_HALF_MADE, _HALF_REMOVED = ".new", ".removed"
+_RESERVE = 64 * 2**20  # bytes that must be free before a write
+
+
+class ShardFolders:
+    """The folders under `root`. Raises `OSError` as the file system does, unless said otherwise."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        """Whose shards exist."""
+        if not self.root.is_dir():
+            return []
+        return sorted({name for folder in self.root.iterdir() if (name := _place(folder)[0])})
+
+    def generations(self, name: str) -> list[Path]:
+        """A shard's folder, and after it the copies that were to follow on it."""
+        first = self.root / name
+        later = sorted((f for f in self.root.glob(f"{name}.*") if _place(f)[0]), key=_place)
+        return [first, *later] if first.is_dir() else later
+
+    def current(self, name: str) -> Path | None:
+        """The folder that counts."""
+        first = self.root / name
+        return first if first.is_dir() else next(iter(self.generations(name)), None)
+
+    def unfinished(self) -> list[tuple[str, Path]]:
+        """What a crash may have left behind, each with the name of the shard it belongs to."""
+        folders = [folder for folder in self.root.iterdir() if folder.is_dir()]
+        left = [f for f in folders if f.suffix in {_HALF_MADE, _HALF_REMOVED}]
+        left += [f for f in folders if (name := _place(f)[0]) and f != self.current(name)]
+        return [(folder.name.partition(".")[0], folder) for folder in left]
+
+    def half_made(self, name: str) -> Path:
+        """A free place to make a shard in, before it is moved to where it belongs."""
+        return _free(self.root / f"{name}{_HALF_MADE}")
+
+    def next_to(self, folder: Path) -> Path:
+        """A free place for the copy that is to follow on a folder."""
+        name, generation = _place(folder)
+        return _free(self.root / f"{name}.{generation + 1}")
+
+    def retire(self, folder: Path) -> Path:
+        """Have a folder count no more from this instant; where it is now, to be discarded."""
+        return folder.rename(_free(folder.with_name(f"{folder.name}{_HALF_REMOVED}")))
+
+    def refuse_if_full(self, needed: int = 0) -> None:
+        """Qdrant Edge writes into mapped files: without room on the disk that ends the process, with SIGBUS.
+
+        Raises `IndexUnavailable` if there is not room for `needed` bytes and some more.
+        """
+        place = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
+        free, needed = shutil.disk_usage(place).free, needed + _RESERVE
+        if free < needed:
+            raise IndexUnavailable(
+                f"Only {free >> 20} MB are free in {place}: the index needs {needed >> 20} to write."
+            )
+
+
+def size(folder: Path) -> int:
+    """The bytes that a folder takes on the disk: Edge's files are mostly holes."""
+    total = 0
+    for path in _tree(folder):
+        with suppress(FileNotFoundError):  # Edge prepares the log's next file in a thread of its own
+            total += path.stat().st_blocks * 512
+    return total
+
+
+def fsync(*paths: Path) -> None:
+    """Put files and folders on disk. Unlike Edge's own flush this lets other threads work meanwhile."""
+    for path in paths:
+        with suppress(FileNotFoundError):  # as above
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def fsync_all(folder: Path) -> None:
+    """Put everything in a folder on disk."""
+    fsync(*_tree(folder))
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder, which may be gone already."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        raise OSError(f"{folder} cannot be removed")
+
+
+def _free(folder: Path) -> Path:
+    discard(folder)
+    return folder
+
+
+def _tree(folder: Path) -> Iterator[Path]:
+    for place, _, files in os.walk(folder):
+        yield from (Path(place), *(Path(place, file) for file in files))
+
+
+def _place(folder: Path) -> tuple[str, int]:
+    """The name and generation of a folder; no name if it is no shard's."""
+    name, _, generation = folder.name.partition(".")
+    if generation == "" or generation.isdecimal():
+        return name, int(generation or 1)
+    return "", 0
