@@ -24,7 +24,6 @@ from typing import Any
 from _report import main, progress
 from pydantic import SecretStr
 
-from bot.extraction.breaker import Breaker
 from bot.extraction.ollama import OllamaLLM
 from bot.extraction.worker import BatchWorker
 from bot.memory.bm25 import Bm25
@@ -36,7 +35,7 @@ from bot.sandbox import conversation
 from bot.sandbox.ollama import MODEL, OllamaServer
 from bot.sandbox.openai import OpenAIServer
 from bot.settings import BatchSettings, LogSettings, MemorySettings, OllamaSettings, OpenAISettings, RecallSettings
-from bot.storage.breakers import BreakerStore
+from bot.storage.breaker import Breaker
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
 from bot.storage.messages import MessageStore
@@ -128,10 +127,12 @@ async def measure_ours(talk: list[Message]) -> Cost:
                 Bm25(RecallSettings().language),
                 memory.embed_messages,
                 memory.index_interval,
+                Breaker("OpenAI", clock=clock),
+                Breaker("Qdrant", clock=clock),
                 clock,
             )
             llm = OllamaLLM(OllamaSettings(url=ollama.url))
-            breaker = Breaker(llm.name, BreakerStore(database), clock)
+            breaker = Breaker(llm.name, clock=clock)
             worker = BatchWorker(
                 queue, messages, llm, breaker, BatchSettings(), memory.person_facts, clock, indexer.wake
             )

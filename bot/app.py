@@ -20,7 +20,6 @@ from bot.commands.services import Services
 from bot.commands.status import read_health, read_status
 from bot.commands.tree import build_tree
 from bot.errors import RecollectError, ServiceUnavailable
-from bot.extraction.breaker import Breaker
 from bot.extraction.ollama import OllamaLLM
 from bot.extraction.worker import BatchWorker
 from bot.memory.bm25 import Bm25
@@ -33,7 +32,7 @@ from bot.memory.recall import Recall
 from bot.memory.reconcile import Reconciler
 from bot.model import utcnow
 from bot.settings import Settings
-from bot.storage.breakers import BreakerStore
+from bot.storage.breaker import Breakers
 from bot.storage.consent import Consent
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
@@ -87,6 +86,8 @@ class App:
         self.facts = FactStore(self.database, self.clock)
         self.retraction = Retraction(self.database, self.clock)
         self.keyword = KeywordSearch(self.database)
+        self.breakers = await Breakers.load(self.database, self.settings.outages, self.clock)
+        opened.push_async_callback(self.breakers.close)
         self.observations = Observations(self.database, self.clock)
         self.consent = Consent(self.database, self.clock)
         await self.observations.load()
@@ -110,9 +111,22 @@ class App:
             bm25,
             embed_messages,
             settings.memory.index_interval,
+            self.breakers.of("OpenAI"),
+            self.breakers.of("Qdrant"),
             self.clock,
         )
-        self.recall = Recall(self.index, self.embedder, bm25, self.keyword, self.messages, self.retraction, self.clock)
+        self.recall = Recall(
+            self.index,
+            self.embedder,
+            bm25,
+            self.keyword,
+            self.messages,
+            self.retraction,
+            self.breakers.of("OpenAI"),
+            self.breakers.of("Qdrant"),
+            self.indexer.doubt_index,
+            self.clock,
+        )
         self.forget = Forget(self.retraction, self.indexer, self.index)
         self.held = Held(self.messages, self.facts, self.retraction, self.index)
         self.reconciler = Reconciler(
@@ -126,7 +140,7 @@ class App:
             self.queue,
             self.messages,
             self.llm,
-            Breaker(self.llm.name, BreakerStore(self.database), self.clock),
+            self.breakers.of(self.llm.name),
             self.settings.batch,
             self.settings.memory.person_facts,
             clock=self.clock,

@@ -52,3 +52,21 @@ def configure_logging(settings: LogSettings, stream: TextIO = sys.stderr) -> Non
     logging.getLogger("bot").setLevel(settings.level.upper())
     for name in _SILENT:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class Outages:
+    """Outages in the log: each is one line until its reason changes or it is over."""
+
+    def __init__(self, log: structlog.stdlib.BoundLogger) -> None:
+        self._log = log
+        self._told: dict[tuple[str, *tuple[int, ...]], str] = {}
+
+    def began(self, event: str, reason: str, **ids: int) -> None:
+        """Something cannot be done for now, and why; `ids` tell apart what it cannot be done for."""
+        if self._told.get((event, *ids.values())) != reason:
+            self._told[event, *ids.values()] = reason
+            self._log.warning(event, reason=reason, **ids)
+
+    def over(self, event: str, **ids: int) -> None:
+        """It was done again."""
+        self._told.pop((event, *ids.values()), None)

@@ -9,37 +9,34 @@ no other conversation waiting.
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from time import monotonic
 
 import structlog
 
 from bot.errors import AnswerRejected, LLMUnavailable, RecollectError, StorageUnavailable
-from bot.extraction.answer import check
-from bot.extraction.breaker import Breaker
+from bot.extraction.asker import Asked, Asker, HopelessModel
 from bot.extraction.due import Rule, everything, settled, worthwhile
 from bot.extraction.llm import LLM
-from bot.extraction.prompt import MOST_QUOTES, PersonFacts, build
-from bot.extraction.sample import SAMPLE
+from bot.extraction.prompt import MOST_QUOTES, PersonFacts
 from bot.extraction.threads import conversations
 from bot.extraction.windows import answered_elsewhere, halve, pack, refreshed
-from bot.model import Fact, Message, ServiceHealth, Window, utcnow
+from bot.model import Message, ServiceHealth, Window, utcnow
 from bot.settings import BatchSettings
+from bot.storage.breaker import Breaker
 from bot.storage.messages import MessageStore
 from bot.storage.queue import ExtractionQueue, GuildSchedule, Lease
+from bot.telemetry import Outages
 
 _CHUNK = 1000  # messages in memory at once: a backlog of any size takes no more
 _LEASE = timedelta(hours=1)
 _LINGER = 0.2  # seconds: captures come in bursts, and each wakes the worker
 _LONGEST_SLEEP = timedelta(hours=1)
 _REST = timedelta(minutes=1)  # a guild whose batch broke is left alone for so long
-_DOUBT = 10  # refused answers in a row: then a sample question shows if it is the model or the messages
-_HEALTH_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -59,8 +56,7 @@ class _Tally:
     messages: int = 0
     facts: int = 0
     dead: int = 0
-    calls: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
+    asked: Asked = field(default_factory=Asked)
 
     def report(self, stopped_by: str | None = None) -> BatchReport:
         return BatchReport(self.messages, self.facts, self.dead, stopped_by)
@@ -82,22 +78,18 @@ class BatchWorker:
     ) -> None:
         self._queue = queue
         self._messages = messages
-        self._llm = llm
-        self._breaker = breaker
         self._settings = batch
-        self._person_facts = person_facts
         self._clock = clock
         self._on_facts = on_facts
         self._woken = asyncio.Event()
+        self._breaker = breaker
+        # The guilds that waited for the breaker can go on once the model answers.
+        self._asker = Asker(llm, breaker, person_facts, batch.window_tokens, on_recovery=self._woken.set)
         self._running: set[int] = set()
         self._guild_locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._turn = asyncio.Lock()  # first come, first served: no guild's backlog keeps the others waiting
         self._resting: dict[int, datetime] = {}
         self._flushes: set[asyncio.Task[BatchReport]] = set()
-        self._refusals = 0
-        self._hopeless: str | None = None
-        self._health: tuple[float, ServiceHealth] | None = None
-        self._refused_by_storage: dict[str, str] = {}  # by event: the reason that was logged
+        self._outages = Outages(_log)
 
     def wake(self) -> None:
         """Look again at what is due: messages were captured."""
@@ -126,7 +118,7 @@ class BatchWorker:
                         await self._queue.release_all()
                         released = True
                     pause = await self._start_due(batches)
-                    self._refused_by_storage.pop("schedule_failed", None)
+                    self._outages.over("schedule_failed")
                 except Exception as error:
                     self._log_failure("schedule_failed", error)
                     pause = _REST.total_seconds()
@@ -154,11 +146,8 @@ class BatchWorker:
     async def _flush(self, guild_id: int) -> BatchReport:
         try:
             async with self._guild_locks[guild_id]:
-                if (await self._breaker.state()).opened_at is not None:
-                    health = await self._llm.health()
-                    if not health.ok:
-                        return BatchReport(stopped_by=health.detail)
-                    await self._breaker.end_pause()
+                if obstacle := await self._asker.obstacle():
+                    return BatchReport(stopped_by=obstacle)
                 return await self._batch(guild_id, self._clock() + self._settings.interval, everything)
         except Exception as error:
             # Logged here, for the caller may be gone.
@@ -168,31 +157,19 @@ class BatchWorker:
             self._woken.set()
 
     async def health(self) -> ServiceHealth:
-        """The model's health, at most a few seconds old. Questions that fail while it looks well count, too.
-
-        They count until the next one may be asked: nobody knows more then, and it may be long until there is one.
-        """
-        if self._health is None or monotonic() - self._health[0] > _HEALTH_SECONDS:
-            self._health = (monotonic(), await self._llm.health())
-        health = self._health[1]
-        if health.ok and self._hopeless:
-            return ServiceHealth(health.name, False, self._hopeless)
-        retry_at = await self._breaker.retry_at()
-        if not health.ok or retry_at is None or retry_at <= self._clock():
-            return health
-        reason = (await self._breaker.state()).reason
-        return ServiceHealth(health.name, False, f"{reason}; the next try is at {retry_at:%H:%M} UTC")
+        """The model's health, at most a few seconds old; see `Asker.health`."""
+        return await self._asker.health()
 
     async def next_due(self, guild_id: int) -> datetime | None:
         """When the guild's next batch is due; None if it never had a message."""
         due = [guild.due_at for guild in await self._queue.guilds() if guild.guild_id == guild_id]
-        retry_at = await self._breaker.retry_at()
+        retry_at = self._breaker.retry_at
         return max(due[0], retry_at or due[0]) if due else None
 
     async def _start_due(self, batches: asyncio.TaskGroup) -> float:
         """Start the batches that are due; the seconds until the next one is."""
         now = self._clock()
-        retry_at = await self._breaker.retry_at()
+        retry_at = self._breaker.retry_at
         next_at = now + _LONGEST_SLEEP
         for guild in await self._queue.guilds():
             if guild.waiting == 0 or guild.guild_id in self._running:
@@ -224,11 +201,10 @@ class BatchWorker:
 
     def _log_failure(self, event: str, error: Exception, **ids: int) -> None:
         """A database that cannot be used is one line until that changes; anything else is a bug and has its stack."""
-        if not isinstance(error, StorageUnavailable):
+        if isinstance(error, StorageUnavailable):
+            self._outages.began(event, str(error))
+        else:
             _log.error(event, exc_info=error, **ids)
-        elif self._refused_by_storage.get(event) != str(error):
-            self._refused_by_storage[event] = str(error)
-            _log.error(event, reason=str(error), **ids)
 
     async def _batch(self, guild_id: int, next_due: datetime, rule: Rule) -> BatchReport:
         tally = _Tally()
@@ -239,21 +215,21 @@ class BatchWorker:
                 smaller += await self._drain(guild_id, channel_id, rule, tally)
             while smaller:  # depth first: soon a single message is read or put aside, so each batch gets further
                 smaller += await self._extract(smaller.pop(), tally)
-        except _HopelessModel as reason:
+        except HopelessModel as reason:
             report = tally.report(str(reason))
         except LLMUnavailable as outage:
             # Due again as soon as the breaker lets a call through, over a restart too.
-            await self._queue.begin_batch(guild_id, (await self._breaker.state()).retry_at or self._clock())
+            await self._queue.begin_batch(guild_id, self._breaker.state.retry_at or self._clock())
             report = tally.report(str(outage))
         else:
-            if tally.calls or rule is not worthwhile:  # an early look that read nothing is no batch
+            if tally.asked.calls or rule is not worthwhile:  # an early look that read nothing is no batch
                 await self._queue.finish_batch(guild_id)
-            if rule is settled and not tally.calls and await self._breaker.retry_at():
+            if rule is settled and not tally.asked.calls and self._breaker.open:
                 # The breaker let a call through and nothing had settled to ask about: not to wait an interval for.
                 soon = self._clock() + max(self._settings.settle, _REST)
                 await self._queue.begin_batch(guild_id, min(next_due, soon))
             report = tally.report()
-        self._refused_by_storage.pop("batch_failed", None)
+        self._outages.over("batch_failed")
         if tally.messages or tally.dead:
             _log.info(
                 "batch",
@@ -261,8 +237,8 @@ class BatchWorker:
                 messages=tally.messages,
                 facts=tally.facts,
                 dead=tally.dead,
-                calls=tally.calls,
-                refused=dict(tally.refused),
+                calls=tally.asked.calls,
+                refused=dict(tally.asked.refused),
                 stopped=report.stopped_by is not None,
             )
         return report
@@ -289,7 +265,7 @@ class BatchWorker:
             return ()
         try:
             window = await self._with_surroundings(window)
-            facts = await self._question(window, tally)
+            facts = await self._asker.facts(window, tally.asked)
             stored = await self._queue.commit(lease, facts, {*window.context, *window.quotes.values()})
         except AnswerRejected as error:
             return await self._after_refusal(window, lease, error, tally)
@@ -326,64 +302,3 @@ class BatchWorker:
             if answered in held and held[answered].access_id == first.access_id
         }
         return replace(window, context=tuple(context), quotes=dict(islice(quotes.items(), MOST_QUOTES)))
-
-    async def _question(self, window: Window, tally: _Tally) -> Sequence[Fact]:
-        """The facts of a window. An answer that is refused is asked for once more."""
-        try:
-            return await self._ask(window, tally)
-        except AnswerRejected:
-            return await self._ask(window, tally)
-
-    async def _ask(self, window: Window, tally: _Tally) -> Sequence[Fact]:
-        prompt = build(window, self._person_facts, self._settings.window_tokens)
-        async with self._turn:
-            if not await self._breaker.allows():
-                state = await self._breaker.state()
-                raise LLMUnavailable(state.reason)
-            tally.calls += 1
-            try:
-                answer = await self._llm.chat(prompt.request)
-                checked = check(answer.text, prompt)
-            except LLMUnavailable as outage:
-                await self._breaker.failed(str(outage))
-                raise
-            except AnswerRejected as error:
-                await self._answered()
-                await self._count_refusal(error, tally)
-                raise
-            await self._answered()
-            self._refusals, self._hopeless = 0, None
-        tally.refused.update(checked.refused)
-        return checked.facts
-
-    async def _answered(self) -> None:
-        if await self._breaker.succeeded():
-            self._woken.set()  # the guilds that waited for the breaker can go on
-
-    async def _count_refusal(self, error: AnswerRejected, tally: _Tally) -> None:
-        """Putting every message aside would help nobody: a model that never fits the schema stops the batch.
-
-        Members can write what no model answers well, as often as they like; the sample is ours.
-        """
-        self._refusals += 1
-        if self._refusals < _DOUBT:
-            return
-        self._refusals = 0
-        sample = build(SAMPLE, "self", self._settings.window_tokens)
-        tally.calls += 1
-        try:
-            check((await self._llm.chat(sample.request)).text, sample)
-        except LLMUnavailable as outage:
-            await self._breaker.failed(str(outage))
-            raise
-        except AnswerRejected:
-            self._hopeless = (
-                f"{self._llm.name} answers, but {_DOUBT} answers in a row and one to a simple sample were refused:"
-                " try another model"
-            )
-            _log.warning("answers_refused", service=self._llm.name, last=str(error))
-            raise _HopelessModel(self._hopeless) from error
-
-
-class _HopelessModel(RecollectError):
-    """The model's answers are refused one after the other."""

@@ -52,6 +52,10 @@ class Embedder(Protocol):
         """The vector to search with; repeated queries are answered from memory."""
         ...
 
+    def known(self, text: str) -> Sequence[float] | None:
+        """The vector of a query that was answered before and is still remembered."""
+        ...
+
     async def health(self) -> ServiceHealth:
         """How the last request went; asking costs nothing."""
         ...
@@ -87,8 +91,7 @@ class OpenAIEmbedder:
 
     async def query(self, text: str) -> Sequence[float]:
         """See `Embedder`. Gives up after seconds rather than minutes."""
-        if (known := self._queries.get(text)) is not None:
-            self._queries.move_to_end(text)
+        if (known := self.known(text)) is not None:
             return known
         if not text.strip():
             return self._zero
@@ -97,6 +100,12 @@ class OpenAIEmbedder:
         self._queries[text] = vector
         if len(self._queries) > _CACHED_QUERIES:
             self._queries.popitem(last=False)
+        return vector
+
+    def known(self, text: str) -> Sequence[float] | None:
+        """See `Embedder`."""
+        if (vector := self._queries.get(text)) is not None:
+            self._queries.move_to_end(text)
         return vector
 
     async def health(self) -> ServiceHealth:
@@ -109,7 +118,7 @@ class OpenAIEmbedder:
         """The vectors of one request, or of more if the server refuses it for what it holds."""
         try:
             return list(await self._embed(texts, _DOCUMENT_ATTEMPTS))
-        except _Refused:
+        except TextsRefused:
             await self._embed([_HARMLESS], _DOCUMENT_ATTEMPTS)  # if it refuses this too, it is not the texts
         return await self._halves(texts)
 
@@ -122,7 +131,7 @@ class OpenAIEmbedder:
         for half in (texts[:middle], texts[middle:]):
             try:
                 vectors += await self._embed(half, _DOCUMENT_ATTEMPTS)
-            except _Refused:
+            except TextsRefused:
                 vectors += await self._halves(half)
         return vectors
 
@@ -197,12 +206,12 @@ class OpenAIEmbedder:
             return _Temporary("The embedder's rate limit is reached (429).", _retry_after(error))
         if status >= 500:
             return _Temporary(f"The embedder failed ({status}).", _retry_after(error))
-        refused = _Refused if status in _CONTENT_REFUSED else EmbedderUnavailable
+        refused = TextsRefused if status in _CONTENT_REFUSED else EmbedderUnavailable
         return refused(f"The embedder refused the request ({status}, {error.code or 'no code'}).")
 
 
-class _Refused(EmbedderUnavailable):
-    """The server does not take what was sent: too many texts, or one that is too long or odd for it."""
+class TextsRefused(EmbedderUnavailable):
+    """The embedder does not take what was sent: too many texts, or one that is too long or odd for it."""
 
 
 class _Temporary(EmbedderUnavailable):

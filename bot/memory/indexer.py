@@ -14,22 +14,29 @@ from typing import TypeVar
 
 import structlog
 
-from bot.errors import EmbedderUnavailable, IndexMismatch, IndexUnavailable, QuotaExhausted, ServiceUnavailable
+from bot.errors import (
+    EmbedderUnavailable,
+    IndexMismatch,
+    IndexUnavailable,
+    QuotaExhausted,
+    ServiceUnavailable,
+    StorageUnavailable,
+)
 from bot.memory.backlog import Backlog, Batch
 from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import Embedder
 from bot.memory.index import IndexPoint, VectorIndex
 from bot.memory.keys import DenseKeys, Entry, SparseKeys, dense_keys, point, sparse_keys
 from bot.model import ServiceHealth, utcnow
+from bot.storage.breaker import QUOTA_PAUSE, Breaker, BreakerState
 from bot.storage.facts import FactStore
 from bot.storage.messages import MessageStore
 from bot.storage.retraction import Retraction
+from bot.telemetry import Outages
 
 log = structlog.get_logger(__name__)
 
 BATCH = 256
-LONGEST_PAUSE = timedelta(minutes=5)
-QUOTA_PAUSE = timedelta(hours=1)
 _EMBEDDING_SECONDS = 20.0  # a message is to be found within a minute, if by its words alone
 _PING_SECONDS = 2.0
 
@@ -40,9 +47,9 @@ class Indexer:
     """Drains what waits for the index. `run` keeps at it, `drain` does it once.
 
     Without an embedder everything is indexed by keywords, and gets its vectors should there be one
-    some day. From the embedder's first failure until it answers again, entries are indexed by
-    keywords at once and get their vectors later. A guild whose part of the index is broken is left
-    alone for a while, longer each time. `interval` bounds how long a message waits.
+    some day. While the embedder's breaker is open, entries are indexed by keywords at once and get
+    their vectors later. While the index's is open, everything waits. A guild whose part of the index
+    is broken is left alone for a while, longer each time. `interval` bounds how long a message waits.
     """
 
     def __init__(
@@ -55,6 +62,8 @@ class Indexer:
         bm25: Bm25,
         embed_messages: bool,
         interval: timedelta,
+        embedder_breaker: Breaker,
+        index_breaker: Breaker,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self.lock = asyncio.Lock()  # held around every write to the index, whoever writes
@@ -66,12 +75,12 @@ class Indexer:
         self._interval = interval
         self._clock = clock
         self._woken = asyncio.Event()
-        self._embedder_pauses = _Pauses(interval)
-        self._embedder_resumes = clock()
-        self._embedder_trusted = True
+        self._doubted = asyncio.Event()
+        self._embedder_breaker = embedder_breaker
+        self._index_breaker = index_breaker
         self._embedded_at_once = BATCH  # fewer for an embedder too slow for so many
-        self._guild_pauses: dict[int, _Pauses] = {}  # of the guilds whose part of the index failed last
-        self._guild_resumes: dict[int, datetime] = {}
+        self._broken: dict[int, BreakerState] = {}  # of the guilds whose part of the index failed last
+        self._outages = Outages(log)
 
     async def run(self) -> None:
         """Drain forever, at most once per interval while there is work; an outage only slows it down.
@@ -79,27 +88,38 @@ class Indexer:
         Raises `IndexMismatch`, which no waiting cures.
         """
         await self._open()
-        pauses = _Pauses(self._interval)
+        bug = BreakerState()
         while True:
             self._woken.clear()
+            busy = False
             try:
-                busy = await self.drain() > 0
+                busy = await self._turn()
+                self._outages.over("indexing_postponed")
+                bug = BreakerState()
             except IndexMismatch:
                 raise
-            except Exception as error:
-                pause = pauses.next()
-                if isinstance(error, ServiceUnavailable):
-                    log.warning("indexing_postponed", reason=str(error), retry_in=pause.total_seconds())
-                else:
-                    log.exception("indexing_failed", retry_in=pause.total_seconds())
-                await asyncio.sleep(pause.total_seconds())
-                continue
-            pauses.reset()
+            except IndexUnavailable as error:
+                self._index_breaker.failed(str(error))
+            except StorageUnavailable as error:
+                self._outages.began("indexing_postponed", str(error))
+                busy = True
+            except Exception:
+                now = self._clock()
+                bug = bug.after_failure("a bug", now, self._index_breaker.pauses)
+                pause = bug.pause(now).total_seconds()
+                log.exception("indexing_failed", retry_in=pause)
+                await asyncio.sleep(pause)
             await self._rest(busy)
 
     def wake(self) -> None:
         """Say that something waits; an idle `run` drains at once, a busy one with its next batch."""
         self._woken.set()
+
+    def doubt_index(self) -> None:
+        """Say that a search failed: `run` finds out whether the index is down or a part of it broken."""
+        if not self._index_breaker.open:
+            self._doubted.set()
+            self._woken.set()
 
     async def drain(self) -> int:
         """Remove what is to be removed and index everything waiting; how many points were written.
@@ -125,44 +145,68 @@ class Indexer:
         return removed
 
     async def embedder_health(self) -> ServiceHealth:
-        """The embedder as it last answered."""
+        """The embedder as it last answered, this process or the one before."""
         if self._embedder is None:
             return ServiceHealth("OpenAI", True, "No key is set: recall searches by keywords.")
-        return await self._embedder.health()
+        health = await self._embedder.health()
+        trouble = self._embedder_breaker.trouble
+        return ServiceHealth(health.name, False, trouble) if trouble else health
 
     async def index_health(self) -> ServiceHealth:
-        """The index as it answers now."""
+        """The index as it answers now; if it does, an outage is over."""
         try:
-            async with asyncio.timeout(_PING_SECONDS):
-                await self._index.ping()
+            await self._answers()
         except (IndexMismatch, ServiceUnavailable) as error:
             return ServiceHealth("Qdrant", False, str(error))
-        except TimeoutError:
-            return ServiceHealth("Qdrant", False, "The memory index is slow to answer.")
+        if self._index_breaker.open:
+            self._index_breaker.end_pause()
+            self._woken.set()
         return ServiceHealth("Qdrant", True, "The memory index answers.")
 
     async def _open(self) -> None:
-        """Have the index finish what a crash cut short. Raises `IndexMismatch`; an outage is met again by `drain`."""
+        """Have the index finish what a crash cut short. Raises `IndexMismatch`."""
         try:
             async with self.lock:
                 await self._index.open()
+            self._index_breaker.end_pause()
         except IndexUnavailable as error:
-            log.warning("index_not_opened", reason=str(error))
+            self._index_breaker.failed(str(error))
+
+    async def _turn(self) -> bool:
+        """Drain, if the index may be asked: whether anything was written."""
+        if not self._index_breaker.allows():
+            return False
+        if self._index_breaker.open or self._doubted.is_set():
+            self._doubted.clear()
+            await self._answers()
+        try:
+            written = await self.drain()
+        except StorageUnavailable:
+            self._index_breaker.end_pause()  # that says nothing about the index
+            raise
+        self._index_breaker.succeeded()
+        return written > 0
+
+    async def _answers(self) -> None:
+        """Raises `IndexUnavailable` if the index does not answer at all."""
+        try:
+            async with asyncio.timeout(_PING_SECONDS):
+                await self._index.ping()
+        except TimeoutError:
+            raise IndexUnavailable("The memory index is slow to answer.") from None
 
     async def _rest(self, busy: bool) -> None:
         """Give messages time to gather into a batch; with nothing gathering, wait for the first one."""
-        if busy:
-            await asyncio.sleep(self._interval.total_seconds())
-        else:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._interval.total_seconds()):
-                    await self._woken.wait()
+        seconds = self._index_breaker.pause.total_seconds() or self._interval.total_seconds()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await (self._doubted if busy else self._woken).wait()
 
     async def _next(self) -> Batch | None:
         """The next batch: what nobody can find yet comes before what only lacks its vectors."""
         away = self._left_alone()
         at_once = self._embedded_at_once if self._embedder_ready() else BATCH
-        if batch := await self._backlog.take(at_once if self._embedder_trusted else BATCH, False, away):
+        if batch := await self._backlog.take(BATCH if self._embedder_breaker.open else at_once, False, away):
             return batch
         return await self._backlog.take(at_once, True, away) if self._embedder_ready() else None
 
@@ -186,25 +230,24 @@ class Indexer:
         return len(written)
 
     def _embedder_ready(self) -> bool:
-        return self._embedder is not None and self._clock() >= self._embedder_resumes
+        return self._embedder is not None and not self._embedder_breaker.waiting
 
     async def _dense(self, batch: Batch) -> list[DenseKeys] | None:
         """The entries' dense keys; None where they are to have none, have to wait for them, or cannot have them."""
-        if self._embedder is None or not batch.to_embed or not self._embedder_ready():
+        if self._embedder is None or not batch.to_embed:
             return None
-        if not self._embedder_trusted and not batch.lacking_vectors:
+        if self._embedder_breaker.open and not batch.lacking_vectors:
+            return None
+        if not self._embedder_breaker.allows():
             return None
         try:
             keys = await dense_keys(self._embedder, batch.entries, _EMBEDDING_SECONDS)
         except EmbedderUnavailable as error:
-            pause = QUOTA_PAUSE if isinstance(error, QuotaExhausted) else self._embedder_pauses.next()
-            self._embedder_resumes = self._clock() + pause
-            self._embedder_trusted = False
+            at_least = QUOTA_PAUSE if isinstance(error, QuotaExhausted) else timedelta(0)
+            self._embedder_breaker.failed(str(error), at_least)
             self._embedded_at_once = max(1, self._embedded_at_once // 2)
-            log.warning("indexed_by_keywords_only", reason=str(error), retry_in=pause.total_seconds())
             return None
-        self._embedder_pauses.reset()
-        self._embedder_trusted = True
+        self._embedder_breaker.succeeded()
         self._embedded_at_once = min(BATCH, self._embedded_at_once * 2)
         return keys
 
@@ -224,18 +267,18 @@ class Indexer:
         try:
             await write
         except IndexUnavailable as error:
-            await self._index.ping()
-            pause = self._guild_pauses.setdefault(guild_id, _Pauses(self._interval)).next()
-            self._guild_resumes[guild_id] = self._clock() + pause
-            log.error("guild_not_indexed", guild_id=guild_id, reason=str(error), retry_in=pause.total_seconds())
+            await self._answers()
+            before = self._broken.get(guild_id, BreakerState())
+            self._broken[guild_id] = before.after_failure(str(error), self._clock(), self._index_breaker.pauses)
+            self._outages.began("guild_not_indexed", str(error), guild_id=guild_id)
             return False
-        self._guild_pauses.pop(guild_id, None)
-        self._guild_resumes.pop(guild_id, None)
+        if self._broken.pop(guild_id, None):
+            self._outages.over("guild_not_indexed", guild_id=guild_id)
         return True
 
     def _left_alone(self) -> set[int]:
         now = self._clock()
-        return {guild_id for guild_id, resumes in self._guild_resumes.items() if now < resumes}
+        return {guild_id for guild_id, broken in self._broken.items() if broken.pause(now)}
 
 
 def _points(
@@ -249,22 +292,6 @@ def _points(
         except ValueError as error:
             log.error("makes_no_point", id=entry.memory.id, error=type(error).__name__)
     return points
-
-
-class _Pauses:
-    """Back-off: `first`, then twice as long each time, up to `LONGEST_PAUSE`."""
-
-    def __init__(self, first: timedelta) -> None:
-        self._first = first
-        self._next = first
-
-    def next(self) -> timedelta:
-        pause = min(self._next, LONGEST_PAUSE)
-        self._next = pause * 2
-        return pause
-
-    def reset(self) -> None:
-        self._next = self._first
 
 
 def _by_guild(pairs: Iterable[tuple[int, T]]) -> dict[int, list[T]]:

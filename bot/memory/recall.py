@@ -13,16 +13,18 @@ from datetime import datetime, timedelta
 import structlog
 
 from bot.capture.redaction import redact
-from bot.errors import EmbedderUnavailable, IndexMismatch, IndexUnavailable, QueryTooShort
+from bot.errors import EmbedderUnavailable, IndexMismatch, IndexUnavailable, QueryTooShort, QuotaExhausted
 from bot.memory.bm25 import Bm25
-from bot.memory.embeddings import Embedder
+from bot.memory.embeddings import Embedder, TextsRefused
 from bot.memory.fusion import ScoreList, fuse
 from bot.memory.index import Key, ScoredPoint, Search, VectorIndex
 from bot.memory.mem0_adapter import from_payload
 from bot.model import Degraded, Hit, Memory, MemoryKind, Recalled, Scope, message_memory, utcnow
+from bot.storage.breaker import QUOTA_PAUSE, Breaker
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
 from bot.storage.retraction import Retraction
+from bot.telemetry import Outages
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +35,7 @@ MOST_CHARACTERS = 1000
 _FEWEST_WORD_CHARACTERS = 2
 _EMBEDDER_SECONDS = 1.5
 _INDEX_SECONDS = 5.0
-_EMBEDDER_PAUSE = timedelta(seconds=30)
+_SLOW_PAUSE = timedelta(seconds=30)
 _AT_ONCE = 4
 
 # The lists of a recall by key: the name of each signal, and the score of what a list leaves out.
@@ -41,7 +43,10 @@ _SIGNALS: dict[Key, tuple[str, float | None]] = {Key.DENSE: ("dense", None), Key
 
 
 class Recall:
-    """Answers questions from the index, and from keyword search in SQL while the index is down."""
+    """Answers questions from the index, and from keyword search in SQL while the index is down.
+
+    `doubt_index` is called when a search failed and it is not known if the whole index is down.
+    """
 
     def __init__(
         self,
@@ -51,6 +56,9 @@ class Recall:
         keyword: KeywordSearch,
         messages: MessageStore,
         retraction: Retraction,
+        embedder_breaker: Breaker,
+        index_breaker: Breaker,
+        doubt_index: Callable[[], None],
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self._index = index
@@ -60,7 +68,11 @@ class Recall:
         self._messages = messages
         self._retraction = retraction
         self._clock = clock
-        self._embedder_resumes = clock()
+        self._embedder_breaker = embedder_breaker
+        self._index_breaker = index_breaker
+        self._doubt_index = doubt_index
+        self._slow_until = clock()
+        self._outages = Outages(log)
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def recall(self, query: str, scope: Scope, limit: int) -> Recalled:
@@ -79,36 +91,58 @@ class Recall:
             searches.append(Search(Key.BM25, words, CANDIDATES))
         try:
             lists = await self._search(scope, searches)
-        except (IndexUnavailable, IndexMismatch) as error:
-            log.warning("recalled_by_keyword_search", reason=str(error))
+        except (IndexUnavailable, IndexMismatch):
             return Recalled(tuple(await self._keyword.search(query, scope, limit)), Degraded.INDEX_DOWN)
         memories = await self._shown(scope, lists.values())
         hits = await self._with_current_words(scope, _ranked(lists, memories)[:limit])
         return Recalled(tuple(hits), degraded)
 
     async def _embed(self, query: str) -> tuple[Sequence[float] | None, Degraded | None]:
-        """The query's vector, or why there is none. An embedder that failed is left alone for a while."""
+        """The query's vector, or why there is none. An embedder that failed or is slow is left alone for a while."""
         if self._embedder is None:
             return None, Degraded.NO_EMBEDDER
-        if self._clock() < self._embedder_resumes:
+        if (known := self._embedder.known(query)) is not None:
+            return known, None
+        if self._clock() < self._slow_until or not self._embedder_breaker.allows():
             return None, Degraded.EMBEDDER_DOWN
         try:
             async with asyncio.timeout(_EMBEDDER_SECONDS):
-                return await self._embedder.query(query), None
-        except (EmbedderUnavailable, TimeoutError) as error:
-            log.warning("recalled_by_keywords_only", reason=str(error) or "slow")
-            self._embedder_resumes = self._clock() + _EMBEDDER_PAUSE
+                vector = await self._embedder.query(query)
+        except TextsRefused:
+            self._embedder_breaker.end_pause()  # it did answer; only to this question it has none
             return None, Degraded.EMBEDDER_DOWN
+        except (EmbedderUnavailable, TimeoutError) as error:
+            self._embedder_failed(error)
+            return None, Degraded.EMBEDDER_DOWN
+        self._embedder_breaker.succeeded()
+        self._outages.over("embedder_slow")
+        return vector, None
+
+    def _embedder_failed(self, error: EmbedderUnavailable | TimeoutError) -> None:
+        """What is too slow for an asker may still do for the indexer: only what keeps failing opens the breaker."""
+        if isinstance(error, EmbedderUnavailable):
+            self._embedder_breaker.failed(str(error), QUOTA_PAUSE if isinstance(error, QuotaExhausted) else timedelta())
+        elif self._embedder_breaker.open:
+            self._embedder_breaker.failed(f"The embedder did not answer a question within {_EMBEDDER_SECONDS} s.")
+        else:
+            self._slow_until = self._clock() + _SLOW_PAUSE
+            self._outages.began("embedder_slow", f"no answer to a question within {_EMBEDDER_SECONDS} s")
 
     async def _search(self, scope: Scope, searches: Sequence[Search]) -> dict[Key, list[ScoredPoint]]:
         if not searches:
             return {}
+        if self._index_breaker.open:
+            raise IndexUnavailable(self._index_breaker.state.reason)
         async with self._turns:
             try:
                 async with asyncio.timeout(_INDEX_SECONDS):
                     lists = await self._index.search(scope, searches)
-            except TimeoutError:
-                raise IndexUnavailable("The memory index is too slow to answer.") from None
+            except (IndexUnavailable, TimeoutError) as error:
+                reason = str(error) or f"no answer to a search within {_INDEX_SECONDS} s"
+                self._outages.began("recalled_by_keyword_search", reason, guild_id=scope.guild_id)
+                self._doubt_index()
+                raise IndexUnavailable(reason) from None
+        self._outages.over("recalled_by_keyword_search", guild_id=scope.guild_id)
         return {search.key: found for search, found in zip(searches, lists, strict=True)}
 
     async def _shown(self, scope: Scope, lists: Iterable[Sequence[ScoredPoint]]) -> dict[str, Memory]:

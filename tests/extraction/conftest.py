@@ -21,8 +21,8 @@ async def server() -> AsyncIterator[OllamaServer]:
 async def workshop(tmp_path: Path, server: OllamaServer) -> AsyncIterator[Workshop]:
     """The real rooms over a fresh database."""
     database = await Database.open(tmp_path)
-    workshop = Workshop(database, server)
+    workshop = await Workshop.open(database, server)
     yield workshop
-    await workshop.llm.close()
+    await workshop.close()
     await workshop.messages.close()
     await database.close()

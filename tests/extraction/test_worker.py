@@ -61,7 +61,7 @@ async def test_the_deadline_outlives_a_restart(workshop: Workshop) -> None:
     await reborn.worker.run_due()
     assert set((await reborn.states()).values()) == {"done"}
     assert await reborn.worker.next_due(GUILD) == workshop.clock.now + HOUR
-    await reborn.llm.close()
+    await reborn.close()
 
 
 async def test_a_hundred_waiting_messages_start_a_batch_early(workshop: Workshop) -> None:

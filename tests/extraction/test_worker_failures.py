@@ -129,9 +129,9 @@ async def test_an_outage_is_over_when_nothing_is_left_to_ask(workshop: Workshop,
     workshop.clock.forward(minutes=15)
     await reborn.worker.run_due()
     assert await all_are(workshop, "done")
-    assert await reborn.breaker.retry_at() is None
+    assert reborn.breaker.retry_at is None
     assert (await reborn.worker.health()).ok
-    await reborn.llm.close()
+    await reborn.close()
 
 
 async def test_a_restart_keeps_the_breaker_open(workshop: Workshop, server: OllamaServer) -> None:
@@ -147,7 +147,7 @@ async def test_a_restart_keeps_the_breaker_open(workshop: Workshop, server: Olla
     workshop.clock.forward(minutes=1)
     await reborn.worker.run_due()
     assert await all_are(reborn, "done")
-    await reborn.llm.close()
+    await reborn.close()
 
 
 async def test_an_outage_in_the_middle_keeps_what_is_done(workshop: Workshop, server: OllamaServer) -> None:

@@ -9,13 +9,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from bot.extraction.breaker import Breaker
 from bot.extraction.ollama import OllamaLLM
 from bot.extraction.worker import BatchWorker
 from bot.model import Fact, Mention, Message
 from bot.sandbox.ollama import OllamaServer
 from bot.settings import BatchSettings, OllamaSettings
-from bot.storage.breakers import BreakerStore
+from bot.storage.breaker import Breakers
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
 from bot.storage.messages import MessageStore
@@ -94,10 +93,11 @@ def facts(*stated: Mapping[str, Any]) -> str:
 
 @dataclass
 class Workshop:
-    """The rooms around the batch worker; `restart` is what a new process would build."""
+    """The rooms around the batch worker, see `open`; `restart` is what a new process would build."""
 
     database: Database
     server: OllamaServer
+    breakers: Breakers
     clock: Clock = field(default_factory=Clock)
     batch: BatchSettings = field(default_factory=BatchSettings)
     told: asyncio.Event = field(default_factory=asyncio.Event)
@@ -108,7 +108,7 @@ class Workshop:
         self.facts = FactStore(self.database, self.clock)
         self.retraction = Retraction(self.database, self.clock)
         self.llm = OllamaLLM(OllamaSettings(url=self.server.url, timeout=timedelta(seconds=30)))
-        self.breaker = Breaker("Ollama", BreakerStore(self.database), self.clock)
+        self.breaker = self.breakers.of("Ollama")
         self.worker = BatchWorker(
             self.queue,
             self.messages,
@@ -120,9 +120,18 @@ class Workshop:
             on_facts=self.told.set,
         )
 
+    @classmethod
+    async def open(cls, database: Database, server: OllamaServer, **other: Any) -> "Workshop":
+        clock = other.pop("clock", Clock())
+        return cls(database, server, await Breakers.load(database, clock=clock), clock, **other)
+
     async def restart(self) -> "Workshop":
+        await self.close()
+        return await Workshop.open(self.database, self.server, clock=self.clock, batch=self.batch)
+
+    async def close(self) -> None:
         await self.llm.close()
-        return Workshop(self.database, self.server, self.clock, self.batch)
+        await self.breakers.close()
 
     async def stored(self, guild: int = GUILD) -> list[Fact]:
         """Every fact of the guild about anyone, or about the server."""

@@ -12,6 +12,7 @@ from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import OpenAIEmbedder
 from bot.sandbox.openai import OpenAIServer
 from bot.settings import OpenAISettings
+from bot.storage.breaker import Breakers
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
@@ -26,6 +27,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     database = await Database.open(tmp_path)
     index = BreakableIndex(tmp_path / "index", DIMENSIONS)
     await index.open()
+    breakers = await Breakers.load(database, clock=clock)
     yield House(
         database,
         MessageStore(database, clock),
@@ -36,8 +38,10 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         index,
         Bm25("english"),
         clock,
+        breakers,
     )
     await index.close()
+    await breakers.close()
     await database.close()
 
 

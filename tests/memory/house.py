@@ -19,6 +19,7 @@ from bot.memory.indexer import Indexer
 from bot.memory.recall import Recall
 from bot.memory.reconcile import Reconciler
 from bot.model import Fact, FactKind, Message, Recalled, Scope, memory_id
+from bot.storage.breaker import Breaker, Breakers
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
@@ -165,12 +166,14 @@ class House:
     index: Any
     bm25: Bm25
     clock: Clock
+    breakers: Breakers
 
     def indexer(
         self,
         embedder: Embedder | None = None,
         embed_messages: bool = True,
         interval: timedelta = timedelta(milliseconds=10),
+        index_breaker: Breaker | None = None,
     ) -> Indexer:
         return Indexer(
             self.messages,
@@ -181,11 +184,24 @@ class House:
             self.bm25,
             embed_messages,
             interval,
+            self.breakers.of("OpenAI"),
+            index_breaker or self.breakers.of("Qdrant"),
             self.clock,
         )
 
-    def recall(self, embedder: Embedder | None = None) -> Recall:
-        return Recall(self.index, embedder, self.bm25, self.keyword, self.messages, self.retraction, self.clock)
+    def recall(self, embedder: Embedder | None = None, doubt_index: Callable[[], None] = lambda: None) -> Recall:
+        return Recall(
+            self.index,
+            embedder,
+            self.bm25,
+            self.keyword,
+            self.messages,
+            self.retraction,
+            self.breakers.of("OpenAI"),
+            self.breakers.of("Qdrant"),
+            doubt_index,
+            self.clock,
+        )
 
     def forget(self, indexer: Indexer) -> Forget:
         return Forget(self.retraction, indexer, self.index)

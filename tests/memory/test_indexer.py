@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from house import BEN, GUILD, OTHER_GUILD, START, House, fact_of, said
+from structlog.testing import capture_logs
 
 from bot.errors import IndexMismatch, IndexUnavailable
 from bot.memory.embeddings import OpenAIEmbedder
@@ -18,6 +19,8 @@ from bot.memory.indexer import Indexer
 from bot.memory.mem0_adapter import to_payload
 from bot.model import Attachment, Memory, Mention, message_memory_id
 from bot.sandbox.openai import Fault, OpenAIServer
+from bot.settings import OutageSettings
+from bot.storage.breaker import Breaker, Breakers
 
 ALL_KEYS = set(Key)
 HOUR = timedelta(hours=1)
@@ -34,6 +37,11 @@ async def running(indexer: Indexer) -> AsyncIterator[None]:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+def impatient() -> Breaker:
+    """A breaker of the index whose pauses are over at once."""
+    return Breaker("Qdrant", OutageSettings(first_pause=timedelta(milliseconds=10)))
 
 
 @asynccontextmanager
@@ -147,17 +155,19 @@ async def test_an_embedder_outage_costs_nothing_but_time(
 async def test_an_embedder_that_failed_is_left_alone_for_longer_each_time(
     house: House, openai: OpenAIServer, embedder: OpenAIEmbedder
 ) -> None:
-    """The pause doubles with each failure, and ends in five minutes at most."""
+    """The pause doubles with each failure, and ends in ten minutes at most; a restart changes nothing about it."""
     openai.fault = Fault.UNAUTHORIZED
     await house.messages.capture(said(1, "the kiln arrives on monday"))
-    indexer = house.indexer(embedder, interval=timedelta(seconds=15))
-    await indexer.drain()
-    for pause in (15, 30, 60, 120, 240, 300, 300):
+    await house.indexer(embedder).drain()
+    for pause in (15, 30, 60, 120, 240, 480, 600, 600):
+        await house.breakers.close()
+        house.breakers = await Breakers.load(house.database, clock=house.clock)
+        indexer = house.indexer(embedder)
         before = openai.refused
-        house.clock.forward(timedelta(seconds=pause - 1))
+        house.clock.forward(timedelta(seconds=0.79 * pause))
         await indexer.drain()
         assert openai.refused == before
-        house.clock.forward(timedelta(seconds=1))
+        house.clock.forward(timedelta(seconds=0.21 * pause))
         await indexer.drain()
         assert openai.refused == before + 1
 
@@ -476,11 +486,57 @@ async def test_the_loop_outlives(trouble: Callable[[House], Awaitable[None]], ho
     """Neither an outage nor a bug ends the loop: when it is over, what waited is indexed."""
     await trouble(house)
     await house.messages.capture(said(1, "the kiln arrives on monday"))
-    async with running(house.indexer()):
+    async with running(house.indexer(index_breaker=impatient())):
         await house.index.tried.wait()
         house.index.down = None
         await house.index.written.wait()
     assert set(await house.points()) == {"the kiln arrives on monday"}
+
+
+async def test_an_index_outage_is_two_log_lines(house: House) -> None:
+    """It is told when it begins and when it is over, however often it is met in between."""
+    with capture_logs() as logs:
+        house.index.break_down()
+        async with running(house.indexer(index_breaker=impatient())):
+            for id in range(1, 6):
+                await house.messages.capture(said(id, f"message number {id}"))
+                house.index.tried.clear()
+                await house.index.tried.wait()
+            house.index.down = None
+            await house.index.written.wait()
+    told = [(log["event"], log["service"]) for log in logs if log["log_level"] != "debug"]
+    assert told[:1] == [("service_down", "Qdrant")]
+    assert told[1:] in ([], [("service_back", "Qdrant")])  # it is told after the writing
+
+
+async def test_a_restart_leaves_an_index_alone_that_is_down(house: House) -> None:
+    """The next process knows of the outage, waits for the end of the pause, and ends it even if nothing is to do."""
+    house.index.break_down()
+    house.breakers.of("Qdrant").failed("refused")
+    async with running(house.indexer()):
+        await house.index.tried.wait()  # the one look at the start
+        house.index.tried.clear()
+        assert house.breakers.of("Qdrant").waiting
+        house.index.down = None
+        health = await house.indexer().index_health()
+    assert (health.ok, house.breakers.of("Qdrant").waiting) == (True, False)
+
+
+async def test_a_doubted_index_is_looked_at(house: House) -> None:
+    """After a failed search the loop finds out by itself whether the whole index is down."""
+    breaker = impatient()
+    indexer = house.indexer(interval=HOUR, index_breaker=breaker)
+    async with running(indexer):
+        await house.messages.capture(said(1, "anyone here?"))
+        indexer.wake()
+        await house.index.written.wait()
+        house.index.break_down()
+        house.index.tried.clear()
+        indexer.doubt_index()
+        await house.index.tried.wait()
+        house.index.tried.clear()
+        await house.index.tried.wait()
+        assert breaker.open
 
 
 async def test_vectors_of_another_size_end_the_loop(house: House) -> None:
