@@ -1,55 +1,25 @@
-"""What a group of captures and edits changes: newest content wins, and a tombstone beats them all."""
+"""What a group of captures changes: newest content wins, and a tombstone beats them all."""
 
-import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, String, bindparam, cast, func, or_, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from bot.model import Attachment, Mention, Message
+from bot.model import Message
 from bot.storage import windows
-from bot.storage.retraction import messages_edited
-from bot.storage.rows import MESSAGE_COLUMNS, maybe_ms, message_of, message_row, to_ms
-from bot.storage.tables import message, schedule, tombstone
+from bot.storage.burial import EXPIRED, Burial, burials, is_buried, keys_of
+from bot.storage.cascade import facts_outdated, messages_edited
+from bot.storage.rows import MESSAGE_COLUMNS, among, maybe_ms, message_of, message_row, to_ms
+from bot.storage.tables import message, schedule
 
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """New words for a message that is held."""
-
-    id: int
-    content: str
-    mentions: tuple[Mention, ...]
-    attachments: tuple[Attachment, ...]
-    edited_at: datetime
-
-    def applied_to(self, held: Message) -> Message:
-        """The message with these words."""
-        return replace(
-            held,
-            content=self.content,
-            mentions=self.mentions,
-            attachments=self.attachments,
-            edited_at=self.edited_at,
-        )
-
-
-_ids = func.json_each(bindparam("ids")).table_valued("value").alias("given")
-_KNOWN = (
-    select(_ids.c.value.label("given"), tombstone.c.id.label("tombstone"), *MESSAGE_COLUMNS)
-    .select_from(_ids)
-    .outerjoin(message, message.c.id == _ids.c.value)
-    .outerjoin(tombstone, tombstone.c.id == cast(_ids.c.value, String))
-    .where(or_(message.c.id.is_not(None), tombstone.c.id.is_not(None)))
-)
 _columns = [column.name for column in message.c]
+_renewed = [name for name in _columns if name not in ("id", "captured_at")]  # raw text counts from its capture
 _values = itemgetter(*_columns)
 _SIZES = tuple(1 << power for power in range(10, -1, -1))  # 1024 rows have 22,528 values; SQLite takes 32,766
 
@@ -61,18 +31,22 @@ _COUNT = _new_schedule.on_conflict_do_update(
 _STAMP = update(message).where(message.c.id == bindparam("held_id"))
 
 
-def record(connection: Connection, changes: Sequence[Message | Edit], now: int, first_due: int) -> list[bool]:
-    """Write a group of changes in order; for each whether it brought anything new.
+def record(connection: Connection, captured: Sequence[Message], now: int, first_due: int) -> list[bool]:
+    """Write a group of captures in order; for each whether it brought anything new.
 
     `now` and `first_due`, when the first batch of a new guild is due, are in milliseconds.
     """
-    known = connection.execute(_KNOWN, {"ids": json.dumps([change.id for change in changes])}).all()
-    buried = {row.given for row in known if row.tombstone is not None}
-    plan = Plan({row.id: message_of(row) for row in known if row.id is not None}, buried)
-    results = [plan.take(change) for change in changes]
+    known = select(*MESSAGE_COLUMNS).where(among(message.c.id, [one.id for one in captured]))
+    held = {row.id: message_of(row) for row in connection.execute(known)}
+    keys = [{str(one.id), *keys_of(one.guild_id, one.channel_id, one.access_id, [one.author_id])} for one in captured]
+    buried = burials(connection, set().union(*keys))
+    plan = Plan(held, buried)
+    results = [plan.take(one, its) for one, its in zip(captured, keys, strict=True)]
 
     if plan.changed:
-        messages_edited(connection, plan.changed, now)
+        messages_edited(connection, {plan.held[id].guild_id for id in plan.changed}, plan.changed, now)
+    if plan.outdating:
+        facts_outdated(connection, plan.outdating, now)
     if plan.stamped:
         stamps = [{"held_id": id, "edited_at": maybe_ms(plan.held[id].edited_at)} for id in plan.stamped]
         connection.execute(_STAMP, stamps)
@@ -104,7 +78,7 @@ def _upsert(rows: int) -> str:
     Written out, because SQLAlchemy would hold the interpreter for milliseconds a row to compile it.
     """
     row = f"({', '.join('?' * len(_columns))})"
-    newest = ", ".join(f"{name} = excluded.{name}" for name in _columns)
+    newest = ", ".join(f"{name} = excluded.{name}" for name in _renewed)
     return (
         f"INSERT INTO message ({', '.join(_columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608  (our own names)
         f" ON CONFLICT (id) DO UPDATE SET {newest}"
@@ -112,44 +86,45 @@ def _upsert(rows: int) -> str:
 
 
 class Plan:
-    """Decides, change by change, what stands in the end."""
+    """Decides, capture by capture, what stands in the end."""
 
-    def __init__(self, held: dict[int, Message], buried: set[int]) -> None:
+    def __init__(self, held: dict[int, Message], buried: Mapping[str, Burial]) -> None:
         self.held = held
         self.new: set[int] = set()
         self.changed: set[int] = set()
         self.stamped: set[int] = set()  # the same words, known to be current at a later time
+        self.outdating: dict[int, int] = {}  # when expired messages, of which facts may be left, were edited
         self._buried = buried
 
-    def take(self, change: Message | Edit) -> bool:
-        """Whether the change brings anything new."""
-        id, current = change.id, self.held.get(change.id)
-        if id in self._buried:
+    def take(self, captured: Message, keys: Collection[str]) -> bool:
+        """Whether the capture brings anything new. `keys` are those under which it may be buried."""
+        id, current = captured.id, self.held.get(captured.id)
+        if self._buried and is_buried(self._buried, keys, to_ms(captured.created_at)):
+            self._refuse(captured)
             return False
         if current is None:
-            if isinstance(change, Edit):
-                return False
-            self.held[id] = change if change.revision == 0 else replace(change, revision=0)
+            self.held[id] = captured if captured.revision == 0 else replace(captured, revision=0)
             self.new.add(id)
             return True
-        if _stamp(change) <= _stamp(current):
+        if _stamp(captured) <= _stamp(current):
             return False
-        if (change.content, change.attachments) == (current.content, current.attachments):
-            self.held[id] = replace(current, edited_at=change.edited_at)
+        if (captured.content, captured.attachments) == (current.content, current.attachments):
+            self.held[id] = replace(current, edited_at=captured.edited_at)
             if id not in self.new and id not in self.changed:
                 self.stamped.add(id)
             return False
-        if isinstance(change, Edit):
-            change = change.applied_to(current)
-        self.held[id] = replace(change, revision=current.revision + 1)
+        self.held[id] = replace(captured, revision=current.revision + 1)
         if id not in self.new:
             self.changed.add(id)
             self.stamped.discard(id)
         return True
 
+    def _refuse(self, captured: Message) -> None:
+        burial = self._buried.get(str(captured.id))
+        if burial is not None and burial.reason == EXPIRED and captured.edited_at is not None:
+            self.outdating[captured.id] = max(_stamp(captured), self.outdating.get(captured.id, 0))
 
-def _stamp(change: Message | Edit) -> int:
+
+def _stamp(captured: Message) -> int:
     """When this content was written, in milliseconds."""
-    if isinstance(change, Edit):
-        return to_ms(change.edited_at)
-    return to_ms(change.edited_at or change.created_at)
+    return to_ms(captured.edited_at or captured.created_at)

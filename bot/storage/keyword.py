@@ -8,9 +8,9 @@ from sqlalchemy import Column, ColumnElement, Float, Integer, Table, column, sel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.model import Hit, Memory, Scope, fact_memory, message_memory
+from bot.storage.burial import retracted
 from bot.storage.database import Database
 from bot.storage.facts import facts_of
-from bot.storage.retraction import hidden
 from bot.storage.rows import MESSAGE_COLUMNS, among, clean, message_of, to_ms
 from bot.storage.tables import fact, message
 
@@ -40,7 +40,7 @@ class KeywordSearch:
                 *await _messages(connection, match, scope, limit),
                 *await _facts(connection, match, scope, limit),
             ]
-            gone = await hidden(connection, [memory.id for memory, _ in hits])
+            gone = await retracted(connection, [memory for memory, _ in hits])
         hits.sort(key=lambda hit: (-hit[1], hit[0].id))
         return [Hit(memory, score, {"keyword": score}) for memory, score in hits if memory.id not in gone][:limit]
 

@@ -4,15 +4,15 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, ScalarSelect, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.model import Attachment, Mention, Message, utcnow
+from bot.model import Message, utcnow
 from bot.storage import windows
 from bot.storage.database import Database
 from bot.storage.group import GroupCommit
-from bot.storage.intake import Edit, record
-from bot.storage.rows import MESSAGE_COLUMNS, among, maybe_time, message_of, to_ms
+from bot.storage.intake import record
+from bot.storage.rows import MESSAGE_COLUMNS, among, ceil_ms, maybe_time, message_of, to_ms
 from bot.storage.states import DEAD, LEASED, WAITING, indexing_is, oldest_to_index
 from bot.storage.tables import fact, message
 
@@ -44,41 +44,31 @@ class MessageStore:
         self._clock = clock
         self._on_captured = on_captured
         self._batch_interval = batch_interval
-        self._group: GroupCommit[Message | Edit, bool] = GroupCommit(self._record)
+        self._group: GroupCommit[Message, bool] = GroupCommit(self._record)
 
     async def capture(self, message: Message) -> bool:
-        """Hold a message and return once that is committed: whether it brought anything new.
+        """Hold a message, or the newer words of a held one, and return once that is committed.
 
-        False if it was deleted or forgotten, or if its content or a newer one is already held.
+        Whether it brought anything new: not if it, its channel or its author was deleted or forgotten
+        or it has expired, and not if its content or a newer one is already held. Facts resting on older
+        words are removed, and the message is extracted and indexed again.
         Raises `StorageUnavailable` if it could not be written; then it is not held.
         """
         return await self._group.submit(message)
-
-    async def edit(
-        self,
-        message_id: int,
-        content: str,
-        mentions: Sequence[Mention],
-        attachments: Sequence[Attachment],
-        edited_at: datetime,
-    ) -> bool:
-        """Change a held message's words, in order with the captures before it: whether anything changed.
-
-        Facts resting on the old words are removed and the message is extracted and indexed again.
-        """
-        return await self._group.submit(Edit(message_id, content, tuple(mentions), tuple(attachments), edited_at))
 
     async def capture_many(self, messages: Sequence[Message]) -> int:
         """Hold many messages in one transaction; how many brought anything new."""
         return sum(await self._record(messages))
 
-    async def _record(self, changes: Sequence[Message | Edit]) -> list[bool]:
-        now = self._clock()
-        first_due = now + self._batch_interval
-        results = await self._database.transact(lambda c: record(c, changes, to_ms(now), to_ms(first_due)))
+    async def _record(self, messages: Sequence[Message]) -> list[bool]:
+        results = await self._database.transact(lambda c: self._write(c, messages))
         if any(results):
             self._on_captured()
         return results
+
+    def _write(self, connection: Connection, messages: Sequence[Message]) -> list[bool]:
+        now = self._clock()
+        return record(connection, messages, ceil_ms(now), to_ms(now + self._batch_interval))
 
     async def get(self, ids: Iterable[int]) -> dict[int, Message]:
         """The held ones of these messages, in id order."""

@@ -9,11 +9,12 @@ from sqlalchemy import ColumnElement, Connection, Update, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from bot.model import Fact, Message, utcnow
+from bot.storage.burial import burials, drawn_from, is_buried, keys_of
+from bot.storage.cascade import remove_facts
 from bot.storage.database import Database
-from bot.storage.retraction import drawn_from, remove_facts
-from bot.storage.rows import MESSAGE_COLUMNS, among, fact_row, from_ms, maybe_time, message_of, to_ms
+from bot.storage.rows import MESSAGE_COLUMNS, among, ceil_ms, fact_row, from_ms, maybe_time, message_of, to_ms
 from bot.storage.states import DEAD, LEASED, WAITING
-from bot.storage.tables import fact, fact_source, message, removal, schedule, tombstone
+from bot.storage.tables import fact, fact_source, message, removal, schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,7 @@ class ExtractionQueue:
         `shown` are the messages the model saw beside the leased ones; a fact may rest on them, too. If one
         of them was edited or deleted meanwhile, no fact is stored and all messages wait again.
         """
-        now = to_ms(self._clock())
-        return await self._database.transact(lambda c: _commit(c, lease, facts, shown, now))
+        return await self._database.transact(lambda c: _commit(c, lease, facts, shown, ceil_ms(self._clock())))
 
     async def release(self, lease: Lease) -> None:
         """Give the lease's messages back; no attempt is counted."""
@@ -226,12 +226,16 @@ def _as_shown(connection: Connection, shown: Collection[Message]) -> dict[int, i
 
 def _forgotten(connection: Connection, facts: Mapping[str, Fact]) -> set[str]:
     """Those of these facts that were forgotten, or that may be a forgotten one in other words."""
-    refused_by = {
-        id: {id, *(drawn_from(source, one.subject_id) for source in one.sources)} for id, one in facts.items()
-    }
-    query = select(tombstone.c.id).where(among(tombstone.c.id, {key for keys in refused_by.values() for key in keys}))
-    buried = set(connection.execute(query).scalars())
-    return {id for id, keys in refused_by.items() if keys & buried} - _stored(connection, facts)
+    keys = {id: _refused_by(one) for id, one in facts.items()}
+    found = burials(connection, {key for some in keys.values() for key in some})
+    buried = {id for id, one in facts.items() if is_buried(found, keys[id], to_ms(one.said_at))}
+    return buried - _stored(connection, facts)
+
+
+def _refused_by(one: Fact) -> set[str]:
+    """The keys whose burial refuses a fact: its own, its places' and authors', and what is refused of its messages."""
+    drawn = (drawn_from(source, one.subject_id) for source in one.sources)
+    return {one.id, *drawn, *keys_of(one.guild_id, one.channel_id, one.access_id, one.speaker_ids)}
 
 
 def _stored(connection: Connection, ids: Iterable[str]) -> set[str]:

@@ -33,7 +33,7 @@ class Residue:
 
     async def clear(self, guild_ids: Collection[int], before: datetime) -> None:
         """Note that these guilds' files hold nothing any more of what was removed up to this time."""
-        noted = int(before.timestamp() * 1000)  # rounded down, as marks are rounded up
+        noted = int(before.timestamp() * 1000)  # rounded down, as marks are rounded up: later removals stay marked
         these = among(residue.c.guild_id, guild_ids)
         async with self._database.write() as connection:
             await connection.execute(delete(residue).where(these, residue.c.last <= noted))
@@ -41,6 +41,6 @@ class Residue:
 
 
 def mark(connection: Connection, guild_ids: Iterable[int], at: int) -> None:
-    """Note that text of these guilds is removed by this transaction, at this time in milliseconds, rounded up."""
+    """Note that this transaction removes text of these guilds; `at` is the `ceil_ms` of a time after its begin."""
     if rows := [{"guild_id": id, "at": at, "last": at} for id in set(guild_ids)]:
         connection.execute(_MARK, rows)

@@ -1,4 +1,4 @@
-"""Taking things back: every cascade of an edit, a deletion or a forgetting, each in one transaction.
+"""Taking things back for good: what was deleted or forgotten, and what is past its time.
 
 A tombstone keeps what was deleted or forgotten from coming back by a late write, and a removal
 hides its point from every answer until the index no longer holds it.
@@ -7,32 +7,21 @@ hides its point from every answer until the index no longer holds it.
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
-from sqlalchemy import (
-    ColumnElement,
-    CompoundSelect,
-    Connection,
-    Select,
-    String,
-    Table,
-    cast,
-    delete,
-    literal,
-    select,
-    text,
-    true,
-    update,
-)
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import CompoundSelect, Connection, Select, delete, or_, select, text, union_all
 
-from bot.model import Memory, memory_id, utcnow
-from bot.storage import windows
+from bot.model import DISCORD_EPOCH_MS, Memory, utcnow
+from bot.storage.burial import EXPIRED, bury, bury_author, drawn_from, hidden, place_key, retracted
+from bot.storage.cascade import expire_messages, hide, of_guild, remove_facts, remove_messages
 from bot.storage.database import Database
-from bot.storage.rows import among, each, to_ms
-from bot.storage.tables import fact, fact_source, message, removal, tombstone
+from bot.storage.rows import among, ceil_ms, to_ms
+from bot.storage.tables import doubt, fact, fact_source, message, observation, removal, schedule, tombstone
 
-_TOMBSTONE = ["id", "guild_id", "reason", "at"]
+STEP = 2000  # rows removed in one transaction: whoever captures waits for no more than one
+
+R = TypeVar("R")
+Step = Callable[[Connection, int], R]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +31,16 @@ class Retracted:
     messages: int = 0
     facts: int = 0
 
+    def __add__(self, other: "Retracted") -> "Retracted":
+        return Retracted(self.messages + other.messages, self.facts + other.facts)
+
 
 class Retraction:
-    """Removes messages and facts for good. Every method is one transaction and can be repeated."""
+    """Removes messages and facts for good. Every method can be repeated.
+
+    What is much goes in steps, each a transaction of its own that begins with the tombstones: all of it
+    is hidden from the first step on, and a repetition does what a crash left undone.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], datetime] = utcnow) -> None:
         self._database = database
@@ -56,30 +52,69 @@ class Retraction:
         Ids that were never held count too: a deletion may overtake the message. Messages a removed
         fact also rested on are extracted again.
         """
-        wanted, at = set(ids), to_ms(self._clock())
-        return await self._database.transact(lambda c: _remove_messages(c, guild_id, wanted, reason, at))
+        wanted, total = sorted(set(ids)), Retracted()
+        for start in range(0, len(wanted), STEP):
+            total += await self._delete(guild_id, wanted[start : start + STEP], reason)
+        return total
+
+    async def place_deleted(self, guild_id: int, place_id: int, private_threads: Iterable[int] = ()) -> Retracted:
+        """Remove everything said in a channel and its threads, or in a thread, and keep it from ever coming back.
+
+        The channel's public threads are known by who may read them, its private ones by their
+        observation; name those that may have none.
+        """
+        places = {place_id, *private_threads}
+        places |= await self._transact(lambda c, at: _bury_places(c, guild_id, places, at))
+        return await self._in_steps(lambda c, at: _empty_places(c, guild_id, places, at))
+
+    async def guild_forgotten(self, guild_id: int) -> Retracted:
+        """Remove everything of a guild but its members' opt-outs and the ids of what was taken back.
+
+        Its part of the index is left to the caller, who then drops it altogether, and so are the
+        observations that are kept in memory.
+        """
+        removed = await self._in_steps(lambda c, at: _empty_guild(c, guild_id, at))
+        await self._transact(lambda c, _: _drop_guild(c, guild_id))
+        return removed
+
+    async def expire(self, guild_id: int, messages_before: datetime, facts_before: datetime | None) -> Retracted:
+        """Remove messages captured and facts said before these times; facts on removed messages stay.
+
+        Both are refused from now on, so that an import brings nothing back. The windows in which
+        removed words stood are indexed again.
+        """
+        messages, page = 0, await self._past(guild_id, messages_before, after=0)
+        while page:
+            messages += await self._expire(guild_id, page)
+            page = await self._past(guild_id, messages_before, after=page[-1])
+        if facts_before is None:
+            return Retracted(messages)
+        before = to_ms(facts_before)
+        return Retracted(messages) + await self._in_steps(lambda c, at: _expire_facts(c, guild_id, before, at))
 
     async def facts_forgotten(self, guild_id: int, fact_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
         """Remove facts and refuse them from now on; the messages they rest on stay.
 
         The same words make no fact about the same subject any more, so that none returns in another wording.
         """
-        query = select(fact.c.id).where(among(fact.c.id, fact_ids), _of_guild(fact, guild_id))
-        at = to_ms(self._clock())
-        return await self._database.transact(lambda c: _forget_facts(c, guild_id, query, reason, at))
+        query = select(fact.c.id).where(among(fact.c.id, fact_ids), of_guild(fact, guild_id))
+        return await self._transact(lambda c, at: _forget_facts(c, guild_id, query, reason, at))
 
     async def points_forgotten(self, guild_id: int, point_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
         """Remove points behind which there is no record, as mem0 clients write them, and refuse them from now on.
 
         They count as facts. Points of held facts are left alone.
         """
-        points, at = set(point_ids), to_ms(self._clock())
-        return await self._database.transact(lambda c: _forget_points(c, guild_id, points, reason, at))
+        points = set(point_ids)
+        return await self._transact(lambda c, at: _forget_points(c, guild_id, points, reason, at))
 
     async def member_forgotten(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Retracted:
-        """Remove every message the member wrote, and every fact about them or resting on their words."""
-        at = to_ms(self._clock())
-        return await self._database.transact(lambda c: _forget_member(c, guild_id, user_id, reason, at))
+        """Remove every message the member wrote, and every fact about them or resting on their words.
+
+        Nothing they wrote before comes back, be it held by now or not.
+        """
+        about = await self._transact(lambda c, at: _bury_member(c, guild_id, user_id, reason, at))
+        return about + await self._in_steps(lambda c, at: _remove_written(c, guild_id, user_id, reason, at))
 
     async def pending_removals(self, limit: int, without: Collection[int] = ()) -> list[tuple[int, str]]:
         """Guild and id of points still to be removed from the index, oldest first; none of the guilds in `without`."""
@@ -100,108 +135,130 @@ class Retraction:
             return await hidden(connection, point_ids)
 
     async def retracted(self, memories: Iterable[Memory]) -> set[str]:
-        """Ids of those memories that must not be shown: on their way out of the index, or deleted or forgotten.
+        """Ids of those memories that must not be shown: on their way out of the index, or taken back.
 
-        For answers read from the index earlier: a removal may have come and gone since, a tombstone stays.
+        For answers read from the index earlier: a removal may have come and gone since, a tombstone
+        stays. A fact outlives the expiry of the messages it rests on.
         """
-        points = {memory.id: {memory.id, *map(str, memory.sources)} for memory in memories}
-        everything = {id for ids in points.values() for id in ids}
-        query = select(tombstone.c.id).where(among(tombstone.c.id, everything))
         async with self._database.read() as connection:
-            gone = set((await connection.execute(query)).scalars()) | await hidden(connection, points)
-        return {point for point, ids in points.items() if ids & gone}
+            return await retracted(connection, memories)
+
+    async def _delete(self, guild_id: int, ids: list[int], reason: str) -> Retracted:
+        return await self._transact(lambda c, at: Retracted(*remove_messages(c, guild_id, ids, at, reason)))
+
+    async def _expire(self, guild_id: int, ids: list[int]) -> int:
+        return await self._transact(lambda c, at: expire_messages(c, guild_id, ids, at))
+
+    async def _past(self, guild_id: int, before: datetime, after: int) -> list[int]:
+        """The next messages captured before this time, in id order: they were said before it, which their ids tell."""
+        until = (to_ms(before) - DISCORD_EPOCH_MS) << 22
+        page = (
+            select(message.c.id)
+            .where(message.c.id > after, message.c.id < until, of_guild(message, guild_id))
+            .where(message.c.captured_at < to_ms(before))
+            .order_by(message.c.id)
+            .limit(STEP)
+        )
+        async with self._database.read() as connection:
+            return list((await connection.execute(page)).scalars())
+
+    async def _in_steps(self, step: Step[Retracted]) -> Retracted:
+        """Repeat a step until it finds nothing more to remove."""
+        total = Retracted()
+        while (done := await self._transact(step)) != Retracted():
+            total += done
+        return total
+
+    async def _transact(self, work: Step[R]) -> R:
+        """Run `work` as a transaction, with its time in milliseconds."""
+        return await self._database.transact(lambda c: work(c, ceil_ms(self._clock())))
 
 
-async def hidden(connection: AsyncConnection, point_ids: Iterable[str]) -> set[str]:
-    """Those of these points that wait for their removal."""
-    query = select(removal.c.point_id).where(among(removal.c.point_id, point_ids))
-    return set((await connection.execute(query)).scalars())
+def _bury_places(connection: Connection, guild_id: int, places: Collection[int], at: int) -> set[int]:
+    """Bury these places and the private threads observed below them; which those are."""
+    below = select(observation.c.channel_id).where(
+        observation.c.guild_id == guild_id, among(observation.c.parent_id, places)
+    )
+    threads = set(connection.execute(below).scalars())
+    bury(connection, guild_id, [place_key(id) for id in {*places, *threads}], "deleted", at)
+    return threads
 
 
-def drawn_from(message_id: int, subject_id: int | None) -> str:
-    """The id of a tombstone for whatever a message says about a subject, None for the server."""
-    return f"{message_id}/{'SERVER' if subject_id is None else subject_id}"
+def _empty_places(connection: Connection, guild_id: int, places: Collection[int], at: int) -> Retracted:
+    here = or_(among(fact.c.channel_id, places), among(fact.c.access_id, places))
+    said = select(message.c.id).where(among(message.c.channel_id, places), of_guild(message, guild_id))
+    below = select(message.c.id).where(
+        among(message.c.access_id, places), message.c.access_id != message.c.channel_id, of_guild(message, guild_id)
+    )
+    return _empty(
+        connection,
+        guild_id,
+        select(fact.c.id).where(fact.c.guild_id == guild_id, here),
+        union_all(said.limit(STEP).subquery().select(), below.limit(STEP).subquery().select()),
+        at,
+    )
 
 
-def messages_edited(connection: Connection, ids: Collection[int], at: int) -> None:
-    """Remove the facts resting on messages whose words changed; what they state may be derived again."""
-    resting = _fact_ids(connection, _resting_on(ids))
-    _derive_again(connection, resting, without=ids)
-    remove_facts(connection, resting, at)
+def _empty_guild(connection: Connection, guild_id: int, at: int) -> Retracted:
+    facts = select(fact.c.id).where(fact.c.guild_id == guild_id)
+    messages = select(message.c.id).where(message.c.guild_id == guild_id)
+    return _empty(connection, guild_id, facts, messages, at)
 
 
-def remove_facts(connection: Connection, fact_ids: Collection[str], at: int, reason: str | None = None) -> None:
-    """Remove facts and their points; with a reason they are also refused from now on."""
-    if not fact_ids:
-        return
-    chosen = among(fact.c.id, fact_ids)
-    if reason is not None:
-        buried = select(fact.c.id, fact.c.guild_id, literal(reason), literal(at)).where(chosen)
-        connection.execute(insert(tombstone).from_select(_TOMBSTONE, buried).on_conflict_do_nothing())
-    points = select(fact.c.id, fact.c.guild_id, literal(at)).where(chosen)
-    connection.execute(insert(removal).from_select(list(removal.c.keys()), points).on_conflict_do_nothing())
-    connection.execute(delete(fact).where(chosen))
+def _empty(
+    connection: Connection, guild_id: int, facts: Select[str], messages: Select[int] | CompoundSelect[int], at: int
+) -> Retracted:
+    """Remove some of these facts or, once there are none, of these messages."""
+    if found := list(connection.execute(facts.limit(STEP)).scalars()):
+        remove_facts(connection, found, at)
+        return Retracted(facts=len(found))
+    ids = set(connection.execute(messages.limit(STEP)).scalars())
+    return Retracted(*remove_messages(connection, guild_id, ids, at, reason=None))
 
 
-def _remove_messages(connection: Connection, guild_id: int, ids: Collection[int], reason: str, at: int) -> Retracted:
-    _bury(connection, guild_id, ids, reason, at)
-
-    resting = _fact_ids(connection, _resting_on(ids))
-    _derive_again(connection, resting, without=ids)
-    remove_facts(connection, resting, at, reason)
-
-    columns = (message.c.id, message.c.channel_id, message.c.author_id)
-    held = connection.execute(select(*columns).where(among(message.c.id, ids), _of_guild(message, guild_id))).all()
-    _hide(connection, guild_id, [memory_id(guild_id, row.channel_id, row.author_id, [row.id]) for row in held], at)
-    connection.execute(delete(message).where(among(message.c.id, [row.id for row in held])))
-    windows.touch(connection, [(row.channel_id, row.id) for row in held])
-    return Retracted(len(held), len(resting))
+def _drop_guild(connection: Connection, guild_id: int) -> None:
+    for table in (removal, schedule, observation, doubt):  # an observation takes its cursors along
+        connection.execute(delete(table).where(table.c.guild_id == guild_id))
 
 
-def _bury(connection: Connection, guild_id: int, ids: Iterable[int] | Iterable[str], reason: str, at: int) -> None:
-    """Refuse these messages, facts or what was drawn from a message from now on."""
-    rows = select(cast(each(ids), String), literal(guild_id), literal(reason), literal(at)).where(true())
-    connection.execute(insert(tombstone).from_select(_TOMBSTONE, rows).on_conflict_do_nothing())
-
-
-def _hide(connection: Connection, guild_id: int, points: Iterable[str], at: int) -> None:
-    """Have these points removed from the index, and shown to nobody until then."""
-    rows = select(each(points), literal(guild_id), literal(at)).where(true())
-    connection.execute(insert(removal).from_select(list(removal.c.keys()), rows).on_conflict_do_nothing())
+def _expire_facts(connection: Connection, guild_id: int, before: int, at: int) -> Retracted:
+    past = select(fact.c.id).where(fact.c.guild_id == guild_id, fact.c.said_at < before).limit(STEP)
+    found = list(connection.execute(past).scalars())
+    remove_facts(connection, found, at, EXPIRED)
+    return Retracted(facts=len(found))
 
 
 def _forget_facts(connection: Connection, guild_id: int, query: Select[str], reason: str, at: int) -> Retracted:
-    forgotten = _fact_ids(connection, query)
+    forgotten = list(connection.execute(query).scalars())
     resting = (
         select(fact_source.c.message_id, fact.c.subject_id)
         .join(fact, fact.c.id == fact_source.c.fact_id)
         .where(among(fact.c.id, forgotten))
     )
     pairs = {drawn_from(row.message_id, row.subject_id) for row in connection.execute(resting)}
-    _bury(connection, guild_id, pairs, reason, at)
+    bury(connection, guild_id, pairs, reason, at)
     remove_facts(connection, forgotten, at, reason)
     return Retracted(facts=len(forgotten))
 
 
 def _forget_points(connection: Connection, guild_id: int, points: set[str], reason: str, at: int) -> Retracted:
-    foreign = points - set(_fact_ids(connection, select(fact.c.id).where(among(fact.c.id, points))))
+    foreign = points - set(connection.execute(select(fact.c.id).where(among(fact.c.id, points))).scalars())
     buried = set(connection.execute(select(tombstone.c.id).where(among(tombstone.c.id, foreign))).scalars())
-    _bury(connection, guild_id, foreign, reason, at)
-    _hide(connection, guild_id, foreign, at)
+    bury(connection, guild_id, foreign, reason, at)
+    hide(connection, guild_id, foreign, at)
     return Retracted(facts=len(foreign - buried))
 
 
-def _forget_member(connection: Connection, guild_id: int, user_id: int, reason: str, at: int) -> Retracted:
+def _bury_member(connection: Connection, guild_id: int, user_id: int, reason: str, at: int) -> Retracted:
+    """Refuse what the member wrote so far, and forget what is known about them."""
+    bury_author(connection, guild_id, user_id, reason, at)
     about = select(fact.c.id).where(fact.c.guild_id == guild_id, fact.c.subject_id == user_id)
-    facts = _forget_facts(connection, guild_id, about, reason, at).facts
-    written = set(connection.execute(_written_by(guild_id, user_id)).scalars())
-    removed = _remove_messages(connection, guild_id, written, reason, at)
-    return Retracted(removed.messages, removed.facts + facts)
+    return _forget_facts(connection, guild_id, about, reason, at)
 
 
-def _of_guild(table: Table, guild_id: int) -> ColumnElement[bool]:
-    """Whether a row chosen by its id is the guild's; computed, lest SQLite walk all of the guild's rows instead."""
-    return table.c.guild_id + 0 == guild_id
+def _remove_written(connection: Connection, guild_id: int, user_id: int, reason: str, at: int) -> Retracted:
+    written = set(connection.execute(_written_by(guild_id, user_id).limit(STEP)).scalars())
+    return Retracted(*remove_messages(connection, guild_id, written, at, reason))
 
 
 def _written_by(guild_id: int, user_id: int) -> CompoundSelect[int]:
@@ -213,19 +270,3 @@ def _written_by(guild_id: int, user_id: int) -> CompoundSelect[int]:
         .where(fact.c.guild_id == guild_id, fact_source.c.author_id == user_id)
     )
     return held.union(cited)
-
-
-def _derive_again(connection: Connection, fact_ids: Collection[str], without: Collection[int]) -> None:
-    """Send the other messages these facts rest on back to be extracted."""
-    others = select(fact_source.c.message_id).where(among(fact_source.c.fact_id, fact_ids))
-    where = message.c.id.in_(others) & ~among(message.c.id, without) & (message.c.extraction == "done")
-    connection.execute(update(message).where(where).values(extraction="waiting", attempts=0))
-
-
-def _resting_on(ids: Collection[int]) -> Select[str]:
-    where: ColumnElement[bool] = among(fact_source.c.message_id, ids)
-    return select(fact_source.c.fact_id).where(where).distinct()
-
-
-def _fact_ids(connection: Connection, query: Select[str]) -> list[str]:
-    return list(connection.execute(query).scalars())

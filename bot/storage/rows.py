@@ -1,6 +1,7 @@
 """Between records and rows: times as milliseconds, lists as JSON, ids by the thousand."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -33,6 +34,11 @@ MESSAGE_COLUMNS = (
 def to_ms(when: datetime) -> int:
     """Milliseconds since 1970, the unit of every time in the database."""
     return round(when.timestamp() * 1000)
+
+
+def ceil_ms(when: datetime) -> int:
+    """`to_ms` rounded up: the time of a transaction that began after `when`, and of nothing that began before."""
+    return math.ceil(when.timestamp() * 1000)
 
 
 def from_ms(ms: int) -> datetime:

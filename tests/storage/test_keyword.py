@@ -82,7 +82,7 @@ async def test_search_follows_edits_and_deletions(vault: Vault, keyword: Keyword
     await vault.hold(said(1, "apples"), said(2, "pears"), said(3, "plums"))
     fact = stated("quinces", [3])
     await vault.extract(fact)
-    await vault.messages.edit(1, "cherries", [], [], NOON + timedelta(hours=1))
+    await vault.messages.capture(said(1, "cherries", edited_at=NOON + timedelta(hours=1)))
     await vault.retraction.messages_deleted(GUILD, [2])
     await vault.retraction.facts_forgotten(GUILD, [fact.id])
     found = {query: await texts(keyword, query) for query in ("apples", "cherries", "pears", "plums", "quinces")}

@@ -152,8 +152,8 @@ async def test_an_edit_starts_both_pipelines_over(vault: Vault) -> None:
     await vault.extract(alone, shared, other, done=[1, 4])
     await vault.index()
 
-    words = {"mentions": [Mention(7, "Zoë")], "attachments": [Attachment("a.png")], "edited_at": LATER}
-    assert await vault.messages.edit(3, "for <@7>", **words)  # type: ignore[arg-type]
+    words = {"mentions": (Mention(7, "Zoë"),), "attachments": (Attachment("a.png"),), "edited_at": LATER}
+    assert await vault.messages.capture(said(3, "for <@7>", **words))
     held = (await vault.messages.get([3]))[3]
     assert (held.revision, held.text, held.edited_at) == (1, "for @Zoë\n[a.png]", LATER)
     assert (held.author_id, held.created_at) == (ANA, said(3).created_at)
@@ -169,25 +169,24 @@ async def test_an_edit_that_changes_nothing_changes_nothing(vault: Vault) -> Non
     await vault.extract(done=[1])
     await vault.index()
     for edited_at in (LATER, said(1).created_at):
-        assert await vault.messages.edit(1, "see https://example.org", [], [], edited_at) is False
+        assert await vault.messages.capture(said(1, "see https://example.org", edited_at=edited_at)) is False
     assert (await vault.messages.get([1]))[1].revision == 0
     assert await vault.waiting() == await vault.index() == []
     # It still tells that these words were current then, so an older edit arriving late loses.
-    assert await vault.messages.edit(1, "older words", [], [], LATER - timedelta(seconds=1)) is False
+    assert await vault.messages.capture(said(1, "older words", edited_at=LATER - timedelta(seconds=1))) is False
 
 
-async def test_an_older_edit_and_one_of_an_unknown_message_are_ignored(vault: Vault) -> None:
-    """Edits need a held message and newer words."""
+async def test_an_older_edit_is_ignored(vault: Vault) -> None:
+    """An edit needs newer words than the held ones."""
     await vault.hold(said(1, "now", edited_at=LATER))
-    assert await vault.messages.edit(1, "before", [], [], LATER - timedelta(seconds=1)) is False
-    assert await vault.messages.edit(2, "unknown", [], [], LATER) is False
-    assert (await vault.messages.get([1, 2])) == {1: said(1, "now", edited_at=LATER)}
+    assert await vault.messages.capture(said(1, "before", edited_at=LATER - timedelta(seconds=1))) is False
+    assert (await vault.messages.get([1])) == {1: said(1, "now", edited_at=LATER)}
 
 
 async def test_an_edit_right_behind_its_capture_finds_it(vault: Vault) -> None:
     """An edit started while the message waits for its commit changes it, in one group."""
     captured, edited = await asyncio.gather(
-        vault.messages.capture(said(1, "typo")), vault.messages.edit(1, "fixed", [], [], LATER)
+        vault.messages.capture(said(1, "typo")), vault.messages.capture(said(1, "fixed", edited_at=LATER))
     )
     assert captured
     assert edited
@@ -200,7 +199,7 @@ async def test_a_tombstone_beats_every_late_write(vault: Vault) -> None:
     await vault.retraction.messages_deleted(GUILD, [1, 2])
     assert await vault.messages.capture(said(1, "again", edited_at=LATER)) is False
     assert await vault.messages.capture_many([said(1), said(2), said(3)]) == 1
-    assert await vault.messages.edit(1, "again", [], [], LATER + timedelta(hours=1)) is False
+    assert await vault.messages.capture(said(1, "again", edited_at=LATER + timedelta(hours=1))) is False
     assert (await vault.messages.get([1, 2, 3])).keys() == {3}
 
 
@@ -221,7 +220,7 @@ async def test_captures_wake_whoever_waits_for_them(database: Database) -> None:
     await messages.capture(said(1))
     await messages.capture(said(1))
     assert len(calls) == 1
-    await messages.edit(1, "changed", [], [], LATER)
+    await messages.capture(said(1, "changed", edited_at=LATER))
     assert len(calls) == 2
 
 
@@ -272,7 +271,7 @@ async def test_what_changed_while_it_was_indexed_stays_in_line(vault: Vault, sta
     if state == "keywords":
         await vault.messages.mark_indexed(await vault.messages.to_index(9, embedding=False), complete=False)
     taken = await vault.messages.to_index(9, embedding=True)
-    await vault.messages.edit(1, "edited", [], [], LATER)  # also a neighbour of 2 and 3
+    await vault.messages.capture(said(1, "edited", edited_at=LATER))  # also a neighbour of 2 and 3
     await vault.messages.mark_indexed(taken, complete=True)
     assert [message.id for message in await vault.messages.to_index(9, embedding=True)] == [1, 2, 3]
 
@@ -281,7 +280,7 @@ async def test_marking_an_older_revision_marks_nothing(vault: Vault) -> None:
     """Words indexed before an edit do not count as the words after it, even if those are being indexed already."""
     await vault.hold(said(1))
     before = await vault.messages.to_index(9, embedding=True)
-    await vault.messages.edit(1, "edited", [], [], LATER)
+    await vault.messages.capture(said(1, "edited", edited_at=LATER))
     after = await vault.messages.to_index(9, embedding=True)
     assert await vault.messages.mark_indexed(before, complete=True) == []
     assert await vault.messages.to_index(9, embedding=True) == after
@@ -313,7 +312,7 @@ async def test_the_numbers_add_up(vault: Vault) -> None:
     assert (await vault.messages.stats(2)).waiting == 1
 
 
-STEPS = st.tuples(st.sampled_from(["capture", "edit", "delete"]), st.integers(1, 4), st.integers(0, 5))
+STEPS = st.tuples(st.sampled_from(["capture", "delete"]), st.integers(1, 4), st.integers(0, 5))
 STORIES = count(1)
 
 
@@ -322,7 +321,7 @@ STORIES = count(1)
 async def test_any_story_ends_with_the_newest_words(
     vault: Vault, story: list[tuple[str, int, int]], together: bool
 ) -> None:
-    """Captures, edits and deletions in any order and grouping end with the newest words of what was not deleted."""
+    """Captures of any version and deletions in any order and grouping end with the newest words of what was not deleted."""
     base = 10 * next(STORIES)  # ids of this story alone
     expected: dict[int, tuple[int, str]] = {}
     deleted = {base + id for what, id, _ in story if what == "delete"}
@@ -332,11 +331,8 @@ async def test_any_story_ends_with_the_newest_words(
         if what == "delete":
             steps.append(vault.retraction.messages_deleted(GUILD, [id]))
             continue
-        if what == "capture":
-            steps.append(vault.messages.capture(said(id, words, created_at=NOON, edited_at=at)))
-        else:
-            steps.append(vault.messages.edit(id, words, [], [], at))
-        if (what == "capture" or id in expected) and version > expected.get(id, (-1, ""))[0]:
+        steps.append(vault.messages.capture(said(id, words, created_at=NOON, edited_at=at)))
+        if version > expected.get(id, (-1, ""))[0]:
             expected[id] = (version, words)
     if together:
         await asyncio.gather(*steps)

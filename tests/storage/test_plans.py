@@ -20,7 +20,7 @@ def operations(vault: Vault) -> dict[str, Coroutine[Any, Any, object]]:
     fact = stated("a", [1])
     return {
         "capture": messages.capture(said(9)),
-        "edit": messages.edit(9, "edited", [], [], NOON + 60 * MINUTE),
+        "edit": messages.capture(said(9, "edited", edited_at=NOON + 60 * MINUTE)),
         "around": messages.around([1, 2]),
         "to_index": messages.to_index(9, embedding=True),
         "to_index elsewhere": messages.to_index(9, embedding=True, without={GUILD}),

@@ -82,7 +82,7 @@ async def test_a_message_edited_meanwhile_refuses_its_facts(vault: Vault) -> Non
     """The edited message waits again, as does the other source of a refused fact; the rest is done."""
     await vault.hold(*(said(id) for id in range(1, 5)))
     lease = await vault.claim(1, 2, 3, 4)
-    await vault.messages.edit(1, "edited", [], [], LATER)
+    await vault.messages.capture(said(1, "edited", edited_at=LATER))
     kept, refused, shared = stated("kept", [3]), stated("refused", [1]), stated("shared", [1, 2])
     assert await vault.queue.commit(lease, [kept, refused, shared]) == 1
     assert (await vault.facts.get([kept.id, refused.id, shared.id])).keys() == {kept.id}
@@ -167,7 +167,7 @@ async def test_a_change_of_what_was_shown_beside_the_lease_stores_nothing(vault:
     await vault.extract(done=[1])
     lease = await vault.claim(2)
     if change == "edited":
-        await vault.messages.edit(1, "Ana moves", [], [], NOON + timedelta(hours=2))
+        await vault.messages.capture(said(1, "Ana moves", edited_at=NOON + timedelta(hours=2)))
     else:
         await vault.retraction.messages_deleted(GUILD, [1])
     assert await vault.queue.commit(lease, [stated("moves to Bern", [2])], [context]) == 0
@@ -197,8 +197,8 @@ async def test_facts_derived_again_replace_their_former_selves(vault: Vault) -> 
     same, rewritten, beyond = stated("same", [1]), stated("likes tea", [1]), stated("beyond", [1, 3])
     await vault.extract(same, rewritten, beyond, stated("on two", [2]), done=[2])
     await vault.index()
-    await vault.messages.edit(2, "edited", [], [], LATER)
-    await vault.messages.edit(3, "edited", [], [], LATER)
+    await vault.messages.capture(said(2, "edited", edited_at=LATER))
+    await vault.messages.capture(said(3, "edited", edited_at=LATER))
     assert await vault.waiting() == [1, 2, 3]  # 1 stood with 3 behind `beyond`, which the edit took
 
     new = stated("is fond of tea", [1])
@@ -213,7 +213,7 @@ async def test_a_fact_derived_again_after_its_removal_is_shown_again(vault: Vaul
     fact = stated("a", [1])
     await vault.extract(fact)
     await vault.index()
-    await vault.messages.edit(1, "other words, same meaning", [], [], LATER)
+    await vault.messages.capture(said(1, "other words, same meaning", edited_at=LATER))
     assert await vault.retraction.hidden([fact.id]) == {fact.id}
     assert await vault.extract(fact) == 1
     assert await vault.retraction.hidden([fact.id]) == set()
@@ -235,7 +235,7 @@ async def test_dead_letters_are_kept_and_replayed(vault: Vault) -> None:
     await vault.queue.bury(await vault.claim(1, 2), "answer rejected twice")
     assert await vault.waiting() == []
     assert await vault.queue.dead(GUILD) == 2
-    await vault.messages.edit(2, "edited", [], [], LATER)
+    await vault.messages.capture(said(2, "edited", edited_at=LATER))
     assert (await vault.queue.dead(GUILD), await vault.waiting()) == (1, [2])
     assert await vault.queue.replay_dead(GUILD) == 1
     assert (await vault.queue.dead(GUILD), await vault.waiting()) == (0, [1, 2])
@@ -297,7 +297,7 @@ async def test_edits_claims_and_commits_racing_lose_nothing(vault: Vault) -> Non
             await vault.queue.commit(lease, [stated(message.content, [message.id]) for message in lease.messages])
 
     async def edit(id: int) -> None:
-        await vault.messages.edit(id, f"{id} second", [], [], LATER)
+        await vault.messages.capture(said(id, f"{id} second", edited_at=LATER))
 
     async with asyncio.TaskGroup() as tasks:
         for id in ids:

@@ -1,0 +1,119 @@
+"""What falls with a message or fact: the consequences of an edit, a deletion or an expiry, within one transaction.
+
+Whoever removes or replaces text here also marks the guild's residue. Times are in milliseconds.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, literal, select, true, update
+from sqlalchemy.dialects.sqlite import insert
+
+from bot.model import memory_id
+from bot.storage import residue, windows
+from bot.storage.burial import EXPIRED, bury, bury_selected
+from bot.storage.rows import AnyRow, among, each
+from bot.storage.tables import fact, fact_source, message, removal
+
+
+def messages_edited(connection: Connection, guild_ids: Iterable[int], ids: Collection[int], at: int) -> None:
+    """Remove the facts resting on messages of these guilds whose words changed; they may be derived again."""
+    residue.mark(connection, guild_ids, at)
+    _remove_facts_on(connection, ids, at)
+
+
+def facts_outdated(connection: Connection, edited: Mapping[int, int], at: int) -> None:
+    """Remove facts that rest on messages no longer held and are older than the edit: `edited` says when it was."""
+    query = (
+        select(fact.c.id, fact.c.created_at, fact_source.c.message_id)
+        .join(fact, fact.c.id == fact_source.c.fact_id)
+        .where(among(fact_source.c.message_id, edited))
+    )
+    rows = connection.execute(query)
+    outdated = {row.id for row in rows if row.created_at < edited[row.message_id]}
+    _extract_again(connection, outdated, without=edited)
+    remove_facts(connection, outdated, at)
+
+
+def remove_messages(
+    connection: Connection, guild_id: int, ids: Collection[int], at: int, reason: str | None
+) -> tuple[int, int]:
+    """Remove messages and every fact that rests on one of them; how many of each there were.
+
+    With a reason they are refused from now on, whether they were held or not.
+    """
+    if reason is not None:
+        bury(connection, guild_id, ids, reason, at)
+    facts = _remove_facts_on(connection, ids, at, reason)
+    return _take_out(connection, guild_id, ids, at), facts
+
+
+def expire_messages(connection: Connection, guild_id: int, ids: Collection[int], at: int) -> int:
+    """Remove messages past their time and refuse them from now on; how many were held.
+
+    Facts that rest on them stay, but their windows are indexed again without these words.
+    """
+    bury(connection, guild_id, ids, EXPIRED, at)
+    resting = fact.c.id.in_(resting_on(ids)) & (fact.c.indexing != "pending")
+    connection.execute(update(fact).where(resting).values(indexing="pending"))
+    return _take_out(connection, guild_id, ids, at)
+
+
+def remove_facts(connection: Connection, ids: Collection[str], at: int, reason: str | None = None) -> None:
+    """Remove facts and their points; with a reason they are also refused from now on."""
+    if not ids:
+        return
+    chosen = among(fact.c.id, ids)
+    if reason is not None:
+        bury_selected(connection, select(fact.c.id, fact.c.guild_id).where(chosen), reason, at)
+    points = select(fact.c.id, fact.c.guild_id, literal(at)).where(chosen)
+    connection.execute(insert(removal).from_select(list(removal.c.keys()), points).on_conflict_do_nothing())
+    residue.mark(connection, connection.execute(select(fact.c.guild_id).where(chosen)).scalars(), at)
+    connection.execute(delete(fact).where(chosen))
+
+
+def hide(connection: Connection, guild_id: int, points: Iterable[str], at: int) -> None:
+    """Have these points removed from the index, and shown to nobody until then."""
+    rows = select(each(points), literal(guild_id), literal(at)).where(true())
+    connection.execute(insert(removal).from_select(list(removal.c.keys()), rows).on_conflict_do_nothing())
+
+
+def of_guild(table: Table, guild_id: int) -> ColumnElement[bool]:
+    """Whether a row chosen by its id is the guild's; computed, lest SQLite walk all of the guild's rows instead."""
+    return table.c.guild_id + 0 == guild_id
+
+
+def resting_on(message_ids: Iterable[int]) -> Select[str]:
+    """The ids of the facts that rest on any of these messages."""
+    where: ColumnElement[bool] = among(fact_source.c.message_id, message_ids)
+    return select(fact_source.c.fact_id).where(where).distinct()
+
+
+def _remove_facts_on(connection: Connection, ids: Collection[int], at: int, reason: str | None = None) -> int:
+    resting = connection.execute(resting_on(ids)).scalars().all()
+    _extract_again(connection, resting, without=ids)
+    remove_facts(connection, resting, at, reason)
+    return len(resting)
+
+
+def _extract_again(connection: Connection, facts: Collection[str], without: Collection[int]) -> None:
+    """Send the other messages these facts rest on back to be extracted, as far as they are still held."""
+    others = select(fact_source.c.message_id).where(among(fact_source.c.fact_id, facts))
+    where = message.c.id.in_(others) & ~among(message.c.id, without) & (message.c.extraction == "done")
+    connection.execute(update(message).where(where).values(extraction="waiting", attempts=0))
+
+
+def _take_out(connection: Connection, guild_id: int, ids: Collection[int], at: int) -> int:
+    """Remove what the guild holds of these messages, with their points and out of their neighbours' windows."""
+    columns = (message.c.id, message.c.channel_id, message.c.author_id)
+    held = connection.execute(select(*columns).where(among(message.c.id, ids), of_guild(message, guild_id))).all()
+    if not held:
+        return 0
+    residue.mark(connection, [guild_id], at)
+    hide(connection, guild_id, _points(guild_id, held), at)
+    connection.execute(delete(message).where(among(message.c.id, [row.id for row in held])))
+    windows.touch(connection, [(row.channel_id, row.id) for row in held])
+    return len(held)
+
+
+def _points(guild_id: int, held: Sequence[AnyRow]) -> list[str]:
+    return [memory_id(guild_id, row.channel_id, row.author_id, [row.id]) for row in held]
