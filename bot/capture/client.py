@@ -67,7 +67,8 @@ class Client(discord.Client):
 
     `ready` is set while the gateway is connected. Two things are attached before `serve`: `tree`, the
     commands Discord is told about, and `announce`, which posts the notice in a channel that the
-    settings name; without it none of these is switched on.
+    settings name; without it none of these is switched on. `began` and `available` hear of every session
+    that does not continue the one before, and of every guild that comes or comes back.
     """
 
     def __init__(self, settings: DiscordSettings, observer: Observer) -> None:
@@ -91,6 +92,8 @@ class Client(discord.Client):
         self.ready = asyncio.Event()
         self.tree: app_commands.CommandTree | None = None
         self.announce: Callable[[Observable], Awaitable[discord.Message]] | None = None
+        self.began: Callable[[], None] = lambda: None
+        self.available: Callable[[int], None] = lambda guild_id: None
 
     async def serve(self, token: str) -> None:
         """Log in and handle events until `close` is called, through every loss of the connection.
@@ -198,6 +201,7 @@ class Client(discord.Client):
     async def on_ready(self) -> None:
         self.ready.set()
         log.info("ready", guilds=len(self.guilds))
+        self.began()
         await self._observe_configured(self._settings.observe)
 
     async def on_resumed(self) -> None:
@@ -210,6 +214,7 @@ class Client(discord.Client):
         self.ready.clear()
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
+        self.available(guild.id)
         await self._observe_configured(id for id in self._settings.observe if guild.get_channel_or_thread(id))
 
     on_guild_join = on_guild_available

@@ -12,6 +12,8 @@ from bot.model import Attachment, Mention, Message
 Place = discord.TextChannel | discord.Thread
 PLACES = (discord.TextChannel, discord.Thread)
 
+_SAID = (discord.MessageType.default, discord.MessageType.reply)
+
 # What can be switched on: a forum has no messages of its own, but its posts do.
 Observable = Place | discord.ForumChannel
 
@@ -50,3 +52,8 @@ def access_id(place: discord.abc.GuildChannel | discord.Thread) -> int:
 def is_public_thread(place: object) -> TypeGuard[discord.Thread]:
     """Whether this is a thread or forum post that everyone in its parent channel sees."""
     return isinstance(place, discord.Thread) and not place.is_private()
+
+
+def by_a_person(message: discord.Message) -> bool:
+    """Whether somebody said this: no bot, no webhook and no notice of Discord's."""
+    return message.type in _SAID and not message.author.bot and message.webhook_id is None

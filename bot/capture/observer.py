@@ -1,13 +1,13 @@
 """What of Discord's events is kept: the policy, and the way into the queue."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 
 import discord
 import structlog
 
-from bot.capture.convert import PLACES, Observable, Place, is_public_thread, to_record
+from bot.capture.convert import PLACES, Observable, Place, by_a_person, is_public_thread, to_record
 from bot.capture.retries import Retries, Write
 from bot.errors import StorageUnavailable
 from bot.model import Message, snowflake_time
@@ -19,8 +19,6 @@ from bot.storage.retraction import Retraction
 
 log = structlog.get_logger(__name__)
 
-_SAID = (discord.MessageType.default, discord.MessageType.reply)
-
 _CROWD = 1000  # waiting changes beyond which edits are not kept in memory with their words
 
 
@@ -28,7 +26,9 @@ class Observer:
     """Captures, changes and retracts messages as Discord's events say.
 
     A method returns once its change is committed. What the database refuses is logged and counted
-    in `refused`; edits and deletions, which leave stale words behind, are retried until `close`.
+    in `refused`; edits and deletions, which leave stale words behind, are retried until `close`, and
+    `missed` is told the place of a message that was not captured. `newest_id` is the latest message
+    of Discord's seen so far.
     """
 
     def __init__(
@@ -46,16 +46,20 @@ class Observer:
         self._allow_age_restricted = settings.allow_age_restricted
         self._retries = Retries()
         self.refused = 0
+        self.missed: Callable[[int], None] = lambda place_id: None
+        self.newest_id = 0
 
     def accept(self, message: discord.Message) -> Message | None:
         """The record to keep of a message, None if the policy keeps nothing of it.
 
         Kept are words and files of people, said where and when a channel was observed, by those
-        who had not opted out then; edited words must pass by the time of the edit as well. The
-        bot's own output falls out with every other bot's.
+        who had not opted out then; edited words must pass by the time of the edit as well. In an
+        interval opened afterwards nothing is kept of those who are opted out now, whenever they
+        wrote. The bot's own output falls out with every other bot's.
         """
+        self.newest_id = max(self.newest_id, message.id)
         place = message.channel
-        if not isinstance(place, PLACES) or not _by_a_person(message) or not (message.content or message.attachments):
+        if not isinstance(place, PLACES) or not by_a_person(message) or not (message.content or message.attachments):
             return None
         author_id = message.author.id
         if not self._may_keep(place, author_id, message.created_at) or not self.may_observe(place):
@@ -83,6 +87,7 @@ class Observer:
                 await self._messages.capture(record)
             except StorageUnavailable as error:
                 self._refused("message", [message.id], error)
+                self.missed(record.channel_id)
 
     async def edited(self, message: discord.Message) -> None:
         """Let the new words of a message replace the held ones.
@@ -93,7 +98,7 @@ class Observer:
         what its author says now.
         """
         place = message.channel
-        if message.edited_at is None or not isinstance(place, PLACES) or not _by_a_person(message):
+        if message.edited_at is None or not isinstance(place, PLACES) or not by_a_person(message):
             return
         retract = partial(self._retraction.messages_deleted, place.guild.id, [message.id])
         if record := self.accept(message):
@@ -110,6 +115,15 @@ class Observer:
         ids = list(message_ids)
         await self._certainly("deletion", ids, partial(self._retract, guild_id, place, ids))
 
+    async def place_deleted(self, guild_id: int, place_id: int, parent_id: int | None = None) -> None:
+        """Retract everything said in a channel or thread that Discord no longer has, and observe it no longer.
+
+        A channel's threads go with it. `parent_id` is a thread's channel; what was never observed is left alone.
+        """
+        if self._observations.ever(guild_id) & {place_id, parent_id}:
+            forget = partial(self._forget_place, guild_id, place_id)
+            await self._certainly("deletion of a place", [place_id], forget)
+
     async def close(self) -> None:
         """Try a last time to commit the edits and deletions that the database refused."""
         await self._retries.close()
@@ -120,6 +134,12 @@ class Observer:
             gone += (await self._messages.get(set(ids).difference(gone))).keys()
         if gone:
             await self._retraction.messages_deleted(guild_id, gone)
+
+    async def _forget_place(self, guild_id: int, place_id: int) -> None:
+        below = self._observations.private_threads(guild_id, place_id)
+        gone = await self._retraction.place_deleted(guild_id, place_id, below)
+        await self._observations.place_gone(guild_id, [place_id, *below])
+        log.info("place_deleted", guild_id=guild_id, place_id=place_id, messages=gone.messages, facts=gone.facts)
 
     async def _certainly(self, change: str, ids: list[int], write: Write, if_crowded: Write | None = None) -> None:
         """Carry out a change that Discord will not announce again: now, or when the database is usable again.
@@ -136,17 +156,20 @@ class Observer:
     def _may_keep(self, place: Place, author_id: int, at: datetime) -> bool:
         """Whether what this author writes here at this time may be kept: observed, and not opted out."""
         guild_id = place.guild.id
-        return self._observed(guild_id, place, at) and self._consent.allows(guild_id, author_id, at)
+        if not self._consent.allows(guild_id, author_id, at):
+            return False
+        if any(self._observations.observed_live(guild_id, id, at) for id in _observed_with(place)):
+            return True
+        return self._observed(guild_id, place, at) and self._consent.opted_out_since(guild_id, author_id) is None
 
     def _observed(self, guild_id: int, place: discord.abc.Snowflake, at: datetime) -> bool:
-        """An observed channel covers its public threads and forum posts; a private thread is observed by itself."""
-        observed = self._observations.observed
-        return observed(guild_id, place.id, at) or (is_public_thread(place) and observed(guild_id, place.parent_id, at))
+        return any(self._observations.observed(guild_id, id, at) for id in _observed_with(place))
 
     def _refused(self, change: str, message_ids: list[int], error: StorageUnavailable) -> None:
         self.refused += len(message_ids)
         log.error("refused", change=change, message_ids=message_ids, reason=str(error))
 
 
-def _by_a_person(message: discord.Message) -> bool:
-    return message.type in _SAID and not message.author.bot and message.webhook_id is None
+def _observed_with(place: discord.abc.Snowflake) -> tuple[int, ...]:
+    """An observed channel covers its public threads and forum posts; a private thread is observed by itself."""
+    return (place.id, place.parent_id) if is_public_thread(place) else (place.id,)

@@ -33,7 +33,7 @@ async def test_a_channel_is_observed_only_while_it_is_on(
     for known in (observations, loaded):
         seconds = {s: known.observed(GUILD, CHANNEL, NOON + timedelta(seconds=s)) for s in (-1, 0, 59, 60, 119, 120)}
         assert seconds == {-1: False, 0: True, 59: True, 60: False, 119: False, 120: True}
-        assert known.active(GUILD) == [Observation(GUILD, CHANNEL, NOON + 2 * MINUTE, None, None)]
+        assert known.active(GUILD) == [Observation(2, GUILD, CHANNEL, NOON + 2 * MINUTE, None, None)]
         assert not known.observed(GUILD, 21, NOON)
         assert not known.observed(2, CHANNEL, NOON)
 
@@ -53,7 +53,7 @@ async def test_switching_twice_changes_nothing(observations: Observations, clock
     assert await observations.switch_on(GUILD, CHANNEL, 5) is True
     clock.move(MINUTE)
     assert await observations.switch_on(GUILD, CHANNEL, 6) is False
-    assert observations.active(GUILD) == [Observation(GUILD, CHANNEL, NOON, None, 5)]
+    assert observations.active(GUILD) == [Observation(1, GUILD, CHANNEL, NOON, None, 5)]
     assert await observations.switch_off(GUILD, CHANNEL) is True
     assert observations.active(GUILD) == []
 

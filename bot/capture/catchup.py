@@ -1,0 +1,232 @@
+"""Catching up: after an absence every observed channel is read from where it was left, until nothing is missing."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import discord
+import structlog
+
+from bot.capture.client import Client
+from bot.capture.convert import Observable
+from bot.capture.history import Unreadable
+from bot.capture.observer import Observer
+from bot.capture.reader import Progress, Reader, Report
+from bot.errors import StorageUnavailable
+from bot.model import snowflake_time, utcnow
+from bot.storage.observations import Observation, Observations, Source
+
+log = structlog.get_logger(__name__)
+
+_CHANNELS_AT_ONCE = 2
+_LAG = timedelta(minutes=3)  # longer than discord.py takes to notice that a socket is dead, some 100 s
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long, in seconds, until positions move on, and until what was kept from being read is tried again.
+
+    `retry` is for outages, `hourly` for what Discord refuses.
+    """
+
+    move: float = 30.0
+    retry: float = 15.0
+    hourly: float = 3600.0
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    """What is caught up in one session of the gateway, by observation; what is said since arrives as events."""
+
+    places: dict[int, int] = field(default_factory=dict)  # how many there are
+    caught_up: dict[int, set[int]] = field(default_factory=dict)  # their ids; a new set once one fell behind
+    complete: set[int] = field(default_factory=set)
+    closed: set[int] = field(default_factory=set)  # the bot may not read there now
+
+    def fall_behind(self, observation_id: int, place_id: int | None = None) -> None:
+        """A place, or all of them, is to be read again, even if it is being read right now."""
+        done = self.caught_up.pop(observation_id, set())
+        self.caught_up[observation_id] = set() if place_id is None else done - {place_id}
+        self.complete.discard(observation_id)
+
+
+class Catchup:
+    """Reads what was said while nobody listened, and notes how far everything is committed.
+
+    `began`, `missed` and `guild_available` tell it what happens on the gateway; `run` does the work.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        observer: Observer,
+        observations: Observations,
+        reader: Reader,
+        clock: Callable[[], datetime] = utcnow,
+        pace: Pace = Pace(),
+    ) -> None:
+        self._client = client
+        self._observer = observer
+        self._observations = observations
+        self._reader = reader
+        self._clock = clock
+        self._pace = pace
+        self._session = _Session()
+        self._backfilled: set[int] = set()
+        self._wakes = {live: asyncio.Event() for live in (True, False)}
+
+    async def run(self) -> None:
+        """Work until cancelled. No outage of Discord or of the database ends it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_reading(live=True), name="catch-up")
+            tasks.create_task(self._keep_reading(live=False), name="backfill")
+            tasks.create_task(self._keep_moving(), name="positions")
+
+    def began(self) -> None:
+        """A session began that does not continue the one before: everything is behind."""
+        self._session = _Session()
+        self._wake()
+
+    def guild_available(self, guild_id: int) -> None:
+        """A guild came, or is back after an outage: everything there is behind."""
+        for one in self._observations.unread(guild_id):
+            self._session.fall_behind(one.id)
+        self._wake()
+
+    def missed(self, place_id: int) -> None:
+        """A message could not be captured there: that place is behind again."""
+        place = self._client.get_channel(place_id)
+        ids = {place_id, place.parent_id} if isinstance(place, discord.Thread) else {place_id}
+        for one in self._observations.unread():
+            if one.channel_id in ids:
+                self._session.fall_behind(one.id, place_id)
+        self._wake()
+
+    def behind(self, guild_id: int | None = None) -> int:
+        """How many places are not caught up; a channel counts as one until its threads are listed."""
+        session = self._session
+        behind = [one.id for one in self._observations.unread(guild_id) if one.id not in session.complete]
+        return sum(max(1, session.places.get(id, 1) - len(session.caught_up.get(id, ()))) for id in behind)
+
+    async def backfill(self, observation: Observation, report: Report = lambda progress: None) -> Progress:
+        """Read an interval opened afterwards, reporting after every page; returns how far it came.
+
+        May be cancelled at any point. As long as the interval is not `fetched`, `run` goes on with it
+        later; `Observations.truncate` ends it where it is.
+        """
+        self._backfilled.add(observation.id)
+        try:
+            return await self._read(observation, self._session, report)
+        finally:
+            self._backfilled.discard(observation.id)
+
+    def _wake(self) -> None:
+        for event in self._wakes.values():
+            event.set()
+
+    async def _keep_reading(self, live: bool) -> None:
+        """Read what is behind whenever woken; what an outage kept from being read soon again, the rest hourly."""
+        woken, pause = self._wakes[live], self._pace.hourly
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await woken.wait()
+            await self._client.ready.wait()
+            woken.clear()
+            pause = self._pace.retry if await self._round(live) else self._pace.hourly
+
+    async def _round(self, live: bool) -> bool:
+        """Read every interval that is behind; whether an outage kept some of it from being read."""
+        session = self._session
+        unread = [one for one in self._observations.unread() if (one.source is Source.LIVE) is live]
+        todo = deque(one for one in unread if one.id not in session.complete | self._backfilled)
+        results: list[Progress] = []
+
+        async def work() -> None:
+            while todo and session is self._session:
+                results.append(await self._read(todo.popleft(), session))
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_CHANNELS_AT_ONCE if live else 1):
+                tasks.create_task(work())
+        if kept := sum(result.kept for result in results):
+            log.info("caught_up", messages=kept, places=sum(result.places_done for result in results))
+        return any(result.unreachable for result in results)
+
+    async def _read(self, one: Observation, session: _Session, report: Report = lambda progress: None) -> Progress:
+        """Read an interval, and note it if nothing of it is left behind."""
+
+        def going_on() -> bool:  # a live one is begun anew with a new session
+            return one.source is not Source.LIVE or session is self._session
+
+        horizon, done = self._horizon(), session.caught_up.setdefault(one.id, set())
+        progress = await self._reader.read(one, done, going_on, report)
+        session.places[one.id] = progress.places
+        if progress.places_done < progress.places or session.caught_up[one.id] is not done:
+            return progress
+        try:
+            await self._note(one.id, horizon)
+        except StorageUnavailable:
+            return replace(progress, unreachable=1)
+        if session.caught_up[one.id] is done:
+            session.complete.add(one.id)
+        return progress
+
+    async def _note(self, observation_id: int, read_to: int) -> None:
+        one = self._observations.get(observation_id)
+        if one is not None and one.ended_at is not None:
+            await self._observations.mark_fetched(one.id)
+        elif one is not None and read_to > (one.read_to or 0):
+            await self._observations.mark_read({one.id: read_to})
+
+    def _horizon(self) -> int:
+        """The message id up to which everything said has arrived, whichever of Discord's clock and ours is behind."""
+        newest = self._observer.newest_id
+        return discord.utils.time_snowflake(min(self._clock(), snowflake_time(newest)) - _LAG) if newest else 0
+
+    async def _keep_moving(self) -> None:
+        while True:
+            await asyncio.sleep(self._pace.move)
+            await self._client.ready.wait()
+            with suppress(StorageUnavailable):  # whoever captures says so
+                await self._move()
+
+    async def _move(self) -> None:
+        """Note how far the events of this session have brought what is caught up."""
+        session, horizon = self._session, self._horizon()
+        await self._client.settle()  # what came before the horizon is committed now, or missed
+        if not horizon or session is not self._session or not self._client.ready.is_set():
+            return
+        moved = {}
+        for one in self._observations.unread():
+            if one.source is not Source.LIVE or not self._open(one, session):
+                continue
+            if one.ended_at is not None:
+                if one.id in session.complete and one.ended_at <= self._clock() - _LAG:
+                    await self._observations.mark_fetched(one.id)
+            elif one.id in session.complete:
+                moved[one.id] = horizon
+            elif done := session.caught_up.get(one.id):
+                await self._reader.cursors.move(one.id, dict.fromkeys(done, horizon))
+        await self._observations.mark_read(moved)
+
+    def _open(self, one: Observation, session: _Session) -> bool:
+        """Whether the bot hears what is said there; what was said while it did not is behind once it does again."""
+        guild = self._client.get_guild(one.guild_id)
+        place = guild.get_channel_or_thread(one.channel_id) if guild else None
+        try:
+            if not isinstance(place, Observable):  # an archived thread, or one that the bot was taken out of
+                raise Unreadable
+            self._reader.history.check(place)
+        except Unreadable:
+            session.closed.add(one.id)
+            return False
+        if one.id in session.closed:
+            session.closed.discard(one.id)
+            session.fall_behind(one.id)
+            self._wake()
+            return False
+        return True
