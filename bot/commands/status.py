@@ -77,7 +77,7 @@ def status_card(status: Status, now: datetime) -> discord.Embed:
     embed.add_field(name="Next batch", value=_when(status.next_batch, now) if queue.waiting else "when messages wait")
     memories = f"{counted(queue.held, 'message')} and {counted(queue.facts, 'fact')}"
     if queue.not_indexed:
-        memories += f"; {counted(queue.not_indexed, 'message')} not in the index yet"
+        memories += f"; {counted(queue.not_indexed, 'memory', 'memories')} not in the index yet"
     embed.add_field(name="Memories", value=memories, inline=False)
     embed.add_field(name="Observed", value=counted(status.observed, "channel"), inline=False)
     if troubles := _troubles(status):

@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +30,6 @@ from bot.sandbox.relay import Relay
 from bot.sandbox.screen import Screen
 from bot.sandbox.story import DemoFailed, LanguageModel, Story, introduce
 from bot.settings import LogSettings, OllamaSettings, Settings
-from bot.storage.messages import QueueStats
 from bot.telemetry import configure_logging
 
 if TYPE_CHECKING:
@@ -95,7 +93,7 @@ async def _demo(folder: Path, kept: bool, ollama: str | None) -> bool:
             configure_logging(LogSettings(level="info", format="json"), log_file)
             logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # of the stand-ins
             async with _running(App(settings, clock)) as app:
-                numbers = partial(_numbers, app, community.guild.id)
+                numbers = partial(app.messages.stats, community.guild.id)
                 return await Story(screen, discord, community, llm, numbers).tell()
 
 
@@ -162,10 +160,3 @@ async def _running(app: "App") -> AsyncIterator["App"]:
             app.stop()
     except* RecollectError as group:
         raise group.exceptions[0] from None
-
-
-async def _numbers(app: "App", guild_id: int) -> QueueStats:
-    """What the bot holds of the guild; `not_indexed` counts facts too."""
-    stats = await app.messages.stats(guild_id)
-    facts = await app.facts.to_index(stats.facts or 1, embedding=False)
-    return replace(stats, not_indexed=stats.not_indexed + len(facts))

@@ -71,8 +71,11 @@ def remove_facts(connection: Connection, ids: Collection[str], at: int, reason: 
     connection.execute(delete(fact).where(chosen))
 
 
-def hide(connection: Connection, guild_id: int, points: Iterable[str], at: int) -> None:
+def hide(connection: Connection, guild_id: int, points: Collection[str], at: int) -> None:
     """Have these points removed from the index, and shown to nobody until then."""
+    if not points:
+        return
+    residue.mark(connection, [guild_id], at)
     rows = select(each(points), literal(guild_id), literal(at)).where(true())
     connection.execute(insert(removal).from_select(list(removal.c.keys()), rows).on_conflict_do_nothing())
 
@@ -106,9 +109,6 @@ def _take_out(connection: Connection, guild_id: int, ids: Collection[int], at: i
     """Remove what the guild holds of these messages, with their points and out of their neighbours' windows."""
     columns = (message.c.id, message.c.channel_id, message.c.author_id)
     held = connection.execute(select(*columns).where(among(message.c.id, ids), of_guild(message, guild_id))).all()
-    if not held:
-        return 0
-    residue.mark(connection, [guild_id], at)
     hide(connection, guild_id, _points(guild_id, held), at)
     connection.execute(delete(message).where(among(message.c.id, [row.id for row in held])))
     windows.touch(connection, [(row.channel_id, row.id) for row in held])

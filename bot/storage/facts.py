@@ -43,19 +43,31 @@ class FactStore:
         return await self._facts(select(fact).where(fact.c.id.in_(resting)).order_by(fact.c.seq))
 
     async def to_index(self, limit: int, embedding: bool, without: Collection[int] = ()) -> list[Fact]:
-        """The oldest facts whose keys are missing; with `embedding` also those lacking only vectors.
+        """The oldest facts whose keys are missing or stale; with `embedding` also those lacking only vectors.
 
-        Facts of the guilds in `without` are left out.
+        Facts of the guilds in `without` are left out. The others count as taken: `mark_indexed` tells
+        which of them lost a message from their window meanwhile and stay in line.
         """
         oldest = oldest_to_index(fact.c.seq, limit, embedding, without)
-        return await self._facts(select(fact).where(fact.c.seq.in_(oldest)).order_by(fact.c.seq))
+        facts = await self._facts(select(fact).where(fact.c.seq.in_(oldest)).order_by(fact.c.seq))
+        if facts:
+            chosen = among(fact.c.id, [one.id for one in facts])
+            async with self._database.write() as connection:
+                await connection.execute(
+                    update(fact).where(chosen, fact.c.indexing == "pending").values(indexing="taken")
+                )
+        return facts
 
     async def mark_indexed(self, facts: Sequence[Fact], complete: bool) -> list[str]:
-        """Note that the index holds these facts; the ids no longer held, whose points must go."""
+        """Note that the index holds these facts; the ids no longer held, whose points must go.
+
+        One whose window changed since it was taken stays in line.
+        """
         ids = [one.id for one in facts]
-        mark = update(fact).where(among(fact.c.id, ids)).values(indexing="complete" if complete else "keywords")
+        taken = among(fact.c.id, ids) & fact.c.indexing.in_(["taken", "keywords"])
         async with self._database.write() as connection:
-            held = set((await connection.execute(mark.returning(fact.c.id))).scalars())
+            held = set((await connection.execute(select(fact.c.id).where(among(fact.c.id, ids)))).scalars())
+            await connection.execute(update(fact).where(taken).values(indexing="complete" if complete else "keywords"))
         return [id for id in ids if id not in held]
 
     async def _facts(self, query: Select[*tuple[Any, ...]]) -> list[Fact]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Table, func, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.model import Message, utcnow
@@ -12,14 +12,14 @@ from bot.storage import windows
 from bot.storage.database import Database
 from bot.storage.group import GroupCommit
 from bot.storage.intake import record
-from bot.storage.rows import MESSAGE_COLUMNS, among, ceil_ms, maybe_time, message_of, to_ms
+from bot.storage.rows import MESSAGE_COLUMNS, among, ceil_ms, from_ms, maybe_time, message_of, to_ms
 from bot.storage.states import DEAD, LEASED, WAITING, indexing_is, oldest_to_index
 from bot.storage.tables import fact, message
 
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """A guild's numbers: messages by where they stand in extraction, and what is not yet in the index at all."""
+    """A guild's numbers: messages by where they stand in extraction, and memories not yet in the index at all."""
 
     waiting: int
     oldest_waiting_at: datetime | None
@@ -138,17 +138,14 @@ class MessageStore:
         """A guild's numbers for people."""
         here = message.c.guild_id == guild_id
         oldest = select(func.min(message.c.id)).where(here, WAITING).scalar_subquery()
-        # Computed, lest SQLite look for these rows among all of the guild's.
-        here_too = message.c.guild_id + 0 == guild_id
-        pending, taken = (indexing_is(message.c.indexing, state) for state in ("pending", "taken"))
         query = select(
             _count(here, WAITING).label("waiting"),
             select(message.c.created_at).where(message.c.id == oldest).scalar_subquery().label("oldest_waiting_at"),
             _count(here, LEASED).label("leased"),
             _count(here, DEAD).label("dead"),
             _count(here).label("held"),
-            (_count(here_too, pending) + _count(here_too, taken)).label("not_indexed"),
-            select(func.count()).select_from(fact).where(fact.c.guild_id == guild_id).scalar_subquery().label("facts"),
+            (_not_indexed(message, guild_id) + _not_indexed(fact, guild_id)).label("not_indexed"),
+            _count(fact.c.guild_id == guild_id).label("facts"),
         )
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one()
@@ -162,6 +159,17 @@ class MessageStore:
             facts=row.facts,
         )
 
+    async def oldest_waiting(self) -> dict[int, datetime]:
+        """Since when each guild's longest waiting message has been held without being extracted."""
+        oldest = [
+            select(message.c.guild_id, func.min(message.c.captured_at).label("at")).where(state).group_by("guild_id")
+            for state in (WAITING, LEASED)
+        ]
+        waits = union_all(*oldest).subquery()
+        query = select(waits.c.guild_id, func.min(waits.c.at).label("at")).group_by(waits.c.guild_id)
+        async with self._database.read() as connection:
+            return {row.guild_id: from_ms(row.at) for row in await connection.execute(query)}
+
     async def close(self) -> None:
         """Write what is queued."""
         await self._group.flush()
@@ -173,4 +181,11 @@ async def _get(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, Mes
 
 
 def _count(*where: ColumnElement[bool]) -> ScalarSelect[int]:
-    return select(func.count()).select_from(message).where(*where).scalar_subquery()
+    return select(func.count()).where(*where).scalar_subquery()
+
+
+def _not_indexed(table: Table, guild_id: int) -> ColumnElement[int]:
+    """How many of the guild's messages or facts the index does not hold at all."""
+    here = table.c.guild_id + 0 == guild_id  # computed, lest SQLite look for these rows among all of the guild's
+    pending, taken = (_count(here, indexing_is(table.c.indexing, state)) for state in ("pending", "taken"))
+    return pending + taken

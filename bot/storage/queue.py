@@ -37,6 +37,17 @@ class GuildSchedule:
     waiting: int
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message put aside because no answer about it was usable; `at` is when it was said."""
+
+    id: int
+    guild_id: int
+    channel_id: int
+    reason: str
+    at: datetime
+
+
 _NO_LEASE = {"lease": None, "lease_until": None}
 
 
@@ -173,15 +184,30 @@ class ExtractionQueue:
         async with self._database.read() as connection:
             return (await connection.execute(query)).scalar_one()
 
-    async def replay_dead(self, guild_id: int) -> int:
-        """Let the messages put aside wait again; how many there were."""
-        again = _back().where(message.c.guild_id == guild_id, DEAD).values(attempts=0, dead_reason=None)
+    async def dead_letters(self, guild_id: int | None = None) -> list[DeadLetter]:
+        """The messages put aside, of one guild or of all, oldest first."""
+        columns = (message.c.id, message.c.guild_id, message.c.channel_id, message.c.dead_reason, message.c.created_at)
+        query = select(*columns).where(DEAD, *_in_guild(guild_id)).order_by(message.c.id)
+        async with self._database.read() as connection:
+            return [
+                DeadLetter(row.id, row.guild_id, row.channel_id, row.dead_reason, from_ms(row.created_at))
+                for row in await connection.execute(query)
+            ]
+
+    async def replay_dead(self, guild_id: int | None = None, ids: Iterable[int] | None = None) -> int:
+        """Let messages put aside wait again: all, those of a guild, or only these; how many there were."""
+        these = [] if ids is None else [among(message.c.id, ids)]
+        again = _back().where(DEAD, *_in_guild(guild_id), *these).values(attempts=0, dead_reason=None)
         async with self._database.write() as connection:
             return (await connection.execute(again)).rowcount
 
 
 def _back() -> Update:
     return update(message).values(extraction="waiting", **_NO_LEASE)
+
+
+def _in_guild(guild_id: int | None) -> list[ColumnElement[bool]]:
+    return [] if guild_id is None else [message.c.guild_id == guild_id]
 
 
 def _held_by(lease: Lease) -> ColumnElement[bool]:

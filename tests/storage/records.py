@@ -43,7 +43,7 @@ def said(id: int, content: str = "hello", author_id: int = ANA, **changes: Any) 
         "author_id": author_id,
         "author_name": "Ana" if author_id == ANA else "Ben",
         "content": content,
-        "created_at": NOON + timedelta(seconds=id),
+        "created_at": changes.get("created_at") or NOON + timedelta(seconds=id),
     }
     return Message(**fields | changes)
 

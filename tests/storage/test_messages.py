@@ -152,7 +152,11 @@ async def test_an_edit_starts_both_pipelines_over(vault: Vault) -> None:
     await vault.extract(alone, shared, other, done=[1, 4])
     await vault.index()
 
-    words = {"mentions": (Mention(7, "Zoë"),), "attachments": (Attachment("a.png"),), "edited_at": LATER}
+    words: dict[str, Any] = {
+        "mentions": (Mention(7, "Zoë"),),
+        "attachments": (Attachment("a.png"),),
+        "edited_at": LATER,
+    }
     assert await vault.messages.capture(said(3, "for <@7>", **words))
     held = (await vault.messages.get([3]))[3]
     assert (held.revision, held.text, held.edited_at) == (1, "for @Zoë\n[a.png]", LATER)
@@ -307,9 +311,25 @@ async def test_the_numbers_add_up(vault: Vault) -> None:
     taken = await vault.messages.to_index(2, embedding=False)
     await vault.messages.mark_indexed(taken[:1], complete=False)
     assert await vault.messages.stats(GUILD) == QueueStats(
-        waiting=4, oldest_waiting_at=said(4).created_at, leased=1, dead=1, held=7, not_indexed=6, facts=2
+        waiting=4, oldest_waiting_at=said(4).created_at, leased=1, dead=1, held=7, not_indexed=8, facts=2
     )
     assert (await vault.messages.stats(2)).waiting == 1
+
+
+async def test_who_waits_longest_is_known_by_guild(vault: Vault) -> None:
+    """The time counts from the capture, be the message old or young, waiting or being read; done and dead do not wait."""
+    assert await vault.messages.oldest_waiting() == {}
+    await vault.hold(said(50), said(60), said(70, channel_id=21))
+    vault.clock.move(timedelta(minutes=1))
+    await vault.hold(said(1), said(9, guild_id=2, channel_id=30))
+    later = vault.clock.now
+    assert await vault.messages.oldest_waiting() == {GUILD: NOON, 2: later}
+    await vault.extract(done=[50])
+    await vault.queue.bury(await vault.claim(60), "no valid answer")
+    lease = await vault.claim(70)
+    assert await vault.messages.oldest_waiting() == {GUILD: NOON, 2: later}
+    await vault.queue.commit(lease, [])
+    assert await vault.messages.oldest_waiting() == {GUILD: later, 2: later}
 
 
 STEPS = st.tuples(st.sampled_from(["capture", "delete"]), st.integers(1, 4), st.integers(0, 5))
@@ -321,7 +341,7 @@ STORIES = count(1)
 async def test_any_story_ends_with_the_newest_words(
     vault: Vault, story: list[tuple[str, int, int]], together: bool
 ) -> None:
-    """Captures of any version and deletions in any order and grouping end with the newest words of what was not deleted."""
+    """Captures and deletions in any order and grouping end with the newest words of what was not deleted."""
     base = 10 * next(STORIES)  # ids of this story alone
     expected: dict[int, tuple[int, str]] = {}
     deleted = {base + id for what, id, _ in story if what == "delete"}

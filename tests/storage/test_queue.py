@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from records import ANA, BEN, CHANNEL, GUILD, MINUTE, NOON, Vault, said, stated
 
-from bot.storage.queue import GuildSchedule
+from bot.storage.queue import DeadLetter, GuildSchedule
 
 LATER = NOON + timedelta(hours=1)
 
@@ -305,3 +305,20 @@ async def test_edits_claims_and_commits_racing_lose_nothing(vault: Vault) -> Non
             tasks.create_task(extract())
     await extract()
     assert sorted(fact.text for fact in await vault.facts.about(GUILD, ANA)) == sorted(f"{id} second" for id in ids)
+
+
+async def test_dead_letters_are_listed_and_replayed(vault: Vault) -> None:
+    """What was put aside is known with its place and reason, and waits again all at once, by guild or one by one."""
+    await vault.hold(*(said(id) for id in range(1, 5)), said(9, guild_id=2, channel_id=30))
+    for id in (2, 1, 3, 9):
+        await vault.queue.bury(await vault.claim(id), f"reason {id}")
+    letters = [DeadLetter(id, GUILD, CHANNEL, f"reason {id}", said(id).created_at) for id in (1, 2, 3)]
+    elsewhere = DeadLetter(9, 2, 30, "reason 9", said(9).created_at)
+    assert await vault.queue.dead_letters(GUILD) == letters
+    assert await vault.queue.dead_letters() == [*letters, elsewhere]
+    assert await vault.queue.replay_dead(ids=[2, 4]) == 1
+    assert await vault.queue.replay_dead(GUILD, [1, 9]) == 1
+    assert await vault.queue.dead_letters() == [letters[2], elsewhere]
+    assert await vault.waiting() == [1, 2, 4]
+    assert await vault.queue.replay_dead() == 2
+    assert await vault.queue.dead_letters() == []
