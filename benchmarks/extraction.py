@@ -40,6 +40,7 @@ from bot.storage.database import Database
 from bot.storage.facts import FactStore
 from bot.storage.messages import MessageStore
 from bot.storage.queue import ExtractionQueue
+from bot.storage.reindex import Reindex
 from bot.storage.retraction import Retraction
 from bot.telemetry import configure_logging
 
@@ -122,6 +123,7 @@ async def measure_ours(talk: list[Message]) -> Cost:
                 messages,
                 FactStore(database, clock),
                 Retraction(database, clock),
+                Reindex(database),
                 index,
                 embedder,
                 Bm25(RecallSettings().language),

@@ -12,8 +12,12 @@ from typing import Self
 
 import structlog
 
+from bot.capture.catchup import Catchup
 from bot.capture.client import Client, use_addresses
+from bot.capture.history import History
+from bot.capture.importer import Importer
 from bot.capture.observer import Observer
+from bot.capture.reader import Reader
 from bot.capture.visibility import DiscordVisibility
 from bot.commands.notice import announcer
 from bot.commands.services import Services
@@ -34,12 +38,15 @@ from bot.model import utcnow
 from bot.settings import Settings
 from bot.storage.breaker import Breakers
 from bot.storage.consent import Consent
+from bot.storage.cursors import Cursors
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
+from bot.storage.names import Names
 from bot.storage.observations import Observations
 from bot.storage.queue import ExtractionQueue
+from bot.storage.reindex import Reindex
 from bot.storage.retraction import Retraction
 from bot.web import operations
 from bot.web.control import SOCKET, ControlServer, Operation
@@ -106,6 +113,7 @@ class App:
             self.messages,
             self.facts,
             self.retraction,
+            Reindex(self.database),
             self.index,
             self.embedder,
             bm25,
@@ -153,6 +161,10 @@ class App:
         use_addresses(settings.discord)
         self.observer = Observer(self.messages, self.retraction, self.observations, self.consent, settings.discord)
         self.client = Client(settings.discord, self.observer)
+        self.importer = Importer(
+            self.messages, self.observations, self.consent, self.client, settings.discord, self.clock
+        )
+        self._catch_up()
         self.visibility = DiscordVisibility(self.client, self.observations)
         self._health = {
             "Ollama": self.worker.health,
@@ -174,6 +186,7 @@ class App:
             Services(
                 settings=settings,
                 observations=self.observations,
+                catchup=self.catchup,
                 consent=self.consent,
                 messages=self.messages,
                 facts=self.facts,
@@ -194,7 +207,23 @@ class App:
         """What the command line can ask for, by name: of the running bot, or of an App opened for it alone."""
         return {
             "adopt": operations.adopting(self.reconciler),
+            "import": operations.importing(self.importer),
         }
+
+    def _catch_up(self) -> None:
+        reader = Reader(
+            History(self.client),
+            self.observer,
+            self.messages,
+            self.observations,
+            Cursors(self.database),
+            Names(self.database),
+            self.settings.retention,
+            self.clock,
+        )
+        self.catchup = Catchup(self.client, self.observer, self.observations, reader, self.clock)
+        self.client.began, self.client.available = self.catchup.began, self.catchup.guild_available
+        self.observer.missed = self.catchup.missed
 
     def _wake(self) -> None:
         self.indexer.wake()
@@ -213,6 +242,7 @@ class App:
                     tasks.create_task(self.worker.run(), name="extraction"),
                     tasks.create_task(self.indexer.run(), name="indexing"),
                     tasks.create_task(self._reconcile(), name="reconciling"),
+                    tasks.create_task(self.catchup.run(), name="catching up"),
                     tasks.create_task(self.control.run(), name="control"),
                     tasks.create_task(self.client.serve(token), name="gateway"),
                 ]

@@ -31,6 +31,7 @@ from bot.model import ServiceHealth, utcnow
 from bot.storage.breaker import QUOTA_PAUSE, Breaker, BreakerState
 from bot.storage.facts import FactStore
 from bot.storage.messages import MessageStore
+from bot.storage.reindex import Reindex
 from bot.storage.retraction import Retraction
 from bot.telemetry import Outages
 
@@ -57,6 +58,7 @@ class Indexer:
         messages: MessageStore,
         facts: FactStore,
         retraction: Retraction,
+        reindex: Reindex,
         index: VectorIndex,
         embedder: Embedder | None,
         bm25: Bm25,
@@ -67,8 +69,11 @@ class Indexer:
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self.lock = asyncio.Lock()  # held around every write to the index, whoever writes
+        self._draining = asyncio.Lock()  # of two drains at once, one could write what the other had read anew
+        self._opened = False
         self._backlog = Backlog(messages, facts, embed_messages)
         self._retraction = retraction
+        self._reindex = reindex
         self._index = index
         self._embedder = embedder
         self._bm25 = bm25
@@ -128,11 +133,27 @@ class Indexer:
         as is what belongs to a guild that is left alone.
         """
         written = 0
-        await self.remove_pending()
-        while batch := await self._next():
-            written += await self._write(batch)
+        async with self._draining:
+            await self._ready()
+            await self._index_again(self._broken.keys() - self._left_alone())
             await self.remove_pending()
+            while batch := await self._next():
+                written += await self._write(batch)
+                await self.remove_pending()
         return written
+
+    async def settle(self) -> set[int]:
+        """Have the index follow every retraction and edit before this call; the guilds where it has to wait with it.
+
+        Raises `ServiceUnavailable` as `drain` does. Vectors that are still to come do not matter here.
+        """
+        async with self._draining:
+            await self._ready()
+            await self.remove_pending()
+            while batch := await self._next_unfound():
+                await self._write(batch)
+            await self.remove_pending()
+        return self._left_alone()
 
     async def remove_pending(self) -> int:
         """Take retracted points out of the index now; how many. Raises `ServiceUnavailable` as `drain` does."""
@@ -164,13 +185,32 @@ class Indexer:
         return ServiceHealth("Qdrant", True, "The memory index answers.")
 
     async def _open(self) -> None:
-        """Have the index finish what a crash cut short. Raises `IndexMismatch`."""
+        """Ask the index at once, however long it was to be left alone. Raises `IndexMismatch`."""
         try:
-            async with self.lock:
-                await self._index.open()
+            with suppress(StorageUnavailable):  # `drain` meets it again
+                await self._ready()
             self._index_breaker.end_pause()
         except IndexUnavailable as error:
             self._index_breaker.failed(str(error))
+
+    async def _ready(self) -> None:
+        """Once, have the index finish what a crash cut short, and index again whatever it lost."""
+        if not self._opened:
+            async with self.lock:
+                await self._index.open()
+            await self._index_again(await self._reindex.guilds())
+            self._opened = True
+
+    async def _index_again(self, guild_ids: Iterable[int]) -> None:
+        """Put the records of those guilds back in line of which the index holds nothing: it is new, or was emptied."""
+        for guild_id in guild_ids:
+            try:
+                lost = await self._index.count(guild_id) == 0
+            except IndexUnavailable:
+                await self._answers()  # only this guild's part is broken: the first write to it tells
+                continue
+            if lost and (records := await self._reindex.again(guild_id)):
+                log.warning("index_rebuilt", guild_id=guild_id, records=records)
 
     async def _turn(self) -> bool:
         """Drain, if the index may be asked: whether anything was written."""
@@ -204,11 +244,13 @@ class Indexer:
 
     async def _next(self) -> Batch | None:
         """The next batch: what nobody can find yet comes before what only lacks its vectors."""
-        away = self._left_alone()
-        at_once = self._embedded_at_once if self._embedder_ready() else BATCH
-        if batch := await self._backlog.take(BATCH if self._embedder_breaker.open else at_once, False, away):
+        if (batch := await self._next_unfound()) or not self._embedder_ready():
             return batch
-        return await self._backlog.take(at_once, True, away) if self._embedder_ready() else None
+        return await self._backlog.take(self._embedded_at_once, True, self._left_alone())
+
+    async def _next_unfound(self) -> Batch | None:
+        embedding = self._embedder_ready() and not self._embedder_breaker.open
+        return await self._backlog.take(self._embedded_at_once if embedding else BATCH, False, self._left_alone())
 
     async def _write(self, batch: Batch) -> int:
         dense = await self._dense(batch)
@@ -216,16 +258,17 @@ class Indexer:
             return 0
         complete = dense is not None or not batch.to_embed
         points = _points(batch.entries, await sparse_keys(self._bm25, batch.entries), dense)
-        unfit = {entry.memory.id for entry in batch.entries} - points.keys()
+        unfit = {entry.memory.id: entry.memory.guild_id for entry in batch.entries if entry.memory.id not in points}
         written: list[str] = []
         async with self.lock:
             current = await batch.current()
-            for guild_id, group in _by_guild(points[id] for id in current - unfit).items():
+            for guild_id, group in _by_guild(points[id] for id in current & points.keys()).items():
                 if await self._reaches(guild_id, self._index.upsert(guild_id, group)):
                     written += (one.id for one in group)
             gone = await batch.mark(written, complete)
             await self._delete((points[id][0], id) for id in gone)
-            await batch.mark(current & unfit, complete=True)  # lest they come again and again
+            await self._delete((guild_id, id) for id, guild_id in unfit.items())  # as they were before
+            await batch.mark(current & unfit.keys(), complete=True)  # lest they come again and again
         log.debug("indexed", points=len(written), with_vectors=dense is not None)
         return len(written)
 

@@ -25,6 +25,7 @@ from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
 from bot.storage.queue import ExtractionQueue
+from bot.storage.reindex import Reindex
 from bot.storage.retraction import Retraction
 from bot.storage.tables import message
 
@@ -179,6 +180,7 @@ class House:
             self.messages,
             self.facts,
             self.retraction,
+            Reindex(self.database),
             self.index,
             embedder,
             self.bm25,
