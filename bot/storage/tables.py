@@ -189,6 +189,7 @@ doubt = Table(
     Column("place_id", RowId, primary_key=True, autoincrement=False),
     Column("guild_id", BigInteger, nullable=False),
     Column("missing", JSON, nullable=False),  # message ids
+    Column("kept", JSON, nullable=False),  # message ids of which an admin said that they are fine
     Column("held", Integer, nullable=False),
     Column("at", BigInteger, nullable=False),
 )

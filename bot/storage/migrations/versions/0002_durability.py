@@ -26,6 +26,7 @@ def upgrade() -> None:
         ),
         sa.Column("guild_id", sa.BigInteger(), nullable=False),
         sa.Column("missing", sa.JSON(), nullable=False),
+        sa.Column("kept", sa.JSON(), nullable=False),
         sa.Column("held", sa.Integer(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("place_id"),
