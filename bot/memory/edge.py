@@ -62,6 +62,13 @@ class EdgeIndex:
     async def count(self, guild_id: int | None) -> int:
         return await self._read(self.shards.count, guild_id)
 
+    async def empty(self) -> bool:
+        return not await self._read(self.shards.guilds)
+
+    async def clear(self) -> None:
+        for guild_id in await self._read(self.shards.guilds):
+            await self._write(self.shards.drop, guild_id)
+
     async def drop_guild(self, guild_id: int) -> None:
         await self._write(self.shards.drop, guild_id)
 

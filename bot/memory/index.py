@@ -104,6 +104,14 @@ class VectorIndex(Protocol):
         """How many points a guild has, exactly."""
         ...
 
+    async def empty(self) -> bool:
+        """Whether it holds no point at all."""
+        ...
+
+    async def clear(self) -> None:
+        """Remove every point."""
+        ...
+
     async def drop_guild(self, guild_id: int) -> None:
         """Remove a guild's points altogether."""
         ...

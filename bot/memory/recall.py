@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from bot.capture.redaction import redact
-from bot.errors import EmbedderUnavailable, IndexMismatch, IndexUnavailable, QueryTooShort, QuotaExhausted
+from bot.errors import EmbedderUnavailable, IndexMismatch, IndexUnavailable, QueryTooShort, QuotaExhausted, RecallPaused
 from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import Embedder, TextsRefused
 from bot.memory.fusion import ScoreList, fuse
@@ -60,6 +60,7 @@ class Recall:
         index_breaker: Breaker,
         doubt_index: Callable[[], None],
         clock: Callable[[], datetime] = utcnow,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         self._index = index
         self._embedder = embedder
@@ -71,6 +72,7 @@ class Recall:
         self._embedder_breaker = embedder_breaker
         self._index_breaker = index_breaker
         self._doubt_index = doubt_index
+        self._paused = paused
         self._slow_until = clock()
         self._outages = Outages(log)
         self._turns = asyncio.Semaphore(_AT_ONCE)
@@ -78,9 +80,11 @@ class Recall:
     async def recall(self, query: str, scope: Scope, limit: int) -> Recalled:
         """At most `limit` memories within the scope, best first.
 
-        Raises `QueryTooShort` for a query without two letters or digits, and `StorageUnavailable`
-        when it cannot be known what was retracted.
+        Raises `QueryTooShort` for a query without two letters or digits, `RecallPaused` while it cannot be
+        known what was deleted on Discord, and `StorageUnavailable` when it cannot be known what was retracted.
         """
+        if self._paused():
+            raise RecallPaused()
         query = _checked(query)
         if not scope.access_ids:
             return Recalled(())

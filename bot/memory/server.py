@@ -111,6 +111,15 @@ class ServerIndex:
         theirs = models.Filter(must=[_belongs_to(guild_id)])
         return (await self._ask(client.count(self._collection, count_filter=theirs, exact=True))).count
 
+    async def empty(self) -> bool:
+        client = await self._ready()
+        return (await self._ask(client.count(self._collection, exact=True))).count == 0
+
+    async def clear(self) -> None:
+        client = await self._ready()
+        everything = models.FilterSelector(filter=models.Filter())
+        await self._ask(client.delete(self._collection, everything, wait=True))
+
     async def drop_guild(self, guild_id: int) -> None:
 
         client = await self._ready()

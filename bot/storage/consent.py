@@ -52,7 +52,9 @@ class Consent:
                 return False
             theirs = (opt_out.c.guild_id == guild_id) & (opt_out.c.user_id == user_id)
             await connection.execute(
-                update(opt_out).where(theirs, opt_out.c.ended_at.is_(None)).values(ended_at=to_ms(now))
+                update(opt_out)
+                .where(theirs, opt_out.c.ended_at.is_(None))
+                .values(ended_at=to_ms(now), journalled=False)
             )
         self._intervals[guild_id, user_id][-1] = (since, now)
         return True

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from bot.errors import DataFolderError, StorageUnavailable
-from bot.storage import schema
+from bot.storage import schema, snapshot
 
 FILE = "recollect.db"
 LOCK_FILE = "recollect.lock"
@@ -107,6 +107,14 @@ class Database:
         with _reported():
             async with self._readers.begin() as connection:
                 yield connection
+
+    async def snapshot(self, path: Path, progress: snapshot.Progress) -> None:
+        """Copy the database as it is now to `path`, in steps, while others read and write.
+
+        `progress` is told pages done and their total. Raises `StorageUnavailable` as `write` does.
+        """
+        self._refuse_if_closed()
+        await snapshot.copy(Path(self._engine.url.database or ""), path, progress)
 
     async def _handed_back(self) -> None:
         """Wait until nobody has a connection; who is cancelled hands it back a moment later, in another task."""
