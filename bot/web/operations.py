@@ -4,8 +4,10 @@ To add one: a function here that makes it, a line in `App.operations`, a command
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from bot.capture.importer import Importer
 from bot.memory.reconcile import Reconciler
 from bot.model import Report
 from bot.web.control import Operation
@@ -19,3 +21,27 @@ def adopting(reconciler: Reconciler) -> Operation:
         return {"memories": await reconciler.adopt(guild_id, channel_id, access_id=channel_id)}
 
     return adopt
+
+
+def importing(importer: Importer) -> Operation:
+    """{files: absolute paths} → {files: for each {file, guild, channel, read, new, skipped, problem, sentence}}."""
+
+    async def import_files(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        done = await importer.run([Path(file) for file in arguments["files"]], report)
+        return {
+            "files": [
+                {
+                    "file": one.path,
+                    "guild": one.guild_id,
+                    "channel": one.channel_id,
+                    "read": one.read,
+                    "new": one.new,
+                    "skipped": dict(one.skipped),
+                    "problem": one.problem,
+                    "sentence": one.sentence,
+                }
+                for one in done
+            ]
+        }
+
+    return import_files
