@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -216,6 +216,11 @@ class House:
         sources = {source for fact in facts for source in fact.sources}
         lease = await self.queue.claim(sorted(sources), timedelta(minutes=5))
         return await self.queue.commit(lease, facts)
+
+    async def edit(self, id: int, text: str, at: datetime) -> bool:
+        """Give a held message other words, as an edit event does: whether that changed anything."""
+        held = (await self.messages.get([id]))[id]
+        return await self.messages.capture(replace(held, content=text, edited_at=at))
 
     async def expire(self, *ids: int) -> None:
         """Drop raw text as retention does, the facts resting on it kept."""

@@ -429,7 +429,7 @@ async def test_the_newest_words_win(window: str, house: House, openai: OpenAISer
     indexer = house.indexer(embedder)
 
     async def edit() -> None:
-        assert await house.messages.edit(1, "the kiln arrives on friday", (), (), START + HOUR)
+        assert await house.edit(1, "the kiln arrives on friday", START + HOUR)
 
     if window == "while embedding":
         async with while_embedding(openai, indexer):

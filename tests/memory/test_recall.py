@@ -187,7 +187,7 @@ async def test_a_deletion_during_a_recall_is_not_outrun(talk: House, embedder: O
 
 async def test_an_edited_message_is_shown_with_its_new_words(talk: House, embedder: OpenAIEmbedder) -> None:
     """Old words that the index still holds are shown to nobody."""
-    assert await talk.messages.edit(1, "the kiln is [withdrawn]", (), (), START + timedelta(hours=1))
+    assert await talk.edit(1, "the kiln is [withdrawn]", START + timedelta(hours=1))
     assert texts(await talk.recall(embedder).recall("kiln monday", everywhere(), 1)) == ["the kiln is [withdrawn]"]
 
 
@@ -196,7 +196,7 @@ async def test_a_point_cannot_borrow_another_messages_words(talk: House, embedde
     point = (await talk.points())["lunch is on me today"]
     forged = {**point.payload, "sources": [4]}
     await talk.index.upsert(GUILD, [IndexPoint(point.id, forged, point.dense, point.sparse)])
-    await talk.messages.edit(4, "salaries fall", (), (), START + timedelta(hours=1))
+    await talk.edit(4, "salaries fall", START + timedelta(hours=1))
     public = Scope(GUILD, frozenset({GENERAL}))
     assert texts(await talk.recall(embedder).recall("lunch today", public, 1)) == ["lunch is on me today"]
 

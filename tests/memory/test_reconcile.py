@@ -113,7 +113,7 @@ async def test_a_clients_edit_stands_until_the_record_changes(shared: Shared) ->
     await shared.indexer.drain()
     assert "the oven arrives on friday" in await shared.house.points()
 
-    await shared.house.messages.edit(KILN.id, "the kiln is late", (), (), GLOVES.created_at)
+    await shared.house.edit(KILN.id, "the kiln is late", GLOVES.created_at)
     await shared.indexer.drain()
     assert set(await shared.house.points()) == {"the kiln is late", GLOVES.content}
 
