@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from traceback import format_tb
 from typing import Self
 
@@ -42,12 +43,17 @@ from bot.storage.cursors import Cursors
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
+from bot.storage.ledger import Ledger
 from bot.storage.messages import MessageStore
 from bot.storage.names import Names
 from bot.storage.observations import Observations
 from bot.storage.queue import ExtractionQueue
 from bot.storage.reindex import Reindex
 from bot.storage.retraction import Retraction
+from bot.storage.state import StateStore
+from bot.upkeep.backup import Backup
+from bot.upkeep.journal import Journal
+from bot.upkeep.restore import INDEX, refuse_unfinished
 from bot.web import operations
 from bot.web.control import SOCKET, ControlServer, Operation
 from bot.web.health import HealthServer, Readiness
@@ -84,14 +90,19 @@ class App:
         await self._exit.aclose()
 
     async def _open_storage(self, opened: AsyncExitStack) -> None:
+        refuse_unfinished(self.settings.storage.path)
         self.database = await Database.open(self.settings.storage.path)
         opened.push_async_callback(self.database.close)
+        self.retraction = Retraction(self.database, self.clock)
+        self.state = StateStore(self.database)
+        self.journal = Journal(self.settings.journal_path, Ledger(self.database, self.retraction), self.state)
+        await self.journal.flush()  # first: a data folder put back from a copy learns from it what was taken back
+        opened.push_async_callback(self.journal.flush)
         interval = self.settings.batch.interval
         self.messages = MessageStore(self.database, on_captured=self._wake, batch_interval=interval, clock=self.clock)
         opened.push_async_callback(self.messages.close)
         self.queue = ExtractionQueue(self.database, self.clock)
         self.facts = FactStore(self.database, self.clock)
-        self.retraction = Retraction(self.database, self.clock)
         self.keyword = KeywordSearch(self.database)
         self.breakers = await Breakers.load(self.database, self.settings.outages, self.clock)
         opened.push_async_callback(self.breakers.close)
@@ -104,7 +115,7 @@ class App:
         settings = self.settings
         bm25 = Bm25(settings.recall.language)
         embed_messages = settings.memory.embed_messages
-        self.index = _open_index(settings)
+        self.index = open_index(settings, settings.storage.path / INDEX)
         opened.push_async_callback(self.index.close)
         self.embedder = open_embedder(settings.openai)
         if self.embedder:
@@ -136,6 +147,7 @@ class App:
             self.clock,
         )
         self.forget = Forget(self.retraction, self.indexer, self.index)
+        self.backup = Backup(self.database, settings.storage.path, self.index, settings.openai, self.clock)
         self.held = Held(self.messages, self.facts, self.retraction, self.index)
         self.reconciler = Reconciler(
             self.index, self.embedder, bm25, self.messages, self.retraction, embed_messages, self.indexer.lock
@@ -207,6 +219,9 @@ class App:
         """What the command line can ask for, by name: of the running bot, or of an App opened for it alone."""
         return {
             "adopt": operations.adopting(self.reconciler),
+            "backup": operations.backing_up(self.backup),
+            "deadletters": operations.listing_dead_letters(self.queue),
+            "replay": operations.replaying_dead_letters(self.queue, self.worker.wake),
             "import": operations.importing(self.importer),
         }
 
@@ -243,6 +258,7 @@ class App:
                     tasks.create_task(self.indexer.run(), name="indexing"),
                     tasks.create_task(self._reconcile(), name="reconciling"),
                     tasks.create_task(self.catchup.run(), name="catching up"),
+                    tasks.create_task(self.journal.run(), name="journal"),
                     tasks.create_task(self.control.run(), name="control"),
                     tasks.create_task(self.client.serve(token), name="gateway"),
                 ]
@@ -303,14 +319,15 @@ def spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def _open_index(settings: Settings) -> VectorIndex:
+def open_index(settings: Settings, folder: Path) -> VectorIndex:
+    """The index of the settings: on their server, or embedded in this folder."""
     if settings.qdrant.url:
         from bot.memory.server import ServerIndex
 
         return ServerIndex(settings.qdrant, settings.openai.dimensions)
     from bot.memory.edge import EdgeIndex
 
-    return EdgeIndex(settings.storage.path / "index", settings.openai.dimensions)
+    return EdgeIndex(folder, settings.openai.dimensions)
 
 
 def _first(group: BaseExceptionGroup[RecollectError]) -> RecollectError:

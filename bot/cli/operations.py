@@ -1,13 +1,17 @@
 """The commands that work on the memory, whether or not the bot runs: each asks for an operation of `App.operations`."""
 
+import asyncio
 import json
+import os
 import sys
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bot.cli.common import AsJson, Config, ask, cli
+from bot.cli.common import AsJson, Config, ask, cli, configured, counted, progress_bars, tell
 
 
 @cli.command()
@@ -26,6 +30,74 @@ def adopt(
     print(f"{count} {'memory belongs' if count == 1 else 'memories belong'} to channel {channel} now.")
 
 
+@cli.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to write it: outside the data folder.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Write everything that is held to one file, also while the bot runs."""
+    made = ask(config, "backup", file=str(file.absolute()), replace=force)
+    held = f"{counted(made['messages'], 'message')}, {counted(made['facts'], 'fact')}"
+    tell(made, f"{file} holds {held} and their index ({made['size'] / 1e6:,.1f} MB).", as_json)
+
+
+@cli.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `recollect backup` wrote.")],
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Make an empty or absent data folder from a backup, less what was deleted or forgotten since.
+
+    What that is says the journal, the file of `journal.path`. Without it, recall stays off until the bot has
+    compared everything with Discord.
+    """
+    from bot.app import open_index
+    from bot.upkeep.restore import restore as bring_back
+
+    settings = configured(config)
+    with progress_bars() as report:
+        made = asyncio.run(bring_back(settings, file, partial(open_index, settings), report))
+    back = f"{settings.storage.path} holds {counted(made.messages, 'message')} and {counted(made.facts, 'fact')} again"
+    after = (
+        f"there is no journal of this backup at {settings.journal_path}, so recall stays off"
+        " until the running bot has compared them with Discord."
+        if made.recheck
+        else f"{counted(made.taken_back, 'entry', 'entries')} of the journal taken back since."
+    )
+    tell(asdict(made), f"{back}; {after}", as_json)
+
+
+deadletters = typer.Typer(help="Messages put aside because the language model gave no usable answer about them.")
+cli.add_typer(deadletters, name="deadletters", no_args_is_help=True)
+OfGuild = Annotated[int | None, typer.Option("--guild", help="Only those of the server with this id.")]
+
+
+@deadletters.command("list")
+def list_dead_letters(guild: OfGuild = None, as_json: AsJson = False, config: Config = None) -> None:
+    """Say which messages were put aside, and why."""
+    found = ask(config, "deadletters", guild=guild)
+    lines = [
+        f"{one['at']}  guild {one['guild']}  channel {one['channel']}  message {one['id']}: {one['reason']}"
+        for one in found["letters"]
+    ]
+    tell(found, "\n".join(lines) or "No message was put aside.", as_json)
+
+
+@deadletters.command("replay")
+def replay_dead_letters(
+    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID…]", help="Ids of messages; otherwise all.")] = None,
+    guild: OfGuild = None,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Have messages that were put aside read again."""
+    made = ask(config, "replay", guild=guild, ids=ids or None)
+    tell(made, f"{counted(made['replayed'], 'message')} will be read again.", as_json)
+
+
 @cli.command("import")
 def import_files(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Exports in DiscordChatExporter's format Json.")],
@@ -36,7 +108,7 @@ def import_files(
 
     What is held already is left as it is. A file that is damaged stops none of the others.
     """
-    results = ask(config, "import", files=[str(file.absolute()) for file in files])["files"]
+    results = ask(config, "import", files=[os.path.abspath(file) for file in files])["files"]
     if as_json:
         print(json.dumps(results))
     for one in results:

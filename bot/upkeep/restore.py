@@ -29,6 +29,8 @@ from bot.upkeep.loading import load
 from bot.upkeep.recheck import RECHECK, REQUIRED
 from bot.upkeep.threads import in_thread
 
+INDEX = "index"
+"""The name of the embedded index in a data folder."""
 _INSIDE = ".restoring"
 _NOT_OURS = frozenset({_INSIDE, "lost+found"})  # may lie in a volume that is empty to us
 _LOADING = "loading"  # names the server's collection that a restore fills
@@ -68,7 +70,7 @@ async def restore(
         refuse_unfit(manifest, settings.openai, file)
         await verify(zipped, manifest, file, report)
         aside = _aside(target)
-        index = open_index(aside / "index")
+        index = open_index(aside / INDEX)
         try:
             try:
                 await _prepare(aside, index, settings)

@@ -3,13 +3,16 @@
 To add one: a function here that makes it, a line in `App.operations`, a command in `cli/operations.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bot.capture.importer import Importer
 from bot.memory.reconcile import Reconciler
 from bot.model import Report
+from bot.storage.queue import ExtractionQueue
+from bot.upkeep.backup import Backup
 from bot.web.control import Operation
 
 
@@ -21,6 +24,47 @@ def adopting(reconciler: Reconciler) -> Operation:
         return {"memories": await reconciler.adopt(guild_id, channel_id, access_id=channel_id)}
 
     return adopt
+
+
+def backing_up(backup: Backup) -> Operation:
+    """{file: absolute path, replace} → {messages, facts, points, size}."""
+
+    async def back_up(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        return asdict(await backup.write(Path(arguments["file"]), arguments["replace"], report))
+
+    return back_up
+
+
+def listing_dead_letters(queue: ExtractionQueue) -> Operation:
+    """{guild or null} → {letters: for each {id, guild, channel, reason, at}}."""
+
+    async def list_dead_letters(arguments: Mapping[str, Any], _: Report) -> dict[str, Any]:
+        letters = await queue.dead_letters(arguments["guild"])
+        return {
+            "letters": [
+                {
+                    "id": one.id,
+                    "guild": one.guild_id,
+                    "channel": one.channel_id,
+                    "reason": one.reason,
+                    "at": one.at.isoformat(),
+                }
+                for one in letters
+            ]
+        }
+
+    return list_dead_letters
+
+
+def replaying_dead_letters(queue: ExtractionQueue, wake: Callable[[], None]) -> Operation:
+    """{guild or null, ids or null} → {replayed}."""
+
+    async def replay_dead_letters(arguments: Mapping[str, Any], _: Report) -> dict[str, Any]:
+        replayed = await queue.replay_dead(arguments["guild"], arguments["ids"])
+        wake()
+        return {"replayed": replayed}
+
+    return replay_dead_letters
 
 
 def importing(importer: Importer) -> Operation:
