@@ -12,6 +12,8 @@ from traceback import format_tb
 from typing import Self
 
 import structlog
+from bot.upkeep.alerts import Alerts
+from bot.web.metrics import Metrics
 
 from bot.capture.catchup import Catchup
 from bot.capture.client import Client, use_addresses
@@ -212,7 +214,17 @@ class App:
                 clock=self.clock,
             ),
         )
-        self.web = HealthServer(settings.web.host, settings.web.port, self._readiness)
+        self.alerts = Alerts(self.messages.oldest_waiting, settings.alerts.oldest_waiting, self.clock)
+        metrics = Metrics(
+            self.queue,
+            self.messages,
+            self.alerts,
+            self.breakers,
+            refused_events=lambda: self.observer.refused,
+            places_behind=self.catchup.behind,
+            clock=self.clock,
+        )
+        self.web = HealthServer(settings.web.host, settings.web.port, self._readiness, metrics.page)
         self.control = ControlServer(settings.storage.path / SOCKET, self.operations())
 
     def operations(self) -> dict[str, Operation]:
@@ -260,6 +272,7 @@ class App:
                     tasks.create_task(self.catchup.run(), name="catching up"),
                     tasks.create_task(self.journal.run(), name="journal"),
                     tasks.create_task(self.control.run(), name="control"),
+                    tasks.create_task(self.alerts.run(), name="alerts"),
                     tasks.create_task(self.client.serve(token), name="gateway"),
                 ]
                 log.info("started", probes=f"{self.web.host}:{self.web.port}", data=str(self.settings.storage.path))

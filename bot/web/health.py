@@ -1,4 +1,4 @@
-"""Health probes: `/livez` says the process runs, `/readyz` that it can do its job."""
+"""Health probes: `/livez` says the process runs, `/readyz` that it can do its job. `/metrics` is beside them."""
 
 import asyncio
 import contextlib
@@ -37,17 +37,28 @@ class _Server(uvicorn.Server):
 
 
 class HealthServer:
-    """Serves the probes on `host:port`; port 0 takes any free one, see `port` once `serving`."""
+    """Serves the probes on `host:port`; port 0 takes any free one, see `port` once `serving`.
 
-    def __init__(self, host: str, port: int, readiness: Callable[[], Awaitable[Readiness]]) -> None:
+    `metrics` returns the page for Prometheus and its content type.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        readiness: Callable[[], Awaitable[Readiness]],
+        metrics: Callable[[], Awaitable[tuple[bytes, str]]],
+    ) -> None:
         self._readiness = readiness
+        self._metrics = metrics
         self.host = host
         self.port = port
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Answer probes inside the block. Raises `RecollectError` when the port is taken."""
-        app = Starlette(routes=[Route("/livez", self._livez), Route("/readyz", self._readyz)])
+        answers = {"/livez": self._livez, "/readyz": self._readyz, "/metrics": self._metrics_page}
+        app = Starlette(routes=[Route(path, answer) for path, answer in answers.items()])
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
         server = _Server(config)
         with self._bind() as listener:
@@ -80,3 +91,7 @@ class HealthServer:
             "services": {s.name: {"ok": s.ok, "detail": s.detail} for s in state.services},
         }
         return JSONResponse(body, status_code=200 if state.ready else 503)
+
+    async def _metrics_page(self, _: Request) -> Response:
+        body, content_type = await self._metrics()
+        return Response(body, media_type=content_type)

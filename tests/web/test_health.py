@@ -14,7 +14,10 @@ def server(readiness: Readiness, port: int = 0) -> HealthServer:
     async def state() -> Readiness:
         return readiness
 
-    return HealthServer("127.0.0.1", port, state)
+    async def page() -> tuple[bytes, str]:
+        return b"", "text/plain"
+
+    return HealthServer("127.0.0.1", port, state, page)
 
 
 async def get(health: HealthServer, path: str) -> httpx.Response:
