@@ -12,8 +12,6 @@ from traceback import format_tb
 from typing import Self
 
 import structlog
-from bot.upkeep.alerts import Alerts
-from bot.web.metrics import Metrics
 
 from bot.capture.catchup import Catchup
 from bot.capture.client import Client, use_addresses
@@ -53,12 +51,14 @@ from bot.storage.queue import ExtractionQueue
 from bot.storage.reindex import Reindex
 from bot.storage.retraction import Retraction
 from bot.storage.state import StateStore
+from bot.upkeep.alerts import Alerts
 from bot.upkeep.backup import Backup
 from bot.upkeep.journal import Journal
 from bot.upkeep.restore import INDEX, refuse_unfinished
 from bot.web import operations
 from bot.web.control import SOCKET, ControlServer, Operation
 from bot.web.health import HealthServer, Readiness
+from bot.web.metrics import Metrics
 
 RECONCILE_EVERY = timedelta(hours=1)
 PROBE_SECONDS = 0.5  # Kubernetes gives a probe one second
