@@ -7,19 +7,15 @@ found some of them. Both are medians of a few runs, each on an empty data folder
 """
 
 import asyncio
-import json
-import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import psutil
+from _bot import Bot
 from _report import main, progress
 
 from bot.model import utcnow
@@ -66,50 +62,25 @@ async def _run() -> Cost:
     ):
         community = Community(discord.world, load(), StoryClock(utcnow()))
         with tempfile.TemporaryDirectory() as folder:
-            variables = {
-                "DISCORD_TOKEN": discord.token,
-                "BOT_DISCORD__API_URL": discord.api_url,
-                "BOT_DISCORD__GATEWAY_URL": discord.gateway_url,
-                "OLLAMA_BASE_URL": ollama.url,
-                "OPENAI_API_KEY": "sandbox-key",
-                "BOT_OPENAI__BASE_URL": openai.url,
-                "BOT_SECRETS_DIR": folder,
-                "BOT_STORAGE__PATH": str(Path(folder) / "data"),
-                "BOT_WEB__PORT": "0",
-                "BOT_LOG__FORMAT": "json",
-            }
             started = time.perf_counter()
-            async with _bot(folder, variables) as (process, probes):
-                await _ready(probes)
+            bot = await Bot.start(
+                Path(folder),
+                DISCORD_TOKEN=discord.token,
+                BOT_DISCORD__API_URL=discord.api_url,
+                BOT_DISCORD__GATEWAY_URL=discord.gateway_url,
+                OLLAMA_BASE_URL=ollama.url,
+                OPENAI_API_KEY="sandbox-key",
+                BOT_OPENAI__BASE_URL=openai.url,
+            )
+            try:
+                process = psutil.Process(bot.process.pid)
+                await _ready(f"http://{(await bot.logged('started'))['probes']}")
                 ready_s = time.perf_counter() - started
                 rss_when_ready = process.memory_info().rss
                 await _batch_and_recall(discord, community)
                 return Cost(ready_s, rss_when_ready, process.memory_info().rss)
-
-
-@asynccontextmanager
-async def _bot(folder: str, variables: dict[str, str]) -> AsyncIterator[tuple[psutil.Process, str]]:
-    """`recollect run` on these settings alone, and the address of its probes."""
-    foreign = ("BOT_", "DISCORD_", "OPENAI_", "OLLAMA_", "QDRANT_", "MEM0_")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "run"),
-        cwd=folder,
-        env=inherited | variables,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stderr
-    try:
-        events = (json.loads(line) async for line in process.stderr)
-        probes = await anext(event["probes"] async for event in events if event["event"] == "started")
-        drained = asyncio.create_task(process.stderr.read())
-        yield psutil.Process(process.pid), f"http://{probes}"
-        process.terminate()
-        await drained
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+            finally:
+                await bot.terminate()
 
 
 async def _ready(probes: str) -> None:
