@@ -317,7 +317,7 @@ async def test_the_numbers_add_up(vault: Vault) -> None:
 
 
 async def test_who_waits_longest_is_known_by_guild(vault: Vault) -> None:
-    """The time counts from the capture, be the message old or young, waiting or being read; done and dead do not wait."""
+    """The time counts from the capture, while a message waits or is being read; what is done or dead does not wait."""
     assert await vault.messages.oldest_waiting() == {}
     await vault.hold(said(50), said(60), said(70, channel_id=21))
     vault.clock.move(timedelta(minutes=1))
