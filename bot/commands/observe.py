@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from datetime import datetime
 
 import discord
 from discord import app_commands
 
 from bot.capture.convert import Observable as Place
-from bot.capture.convert import is_public_thread
-from bot.capture.visibility import missing_permissions
 from bot.commands.access import manages, member
+from bot.commands.backfill import Backfills
 from bot.commands.cards import Page, lines_pages
-from bot.commands.notice import post_notice
+from bot.commands.notice import observe_notice, post
+from bot.commands.places import hidden, observing, parent_of_private, place_meant, refuse_unreadable
 from bot.commands.replies import Interaction, Refused, show, think
 from bot.commands.text import ago
 from bot.commands.views import Confirm, Pages
@@ -20,49 +20,65 @@ from bot.errors import StorageUnavailable
 from bot.settings import Settings
 from bot.storage.observations import Observation, Observations
 
+Choices = list[app_commands.Choice[str]]  # named here: in the class below `list` is a command
+
 
 class ObserveCommands(app_commands.Group):
     """`/observe on`, `off` and `list`, for those who manage the server."""
 
-    def __init__(self, observations: Observations, settings: Settings) -> None:
+    def __init__(self, observations: Observations, backfills: Backfills, settings: Settings) -> None:
         super().__init__(
             name="observe",
             description="Which channels I remember",
             default_permissions=discord.Permissions(manage_guild=True),
         )
         self._observations = observations
+        self._backfills = backfills
         self._settings = settings
 
     @app_commands.command(name="on", description="Remember a channel from now on; its members are told there")
-    @app_commands.describe(channel="A channel, forum or thread; without one, where you are")
+    @app_commands.describe(
+        channel="A channel, forum or thread; without one, where you are",
+        backfill="Also read what was said since then: 24h, 7d, 4w, 1y or a date like 2026-05-01",
+    )
     @app_commands.checks.has_permissions(manage_guild=True)
-    async def on(self, interaction: Interaction, channel: Place | None = None) -> None:
+    async def on(self, interaction: Interaction, channel: Place | None = None, backfill: str | None = None) -> None:
         await think(interaction)
-        place = self._place(interaction, channel)
-        self._refuse_unsuitable(place)
-        if _hidden(place):
-            question = (
+        place = place_meant(interaction, channel)
+        since = self._backfills.since(place, backfill, "backfill") if backfill else None
+        self._refuse_unsuitable(place, since)
+        doubts = []
+        if hidden(place):
+            doubts.append(
                 f"{place.mention} is hidden from @everyone. I would remember it, and show it only to those who can "
-                "read it when they ask. Its members are told. Switch it on?"
+                "read it when they ask. Its members are told."
             )
-            view = Confirm(interaction.user, "Switch on", lambda press: self._switch_on(press, place))
-            await view.show(interaction, question)
+        if since:
+            doubts.append(self._backfills.told(place, since))
+        if doubts:
+            view = Confirm(interaction.user, "Switch on", lambda press: self._switch_on(press, place, since))
+            await view.show(interaction, " ".join([*doubts, "Switch it on?"]))
         else:
-            await show(interaction, await self._switch_on(interaction, place))
+            await show(interaction, await self._switch_on(interaction, place, None))
+
+    @on.autocomplete("backfill")
+    async def suggest(self, interaction: Interaction, current: str) -> Choices:
+        return self._backfills.suggestions(current)
 
     @app_commands.command(name="off", description="Stop remembering a channel, at once")
     @app_commands.describe(channel="A channel, forum or thread; without one, where you are")
     @app_commands.checks.has_permissions(manage_guild=True)
     async def off(self, interaction: Interaction, channel: Place | None = None) -> None:
         await think(interaction)
-        place = self._place(interaction, channel)
+        place = place_meant(interaction, channel)
         if not await self._observations.switch_off(place.guild.id, place.id, interaction.created_at):
-            covering = self._covering(place)
+            covering = observing(self._observations, place)
             raise Refused(
                 f"{place.mention} is observed with <#{covering.channel_id}>; switch that one off."
                 if covering
                 else f"{place.mention} is not observed."
             )
+        await self._backfills.forsake(place)
         told = [
             f"I stopped remembering {place.mention}. What I hold of it stays and can still be recalled and forgotten."
         ]
@@ -82,51 +98,40 @@ class ObserveCommands(app_commands.Group):
             return "No channel is observed; `/observe on` switches one on."
         return lines_pages("Observed channels", [_line(one) for one in active])
 
-    def _place(self, interaction: Interaction, named: Place | None) -> Place:
-        member(interaction)
-        place: Any = named or interaction.channel
-        if not isinstance(place, Place):
-            raise Refused("I remember text channels, forums and threads only; name one of these.")
-        return place
-
-    def _refuse_unsuitable(self, place: Place) -> None:
+    def _refuse_unsuitable(self, place: Place, since: datetime | None) -> None:
         """Raises `Refused` for a channel that is on already, age-restricted, or out of reach."""
-        if covering := self._covering(place):
-            through = "" if covering.channel_id == place.id else f" with <#{covering.channel_id}>"
-            raise Refused(f"{place.mention} is observed already{through}, since {ago(covering.started_at)}.")
-        if place.is_nsfw() and not self._settings.discord.allow_age_restricted:
-            raise Refused(f"{place.mention} is age-restricted; the settings do not allow me to remember such channels.")
-        if missing := missing_permissions(place):
-            raise Refused(f"It was not switched on: in {place.mention} I lack {' and '.join(missing)}.")
+        if one := observing(self._observations, place):
+            through = "" if one.channel_id == place.id else f" with <#{one.channel_id}>"
+            earlier = " `/backfill` reads what was said before." if since else ""
+            raise Refused(f"{place.mention} is observed already{through}, since {ago(one.started_at)}.{earlier}")
+        refuse_unreadable(place, self._settings.discord, "It was not switched on")
 
-    def _covering(self, place: Place) -> Observation | None:
-        """What observes the place now: itself, or for a public thread or forum post its parent."""
-        active = {one.channel_id: one for one in self._observations.active(place.guild.id)}
-        return active.get(place.id) or (active.get(place.parent_id) if is_public_thread(place) else None)
-
-    async def _switch_on(self, interaction: Interaction, place: Place) -> str:
-        """Post the notice, and only if it stands begin to observe."""
+    async def _switch_on(self, interaction: Interaction, place: Place, since: datetime | None) -> str | None:
+        """Post the notice, and only if it stands begin to observe, and to read what was said `since`."""
         if not manages(interaction):  # again, like the rest: a confirmation may come minutes later
             raise Refused("You may not switch channels on any more.")
-        self._refuse_unsuitable(place)
+        self._refuse_unsuitable(place, since)
+        guild_id, user_id = place.guild.id, interaction.user.id
         try:
-            notice = await post_notice(place, self._settings)
+            notice = await post(place, observe_notice(self._settings, guild_id, since))
         except discord.HTTPException:
             raise Refused(f"It was not switched on: I could not post the notice in {place.mention}.") from None
         try:
-            await self._observations.switch_on(place.guild.id, place.id, interaction.user.id, notice.created_at)
+            parent_id = parent_of_private(place)
+            await self._observations.switch_on(guild_id, place.id, user_id, notice.created_at, parent_id)
         except StorageUnavailable:
             with suppress(discord.HTTPException):
                 await notice.delete()  # it would not be true
             raise
-        return f"I remember {place.mention} from now on; the notice stands there."
-
-
-def _hidden(place: Place) -> bool:
-    """Whether @everyone cannot read this place."""
-    if isinstance(place, discord.Thread) and place.is_private():
-        return True
-    return not place.permissions_for(place.guild.default_role).view_channel
+        if since is None:
+            return f"I remember {place.mention} from now on; the notice stands there."
+        try:
+            await self._backfills.begin(interaction, place, since, notice.created_at)
+        except StorageUnavailable:
+            with suppress(discord.HTTPException):
+                await notice.edit(content=observe_notice(self._settings, guild_id))
+            raise
+        return None
 
 
 def _line(one: Observation) -> str:

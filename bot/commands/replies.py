@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Awaitable, Sequence
 from functools import partial
 
+import aiohttp
 import discord
 import structlog
 from discord import app_commands
@@ -18,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 Interaction = discord.Interaction[discord.Client]
 
+UNREACHABLE = (discord.DiscordException, aiohttp.ClientError, OSError)  # what a request to Discord may raise
 NO_PINGS = discord.AllowedMentions.none()
 CUT_OFF = "I had to stop before this was finished, because I am being restarted; try again in a minute."
 SERVER_ONLY = "I remember servers, not direct messages: use me in a server."
@@ -67,7 +69,12 @@ async def fail(interaction: Interaction, error: Exception, *, instead: bool = Fa
 
     With `instead` the sentence takes the place of the message whose button was pressed.
     """
-    await _deliver((show if instead else tell)(interaction, explain(error) or _logged(interaction, error)))
+    await _deliver((show if instead else tell)(interaction, sentence_for(interaction, error)))
+
+
+def sentence_for(interaction: Interaction, error: Exception) -> str:
+    """What to say of a failure; one that nobody foresaw is logged under an id."""
+    return explain(error) or _logged(interaction, error)
 
 
 def explain(error: Exception) -> str | None:
@@ -104,8 +111,9 @@ async def _apologise(interaction: Interaction) -> None:
 async def _deliver(answering: Awaitable[None]) -> None:
     try:
         await answering
-    except discord.HTTPException as unreachable:  # the interaction expired, or Discord is down
-        log.warning("answer_undelivered", status=unreachable.status, code=unreachable.code)
+    except UNREACHABLE as error:  # the interaction expired, or Discord is down
+        code = error.code if isinstance(error, discord.HTTPException) else None
+        log.warning("answer_undelivered", error=type(error).__name__, code=code)
 
 
 def _logged(interaction: Interaction, error: Exception) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from bot.capture.catchup import Catchup
 from bot.commands.access import MemberVisibility
 from bot.commands.status import Status
 from bot.extraction.worker import BatchWorker
@@ -25,6 +26,7 @@ class Services:
 
     settings: Settings
     observations: Observations
+    catchup: Catchup
     consent: Consent
     messages: MessageStore
     facts: FactStore

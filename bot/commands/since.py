@@ -13,17 +13,20 @@ _NAMES = {"h": "hour", "d": "day", "w": "week", "y": "year"}
 _SUGGESTIONS = ("24h", "7d", "4w", "1y")
 
 
-def parse_since(text: str, now: datetime) -> datetime:
-    """`24h`, `7 days`, `4w`, `1y`, or an ISO date or time (UTC unless it says otherwise). Raises `Refused`."""
+def parse_since(text: str, now: datetime, option: str = "since") -> datetime:
+    """`24h`, `7 days`, `4w`, `1y`, or an ISO date or time (UTC unless it says otherwise). Raises `Refused`.
+
+    `option` is what the asker calls it.
+    """
     try:
         if duration := _DURATION.fullmatch(text.strip()):
             return now - int(duration[1]) * _UNIT[duration[2].lower()]
         moment = datetime.fromisoformat(text.strip())
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise Refused("I read `since` as 24h, 7d, 4w, 1y or a date like 2026-05-01.") from None
+        raise Refused(f"I read `{option}` as 24h, 7d, 4w, 1y or a date like 2026-05-01.") from None
     if moment > now:
-        raise Refused("`since` lies in the future; give a moment that has passed.")
+        raise Refused(f"`{option}` lies in the future; give a moment that has passed.")
     return moment
 
 

@@ -71,6 +71,11 @@ def ago(moment: datetime) -> str:
     return format_dt(moment, "R")
 
 
+def dated(moment: datetime) -> str:
+    """A time that every reader sees in their own zone, as a date and a time of day."""
+    return format_dt(moment, "f")
+
+
 def jump_url(guild_id: int, channel_id: int, message_id: int) -> str:
     """The link that opens a message."""
     return f"https://discord.com/channels/{guild_id}/{channel_id}/{message_id}"

@@ -3,6 +3,7 @@
 import discord
 from discord import app_commands
 
+from bot.commands.backfill import Backfills, backfill_command
 from bot.commands.flush import flush_command
 from bot.commands.forget import Forgetting, forget_command
 from bot.commands.observe import ObserveCommands
@@ -57,7 +58,9 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
             services.settings,
         )
     )
-    tree.add_command(ObserveCommands(services.observations, services.settings))
+    backfills = Backfills(services.observations, services.catchup, services.settings, services.clock)
+    tree.add_command(ObserveCommands(services.observations, backfills, services.settings))
+    tree.add_command(backfill_command(backfills))
     tree.add_command(status_command(services.status, services.clock))
     tree.add_command(flush_command(services.worker, services.messages))
     client.event(on_interaction)

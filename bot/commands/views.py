@@ -100,9 +100,9 @@ class Pages(OwnedView):
 
 
 class Confirm(OwnedView):
-    """One question with two answers. `act` runs on yes, at most once, and returns what to say."""
+    """One question with two answers. `act` runs on yes, at most once, and returns what to say, or None if it has."""
 
-    def __init__(self, asker: discord.abc.User, yes: str, act: Callable[[Interaction], Awaitable[str]]) -> None:
+    def __init__(self, asker: discord.abc.User, yes: str, act: Callable[[Interaction], Awaitable[str | None]]) -> None:
         super().__init__(asker)
         self._act = act
         self.yes.label = yes
@@ -111,7 +111,8 @@ class Confirm(OwnedView):
     async def yes(self, interaction: Interaction, button: ui.Button[Self]) -> None:
         self.stop()
         await interaction.response.defer()
-        await show(interaction, await self._act(interaction))
+        if (said := await self._act(interaction)) is not None:
+            await show(interaction, said)
 
     @ui.button(label="Cancel")
     async def no(self, interaction: Interaction, button: ui.Button[Self]) -> None:

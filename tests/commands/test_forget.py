@@ -1,5 +1,7 @@
 """/forget, as members use it."""
 
+from dataclasses import replace
+
 import pytest
 from town import Town, cards
 
@@ -86,7 +88,7 @@ async def test_what_is_picked_is_read_again(town: Town) -> None:
     gone = await town.says(town.ada, "My teapot is round")
     answer = await town.use(town.ada, "forget", query="teapot")
     again = await town.use(town.ada, "forget", query="teapot")
-    await town.app.messages.edit(changed.id, "My teapot is green", [], [], utcnow())
+    await town.app.messages.capture(replace(changed, content="My teapot is green", edited_at=utcnow()))
     await town.app.retraction.messages_deleted(town.guild.id, [gone.id])
     asked = await (await answer.select("My teapot is blue", "My teapot is round")).settled()
     assert cards(asked) == ["My teapot is green"]
@@ -109,7 +111,7 @@ async def test_a_fact_withdrawn_by_an_edit_is_not_shown_again(town: Town) -> Non
     said = await town.says(town.ada, "My teapot is blue")
     fact = await town.knows("Ada owns a blue teapot", said, about=town.ada)
     answer = await town.use(town.ada, "forget", query="teapot")
-    await town.app.messages.edit(said.id, "My teapot is green", [], [], utcnow())
+    await town.app.messages.capture(replace(said, content="My teapot is green", edited_at=utcnow()))
     await town.app.indexer.drain()
     asked = await (await answer.select(fact.text)).settled()
     assert asked.content == "What you picked is gone by now, or no longer yours to forget."

@@ -1,6 +1,7 @@
 """The notice: it names every outside service that sees text, by the settings in force."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,20 @@ import pytest
 from structlog.testing import capture_logs
 from town import connected, eventually
 
-from bot.commands.notice import in_house, observe_notice, outside_services
+from bot.commands.notice import (
+    in_house,
+    interval_notice,
+    observe_notice,
+    outside_services,
+    past_notice,
+    services_key,
+    services_notice,
+)
 from bot.sandbox.discord import DiscordServer, Permission
 from bot.settings import Settings
+from bot.storage.observations import Observation, Source
+
+GUILD = 7
 
 
 def settings(**sections: dict[str, Any]) -> Settings:
@@ -76,12 +88,63 @@ def test_what_counts_as_the_house(url: str, inside: bool) -> None:
     assert in_house(url) is inside
 
 
-def test_the_notice_says_how_to_stay_out() -> None:
-    """Every notice names the opt-out and fits into a message."""
-    notice = observe_notice(settings(openai={"api_key": "sk-x"}))
-    assert "`/privacy opt-out`" in notice
-    assert "`/forget`" in notice
-    assert len(notice) <= 2000
+SINCE = datetime(2026, 5, 1, tzinfo=UTC)
+IMPORTED = Observation(1, GUILD, 5, SINCE, SINCE + timedelta(days=9), None, source=Source.IMPORT, announced=False)
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        lambda settings: observe_notice(settings, GUILD),
+        lambda settings: observe_notice(settings, GUILD, SINCE),
+        lambda settings: past_notice(settings, GUILD, SINCE),
+        lambda settings: interval_notice(settings, IMPORTED),
+        lambda settings: services_notice(settings, GUILD),
+    ],
+)
+def test_every_notice_tells_the_terms(notice: Callable[[Settings], str]) -> None:
+    """Who sees the text, how long it is kept, how to stay out and how to take it back; and it fits into a message."""
+    told = notice(settings(openai={"api_key": "sk-x"}))
+    assert "OpenAI, to make them searchable" in told
+    assert "messages themselves for 30 days, and the facts noted from them until they are forgotten" in told
+    assert "`/privacy opt-out`" in told
+    assert "`/forget`" in told
+    assert "messages you delete are forgotten too, those you delete while I am away once I am back" in told
+    assert len(told) <= 2000
+
+
+def test_a_server_with_a_retention_of_its_own_is_told_so() -> None:
+    """The days in the notice are the server's."""
+    own = settings(retention={"guilds": {str(GUILD): {"raw_days": 1, "facts_days": 90}}})
+    assert "for 1 day, and the facts noted from them for 90 days" in observe_notice(own, GUILD)
+
+
+def test_what_was_said_before_is_told_with_its_dates() -> None:
+    """Members read from when on they are remembered, and at whose wish."""
+    since, until = (f"<t:{int(time.timestamp())}:f>" for time in (SINCE, IMPORTED.ended_at or SINCE))
+    assert f"I also read what was said here since {since}" in observe_notice(settings(), GUILD, SINCE)
+    assert f"since {since}**" in past_notice(settings(), GUILD, SINCE)
+    assert f"from {since} to {until}**" in interval_notice(settings(), IMPORTED)
+    assert "gave me an export" in interval_notice(settings(), IMPORTED)
+    for notice in (past_notice(settings(), GUILD, SINCE), interval_notice(settings(), IMPORTED)):
+        assert "nothing of those who have opted out" in notice
+
+
+def test_the_key_of_the_services_changes_with_what_is_told() -> None:
+    """It differs whenever other services see the text, or see more of it, and not otherwise."""
+    variants: list[dict[str, dict[str, Any]]] = [
+        {},
+        {"openai": {"api_key": "sk-x"}},
+        {"openai": {"api_key": "sk-x"}, "memory": {"embed_messages": False}},
+        {"openai": {"base_url": "http://embedder:8080/v1"}},
+        {"openai": {"base_url": "https://embed.example.org/v1"}},
+        {"ollama": {"url": "https://llm.example.com"}},
+        {"qdrant": {"url": "https://cluster.cloud.example:6333"}},
+    ]
+    keys = {services_key(settings(**sections)) for sections in variants}
+    assert len(keys) == len(variants) == len({tuple(outside_services(settings(**sections))) for sections in variants})
+    assert services_key(settings(openai={"api_key": "sk-y"})) in keys
+    assert services_key(settings(ollama={"url": "http://ollama:11434"}, qdrant={"url": "http://qdrant:6333"})) in keys
 
 
 async def test_a_channel_of_the_settings_is_told_too(tmp_path: Path, sections: dict[str, Any]) -> None:

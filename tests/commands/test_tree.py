@@ -30,13 +30,13 @@ def described(command: dict[str, Any]) -> Iterator[dict[str, Any]]:
 async def test_discord_knows_every_command(town: Town) -> None:
     """They exist in servers only, each is described, and the managers' are hidden from others by default."""
     known = {command["name"]: command for command in town.server.world.application.commands[None]}
-    assert set(known) == {"recall", "forget", "privacy", "observe", "status", "flush"}
+    assert set(known) == {"recall", "forget", "privacy", "observe", "backfill", "status", "flush"}
     for command in known.values():
         assert [command["contexts"], command["integration_types"]] == [[0], [0]]
         for part in described(command):
             assert part["description"] not in ("", "…")
     hidden = {name for name, one in known.items() if one["default_member_permissions"] == Permission.MANAGE_GUILD}
-    assert hidden == {"observe", "status", "flush"}
+    assert hidden == {"observe", "backfill", "status", "flush"}
     assert all(known[name]["default_member_permissions"] is None for name in ("recall", "forget", "privacy"))
 
 
@@ -185,7 +185,7 @@ async def test_closing_waits_for_commands_and_buttons(town: Town, monkeypatch: p
 
 async def test_closing_cuts_off_what_takes_too_long(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """No command is left at work once the client has closed, and nobody is left with "thinking…"."""
-    monkeypatch.setattr("bot.capture.client._ANSWERS", 0.05)
+    monkeypatch.setattr("bot.capture.gateway._ANSWERS", 0.05)
     begun, ended = asyncio.Event(), asyncio.Event()
 
     async def endless(*_: object) -> None:

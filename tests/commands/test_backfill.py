@@ -1,0 +1,448 @@
+"""/backfill and `/observe on` with `backfill`, as those who manage the server use them."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+from structlog.testing import capture_logs
+from town import Town, connected, eventually
+
+from bot.app import App
+from bot.capture.convert import Place
+from bot.capture.history import History
+from bot.commands import backfill
+from bot.errors import StorageUnavailable
+from bot.model import utcnow
+from bot.sandbox.discord import Answer, Channel, ChannelKind, DiscordServer, Guild, NotAllowed, Permission, User
+from bot.storage.observations import Observation, Source
+
+LONG_AGO = timedelta(days=100)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is shown at once, not every two seconds."""
+    monkeypatch.setattr(backfill, "EVERY_SECONDS", 0.01)
+
+
+@contextmanager
+def born_long_ago(server: DiscordServer) -> Iterator[None]:
+    """What is made meanwhile has the id of a hundred days ago."""
+    world, new = server.world, server.world.snowflake
+    world.snowflake = lambda at=None: new(at or utcnow() - LONG_AGO)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del world.snowflake
+
+
+async def old_channel(server: DiscordServer, guild: Guild, author: User, days: list[int]) -> Channel:
+    """A channel with one message of each of so many days ago."""
+    with born_long_ago(server):
+        channel = server.world.add_channel(guild, "tearoom")
+    for ago in days:
+        at = utcnow() - timedelta(days=ago)
+        await server.say(channel, author, f"tea of {ago} days ago", at=at, announce=False)
+    return channel
+
+
+async def tearoom(town: Town, days: list[int]) -> Channel:
+    """An observed channel with a past that nobody read."""
+    channel = await old_channel(town.server, town.guild, town.ada, days)
+    await town.app.observations.switch_on(town.guild.id, channel.id, town.admin.id)
+    await eventually(lambda: town.app.client.get_channel(channel.id))
+    return channel
+
+
+async def confirmed(town: Town, channel: Channel, since: str) -> Answer:
+    """`/backfill`, and a press on its button; the answer while it goes on."""
+    asked = await town.use(town.admin, "backfill", channel=channel, since=since)
+    return await asked.click("Read it")
+
+
+async def done(answer: Answer) -> str:
+    """What stands there at the end."""
+    return (await answer.until(lambda shown: shown.content.startswith(("Done", "Stopped", "I could not")))).content
+
+
+async def held(app: App) -> set[str]:
+    return {one.content for one in await app.messages.to_index(1000, embedding=True)}
+
+
+def intervals(app: App, guild: Guild) -> list[Observation]:
+    everything = [app.observations.get(id) for id in range(1, 10)]
+    return [one for one in everything if one and one.guild_id == guild.id and one.source is Source.BACKFILL]
+
+
+class Gate:
+    """Holds the reader before each page until it may go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, pages: int) -> None:
+        self.allowed = asyncio.Semaphore(pages)
+        read = History.after
+
+        async def after(history: History, place: Place, message_id: int) -> list[discord.Message]:
+            await self.allowed.acquire()
+            return await read(history, place, message_id)
+
+        monkeypatch.setattr(History, "after", after)
+        monkeypatch.setattr("bot.capture.reader.PAGE", 1)
+        monkeypatch.setattr("bot.capture.history.PAGE", 1)
+
+    def open(self) -> None:
+        """Hold nothing any more."""
+        for _ in range(100):
+            self.allowed.release()
+
+
+async def test_what_was_said_before_is_read(town: Town) -> None:
+    """A second look, a notice with the date, then the messages since then: no older ones, none twice."""
+    channel = await tearoom(town, [60, 20, 10])
+    await town.says(town.bob, "tea of today", channel)
+    asked = await town.use(town.admin, "backfill", channel=channel, since="50d")
+    assert asked.ephemeral
+    assert "Its members are told there; nothing is kept of those who have opted out." in asked.content
+    assert "Messages older than 30 days are kept for 30 days from now on" in asked.content
+    assert town.server.sent(channel) == []
+    told = await done(await asked.click("Read it"))
+    [interval] = intervals(town.app, town.guild)
+    since = f"<t:{int(interval.started_at.timestamp())}:f>"
+    assert told.startswith(f"Done: 2 messages read, 2 kept of <#{channel.id}> since {since}.")
+    assert asked.buttons == []
+    [notice] = town.server.sent(channel)
+    assert f"I now also remember what was said in this channel since {since}" in notice.content
+    assert notice.allowed_mentions == {"parse": []}
+    assert await held(town.app) == {"tea of today", "tea of 20 days ago", "tea of 10 days ago"}
+    assert (interval.fetched, interval.by_user_id) == (True, town.admin.id)
+    assert interval.ended_at == town.app.observations.active(town.guild.id)[0].started_at
+
+
+async def test_threads_are_read_and_opt_outs_hold(town: Town) -> None:
+    """What was said below the channel counts too; of who has opted out by now nothing is kept."""
+    channel = await tearoom(town, [10])
+    with born_long_ago(town.server):
+        thread = town.server.world.add_thread(channel, "teapots", owner=town.ada)
+    await town.server.say(thread, town.ada, "a blue one", at=utcnow() - timedelta(days=5), announce=False)
+    await town.server.say(channel, town.bob, "coffee", at=utcnow() - timedelta(days=5), announce=False)
+    await town.app.consent.opt_out(town.guild.id, town.bob.id)
+    assert (await done(await confirmed(town, channel, "30d"))).startswith("Done: 3 messages read, 2 kept")
+    assert await held(town.app) == {"tea of 10 days ago", "a blue one"}
+
+
+async def test_a_date_before_there_was_the_channel(town: Town) -> None:
+    """It is read from its first day on."""
+    channel = await tearoom(town, [99])
+    assert (await done(await confirmed(town, channel, "2015-01-01"))).startswith("Done: 1 message read")
+    [interval] = intervals(town.app, town.guild)
+    assert abs(interval.started_at - (utcnow() - LONG_AGO)) < timedelta(minutes=5)
+
+
+async def test_a_forum_is_read_post_by_post(town: Town) -> None:
+    """The notice is a post of its own."""
+    with born_long_ago(town.server):
+        forum = town.server.world.add_channel(town.guild, "help", kind=ChannelKind.FORUM)
+        post = town.server.world.add_thread(forum, "My teapot leaks", owner=town.ada)
+    await town.server.say(post, town.ada, "It drips", at=utcnow() - timedelta(days=5), announce=False)
+    await town.app.observations.switch_on(town.guild.id, forum.id, town.admin.id)
+    await eventually(lambda: town.app.client.get_channel(forum.id))
+    assert (await done(await confirmed(town, forum, "30d"))).startswith("Done: 1 message read, 1 kept")
+    assert len([thread for thread in town.guild.threads_of(forum, archived=False) if town.server.sent(thread)]) == 1
+
+
+async def test_progress_is_shown_and_can_be_cancelled(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer counts along; after Cancel what was read stays, and nothing further ever comes."""
+    channel = await tearoom(town, [20, 10, 5])
+    gate = Gate(monkeypatch, pages=1)
+    asked = await confirmed(town, channel, "30d")
+    shown = await asked.until(lambda answer: "1 message read, 1 kept, now at <t:" in answer.content)
+    assert shown.content.startswith(f"Reading <#{channel.id}> from <t:")
+    stopped = await shown.click("Cancel")
+    assert (await done(stopped)).startswith("Stopped: 1 message read, 1 kept")
+    assert stopped.buttons == []
+    gate.open()
+    [interval] = intervals(town.app, town.guild)
+    assert interval.fetched
+    assert await held(town.app) == {"tea of 20 days ago"}
+    observed = town.app.observations.observed
+    assert observed(town.guild.id, channel.id, utcnow() - timedelta(days=20, minutes=1))
+    assert not observed(town.guild.id, channel.id, utcnow() - timedelta(days=5))
+
+
+async def test_cancelled_before_anything_was_read(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interval is as good as never opened."""
+    channel = await tearoom(town, [20])
+    Gate(monkeypatch, pages=0)
+    shown = await (await confirmed(town, channel, "30d")).until(lambda answer: "Reading" in answer.content)
+    assert (await done(await shown.click("Cancel"))).startswith("Stopped: 0 messages read")
+    [interval] = intervals(town.app, town.guild)
+    assert interval.ended_at == interval.started_at
+
+
+async def test_only_a_manager_cancels(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who lost the right since they asked has lost the button, too."""
+    channel = await tearoom(town, [20])
+    gate = Gate(monkeypatch, pages=0)
+    role = town.server.world.add_role(town.guild, "managers", Permission.MANAGE_GUILD)
+    town.server.world.update_member(town.guild, town.bob, role_ids=[role.id])
+    asked = await town.use(town.bob, "backfill", channel=channel, since="30d")
+    shown = await (await asked.click("Read it")).until(lambda answer: "Reading" in answer.content)
+    town.server.world.update_member(town.guild, town.bob, role_ids=[])
+    refused = await (await shown.click("Cancel")).settled()
+    assert refused.content == "You may not stop this any more."
+    gate.open()
+    assert (await done(shown)).startswith("Done")
+
+
+async def test_a_second_one_is_told_of_the_first(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A channel is read by one at a time; whoever comes second sees how far it is, and may stop it."""
+    channel = await tearoom(town, [20, 10])
+    Gate(monkeypatch, pages=1)
+    waiting = await town.use(town.admin, "backfill", channel=channel, since="40d")
+    first = await confirmed(town, channel, "30d")
+    await first.until(lambda answer: "1 message read" in answer.content)
+    second = await town.use(town.admin, "backfill", channel=channel, since="50d")
+    assert second.content.startswith(f"I am at it already. Reading <#{channel.id}> from")
+    assert "1 message read" in second.content
+    refused = await (await waiting.click("Read it")).settled()
+    assert refused.content.startswith("I am at it already.")
+    assert len(town.server.sent(channel)) == len(intervals(town.app, town.guild)) == 1
+    assert (await done(await second.click("Cancel"))).startswith("Stopped: 1 message read")
+
+
+async def test_a_late_press_on_cancel_tells_the_end(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The button of whoever came second outlives the reading."""
+    channel = await tearoom(town, [20])
+    gate = Gate(monkeypatch, pages=0)
+    first = await confirmed(town, channel, "30d")
+    await first.until(lambda answer: "Reading" in answer.content)
+    second = await town.use(town.admin, "backfill", channel=channel, since="30d")
+    gate.open()
+    end = await done(first)
+    assert await done(await second.click("Cancel")) == end
+
+
+async def test_a_restart_in_the_middle(
+    tmp_path: Path, sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits is told; the next process reads the rest by itself, and nobody starts a second one meanwhile."""
+    async with DiscordServer() as server:
+        admin, ada = server.world.add_user("admin"), server.world.add_user("ada")
+        guild = server.world.add_guild(name="tea club", owner=admin)
+        server.world.add_member(guild, ada)
+        channel = await old_channel(server, guild, ada, [20, 10, 5])
+        gate = Gate(monkeypatch, pages=2)
+        async with connected(server, tmp_path, sections) as app:
+            await app.observations.switch_on(guild.id, channel.id, admin.id)
+            asked = await (await server.slash(admin, channel, "backfill", channel=channel, since="30d")).settled()
+            answer = await asked.click("Read it")
+            await answer.until(lambda shown: "2 messages read" in shown.content)
+        assert answer.content.startswith("I am being restarted")
+        assert answer.buttons == []
+        gate.allowed = asyncio.Semaphore(0)
+        async with connected(server, tmp_path, sections) as app:
+            assert await held(app) == {"tea of 20 days ago", "tea of 10 days ago"}
+            catching_up = asyncio.create_task(app.catchup.run())
+            again = await (await server.slash(admin, channel, "backfill", channel=channel, since="90d")).settled()
+            assert "I have not finished reading the past" in again.content
+            gate.open()
+            await eventually(lambda: intervals(app, guild)[0].fetched)
+            assert len(await held(app)) == 3
+            catching_up.cancel()
+            await asyncio.wait({catching_up})
+        assert len(server.sent(channel)) == 1
+
+
+async def test_reading_goes_on_when_the_answer_cannot_be_changed_any_more(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Discord takes edits for 15 minutes. After that the log tells the end, and nothing has gone wrong."""
+    channel = await tearoom(town, [20, 10])
+    gate = Gate(monkeypatch, pages=1)
+    answer = await confirmed(town, channel, "30d")
+    await answer.until(lambda shown: "1 message read" in shown.content)
+    monkeypatch.setattr(discord.Interaction, "is_expired", lambda self: True)
+    edits = len([call for call in town.server.calls if call.method == "PATCH"])
+    with capture_logs() as logs:
+        gate.open()
+        await eventually(lambda: intervals(town.app, town.guild)[0].fetched)
+        await eventually(lambda: any(line["event"] == "backfill_finished" for line in logs))
+    assert not [line for line in logs if line["log_level"] in ("warning", "error")]
+    assert len([call for call in town.server.calls if call.method == "PATCH"]) <= edits + 1
+
+
+async def test_an_answer_that_cannot_be_changed_stops_nothing(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether anybody can see it makes no difference."""
+    channel = await tearoom(town, [20])
+    asked = await town.use(town.admin, "backfill", channel=channel, since="30d")
+    town.server.fail_next("PATCH", r"/webhooks/", 404, times=1000)
+    await asked.click("Read it")
+    await eventually(lambda: [one.fetched for one in intervals(town.app, town.guild)] == [True])
+    assert await held(town.app) == {"tea of 20 days ago"}
+
+
+async def test_what_discord_does_not_give_out_is_said(town: Town) -> None:
+    """A channel that could not be read leaves the interval open, and the answer says so."""
+    channel = await tearoom(town, [20])
+    asked = await town.use(town.admin, "backfill", channel=channel, since="30d")
+    town.server.fail_next("GET", rf"/channels/{channel.id}/messages", 403)
+    told = await done(await asked.click("Read it"))
+    assert told.startswith("I could not finish: 0 messages read, 0 kept")
+    assert "1 place left. I try again by myself." in told
+    assert not intervals(town.app, town.guild)[0].fetched
+
+
+async def test_an_unforeseen_failure_is_logged(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The asker learns under which id."""
+
+    async def broken(*_: object) -> None:
+        raise ValueError
+
+    channel = await tearoom(town, [20])
+    monkeypatch.setattr(town.app.catchup, "backfill", broken)
+    with capture_logs() as logs:
+        answer = await confirmed(town, channel, "30d")
+        await answer.until(lambda shown: shown.content.startswith("Something went wrong"))
+    [line] = [line for line in logs if line["event"] == "interaction_failed"]
+    assert line["error_id"] in answer.content
+    assert "stays, and I try again by myself" in answer.content
+
+
+async def test_switching_off_ends_the_reading(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off means off, for the past too: what is being read, and what was left to read after a restart."""
+    channel = await tearoom(town, [20, 10])
+    Gate(monkeypatch, pages=1)
+    answer = await confirmed(town, channel, "30d")
+    await answer.until(lambda shown: "1 message read" in shown.content)
+    await town.use(town.admin, "observe off", channel=channel)
+    assert (await done(answer)).startswith("Stopped: 1 message read")
+    until = utcnow()
+    left = await town.app.observations.open_interval(
+        town.guild.id, channel.id, until - timedelta(days=9), until, town.admin.id, Source.BACKFILL
+    )
+    await town.app.observations.switch_on(town.guild.id, channel.id, town.admin.id)
+    await town.use(town.admin, "observe off", channel=channel)
+    assert town.app.observations.get(left.id) not in town.app.observations.unread()
+
+
+@pytest.mark.parametrize(
+    ("since", "refusal"),
+    [
+        ("soon", "I read `since` as 24h, 7d, 4w, 1y or a date"),
+        ("2101-01-01", "`since` lies in the future"),
+    ],
+)
+async def test_a_since_that_cannot_be(town: Town, since: str, refusal: str) -> None:
+    """What I read `since` as is said."""
+    channel = await tearoom(town, [20])
+    assert (await town.use(town.admin, "backfill", channel=channel, since=since)).content.startswith(refusal)
+
+
+async def test_since_is_suggested(town: Town) -> None:
+    """Both options offer the usual spans."""
+    for path, option in (("backfill", "since"), ("observe on", "backfill")):
+        choices = await town.server.autocomplete(town.admin, town.general, path, option, "", channel=town.general)
+        assert choices[0] == {"name": "the last 24 hours", "value": "24h"}
+
+
+async def test_a_channel_that_is_not_observed(town: Town) -> None:
+    """First it is switched on; what is observed since then already needs no reading."""
+    refused = await town.use(town.admin, "backfill", channel=town.general, since="7d")
+    assert f"<#{town.general.id}> is not observed. Switch it on first" in refused.content
+    await town.app.observations.switch_on(town.guild.id, town.general.id, town.admin.id, utcnow() - LONG_AGO)
+    refused = await town.use(town.admin, "backfill", channel=town.general, since="7d")
+    assert refused.content.startswith(f"I remember <#{town.general.id}> since <t:")
+
+
+async def test_a_channel_out_of_reach(town: Town) -> None:
+    """Whatever is in the way is named, also if it came in the way after the question."""
+    channel = await tearoom(town, [20])
+    asked = await town.use(town.admin, "backfill", channel=channel, since="30d")
+    town.server.world.deny(channel, town.server.world.bot, Permission.READ_MESSAGE_HISTORY)
+    told = (await town.use(town.admin, "backfill", channel=channel, since="30d")).content
+    assert told == f"Nothing was read: in <#{channel.id}> I lack Read Message History."
+    assert (await (await asked.click("Read it")).settled()).content == told
+    town.server.world.update_channel(channel, nsfw=True)
+    assert "age-restricted" in (await town.use(town.admin, "backfill", channel=channel, since="30d")).content
+    assert intervals(town.app, town.guild) == town.server.sent(channel) == []
+
+
+async def test_no_notice_no_reading(town: Town) -> None:
+    """If Discord does not take the notice, the past stays closed."""
+    channel = await tearoom(town, [20])
+    asked = await town.use(town.admin, "backfill", channel=channel, since="30d")
+    town.server.fail_next("POST", rf"/channels/{channel.id}/messages", 403)
+    assert "I could not post the notice" in (await (await asked.click("Read it")).settled()).content
+    assert intervals(town.app, town.guild) == []
+
+
+async def test_a_notice_that_is_not_true_is_taken_back(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the database fails after the notice, the notice goes; with `/observe on` only what it says of the past."""
+
+    async def locked(*_: object) -> None:
+        raise StorageUnavailable()
+
+    channel = await tearoom(town, [20])
+    monkeypatch.setattr(town.app.observations, "open_interval", locked)
+    asked = await town.use(town.admin, "backfill", channel=channel, since="30d")
+    assert (await (await asked.click("Read it")).settled()).content == str(StorageUnavailable())
+    assert town.server.sent(channel) == []
+    asked = await town.use(town.admin, "observe on", channel=town.general, backfill="30d")
+    assert (await (await asked.click("Switch on")).settled()).content == str(StorageUnavailable())
+    [notice] = town.server.sent(town.general)
+    assert "From now on I remember" in notice.content
+    assert "said here since" not in notice.content
+
+
+async def test_observe_on_takes_the_past_along(town: Town) -> None:
+    """One question, one notice that tells both, and then both happen."""
+    channel = await old_channel(town.server, town.guild, town.ada, [20, 10])
+    await eventually(lambda: town.app.client.get_channel(channel.id))
+    asked = await town.use(town.admin, "observe on", channel=channel, backfill="15d")
+    assert f"I will read <#{channel.id}> from <t:" in asked.content
+    assert asked.content.endswith("Switch it on?")
+    assert (await done(await asked.click("Switch on"))).startswith("Done: 1 message read, 1 kept")
+    [notice] = town.server.sent(channel)
+    assert "From now on I remember what is said in this channel" in notice.content
+    assert "I also read what was said here since <t:" in notice.content
+    [live] = town.app.observations.active(town.guild.id)
+    assert intervals(town.app, town.guild)[0].ended_at == live.started_at
+    again = await town.use(town.admin, "observe on", channel=channel, backfill="20d")
+    assert again.content.endswith("`/backfill` reads what was said before.")
+
+
+async def test_a_private_thread_goes_with_its_channel(town: Town) -> None:
+    """Its intervals know the channel below which it is."""
+    with born_long_ago(town.server):
+        thread = town.server.world.add_thread(
+            town.general, "secret", owner=town.admin, private=True, members=[town.server.world.bot]
+        )
+    asked = await town.use(town.admin, "observe on", channel=thread, backfill="30d")
+    assert "hidden from @everyone" in asked.content
+    assert (await done(await asked.click("Switch on"))).startswith("Done: 0 messages read")
+    [live] = town.app.observations.active(town.guild.id)
+    assert [live.parent_id, intervals(town.app, town.guild)[0].parent_id] == [town.general.id] * 2
+
+
+async def test_the_right_is_looked_at_again_when_the_button_is_pressed(town: Town) -> None:
+    """Who no longer manages the server has nothing read."""
+    channel = await tearoom(town, [20])
+    role = town.server.world.add_role(town.guild, "managers", Permission.MANAGE_GUILD)
+    town.server.world.update_member(town.guild, town.bob, role_ids=[role.id])
+    asked = await town.use(town.bob, "backfill", channel=channel, since="30d")
+    town.server.world.update_member(town.guild, town.bob, role_ids=[])
+    assert "any more" in (await (await asked.click("Read it")).settled()).content
+    assert intervals(town.app, town.guild) == []
+
+
+async def test_members_neither_see_nor_use_it(town: Town) -> None:
+    """Discord hides the command; where an admin has shown it, the right is still asked for."""
+    with pytest.raises(NotAllowed):
+        await town.server.slash(town.ada, town.general, "backfill", channel=town.general, since="7d")
+    town.unhide_commands()
+    answer = await town.use(town.ada, "backfill", channel=town.general, since="7d")
+    assert answer.content == "You need the Manage Server permission for this."
