@@ -26,7 +26,8 @@ from _report import main, progress
 from sqlalchemy import Connection, text
 
 from bot.app import spare_the_collector
-from bot.capture.client import Client, use_addresses
+from bot.capture.client import Client
+from bot.capture.gateway import use_addresses
 from bot.capture.observer import Observer
 from bot.settings import DiscordSettings, LogSettings
 from bot.storage.consent import Consent

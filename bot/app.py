@@ -14,7 +14,8 @@ from typing import Self
 import structlog
 
 from bot.capture.catchup import Catchup
-from bot.capture.client import Client, use_addresses
+from bot.capture.client import Client
+from bot.capture.gateway import use_addresses
 from bot.capture.history import History
 from bot.capture.importer import Importer
 from bot.capture.observer import Observer

@@ -10,8 +10,9 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from watching import Town, notice
 
-from bot.capture.client import Client, use_addresses
+from bot.capture.client import Client
 from bot.capture.convert import Observable
+from bot.capture.gateway import use_addresses
 from bot.errors import DiscordLoginError, StorageUnavailable
 from bot.sandbox.discord import ChannelKind, Intent, Permission
 from bot.settings import DiscordSettings

@@ -12,8 +12,9 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from sqlalchemy import select
 
-from bot.capture.client import Client, use_addresses
+from bot.capture.client import Client
 from bot.capture.convert import Observable
+from bot.capture.gateway import use_addresses
 from bot.capture.observer import Observer
 from bot.model import Message, utcnow
 from bot.sandbox.discord import Channel, DiscordServer, Thread
