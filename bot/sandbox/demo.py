@@ -60,7 +60,9 @@ def run_demo(keep: Path | None = None, ollama: str | None = None) -> int:
 def _data_folder(keep: Path | None) -> Iterator[Path]:
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="recollect-demo-") as folder:
-            yield Path(folder)
+            data = Path(folder) / "data"  # with room for the journal beside it
+            data.mkdir()
+            yield data
         return
     try:
         keep.mkdir(parents=True, exist_ok=True)
