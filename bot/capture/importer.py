@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import discord
-import structlog
 
 from bot.capture.transcripts import Origin, Skipped, Transcript
 from bot.errors import StorageUnavailable, TranscriptInvalid
@@ -18,10 +17,8 @@ from bot.storage.consent import Consent
 from bot.storage.messages import MessageStore
 from bot.storage.observations import Observations, Source
 
-log = structlog.get_logger(__name__)
-
 _OPTED_OUT = "by members who opted out"
-_KNOWN = "already held, or deleted or forgotten before"
+_KNOWN = "held or forgotten already"
 
 
 @dataclass(slots=True)
@@ -51,7 +48,8 @@ class Imported:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.most_common())
         skipped = f"{self.skipped.total():,} skipped" + (f" ({reasons})" if reasons else "")
         hidden = f"; nobody is shown them, because {self.hidden}" if self.hidden else ""
-        return f"{self.read:,} messages read, {self.new:,} new, {skipped}{hidden}"
+        messages = "message" if self.read == 1 else "messages"
+        return f"{self.read:,} {messages} read, {self.new:,} new, {skipped}{hidden}"
 
 
 class Importer:
@@ -93,7 +91,6 @@ class Importer:
         if transcript.damage:
             kept = f"; what comes before is kept: {done.counts}." if done.read else " before its first message ends."
             done.problem = f"{path} {transcript.damage}{kept}"
-        log.info("imported", channel_id=done.channel_id, read=done.read, new=done.new, complete=done.problem is None)
         return done
 
     async def _read(self, transcript: Transcript, done: Imported, report: Report) -> None:
