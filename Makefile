@@ -20,6 +20,8 @@ bench: .venv/.installed
 	$(BIN)/recollect bench capture
 	$(BIN)/recollect bench extraction
 	$(BIN)/recollect bench index
+	$(BIN)/recollect bench backlog
+	$(BIN)/recollect bench chaos
 
 format: .venv/.installed
 	$(BIN)/ruff check --fix .
