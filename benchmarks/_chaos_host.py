@@ -72,16 +72,23 @@ class Host:
         self._look_through()
         self._bot = None
 
-    def _look_through(self) -> None:
+    def note(self, **facts: Any) -> None:
+        """Write a line of JSON into the log, if there is one."""
         if self._log:
             with open(self._log, "a") as file:
-                file.writelines(f"{line}\n" for line in (*map(json.dumps, self.bot.events), *self.bot.noise, ""))
-        self.exceptions.update(name for event in self.bot.events if (name := _fault_of(event)))
+                file.write(json.dumps(facts) + "\n")
+
+    def _look_through(self) -> None:
+        for event in self.bot.events:
+            self.note(**event)
+        for line in self.bot.noise:
+            self.note(noise=line)
+        self.exceptions.update(name for event in self.bot.events if (name := fault_of(event)))
         if self.bot.noise:
             self.exceptions[f"on stderr: {self.bot.noise[-1]}"] += 1
 
 
-def _fault_of(event: dict[str, Any]) -> str | None:
+def fault_of(event: dict[str, Any]) -> str | None:
     """What is wrong according to a log line: a stack, or an error that does not say which outage is its reason."""
     if "exception" in event or "stack" in event:
         last = str(event.get("exception") or event["stack"]).strip().splitlines()[-1]

@@ -120,7 +120,7 @@ def _duplicates(live: Sequence[Line], stores: Stores) -> dict[str, str]:
     found: dict[str, str] = {}
     first: set[str] = set()
     for id, text in facts.items():
-        told = TOKEN.findall(text)[0]
+        told = next(iter(TOKEN.findall(text)), text)
         if told in first:
             found[id] = "the same fact twice"
         first.add(told)

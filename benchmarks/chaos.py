@@ -46,7 +46,7 @@ _QUESTIONS = 5  # of each kind
 
 
 def run(rounds: int, seed: int, log: str = "") -> dict[str, Any]:
-    """Play so many rounds of the script of this seed; `log` is a file for what the bot logs."""
+    """Play so many rounds of the script of this seed; `log` is a file for what the bot logs and what is found wrong."""
     return asyncio.run(_run(rounds, seed, log))
 
 
@@ -114,6 +114,8 @@ class Chaos:
         for place in self._town.observed():
             answer = await self._around.discord.slash(self._town.owner, place, "observe on", channel=place)
             await answer.settled()
+            if answer.buttons:  # a private thread: asked to confirm
+                await (await answer.click("Switch on")).settled()
         await self._town.act(self._script.everywhere())
 
     async def round(self) -> str:
@@ -186,6 +188,9 @@ class Chaos:
         verdict = judge(lines(self._town.live()), self._town.taken_back, stores)
         verdict.lost = answers.lost | verdict.lost
         verdict.leaked |= answers.leaked
+        for kind, found in (("lost", verdict.lost), ("twice", verdict.duplicates), ("leaked", verdict.leaked)):
+            for id, why in found.items():
+                self.host.note(kind=kind, id=id, why=why, where=self._town.where(id))
         return verdict
 
     async def _settle(self) -> None:
