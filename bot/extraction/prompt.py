@@ -19,7 +19,7 @@ SERVER = "SERVER"
 PersonFacts = Literal["self", "all", "none"]
 
 _NAME_TOKENS = 16
-_CONTEXT_TOKENS = 60
+CONTEXT_TOKENS = 60
 _QUOTE_TOKENS = 30
 MOST_QUOTES = 20  # in one window: with their names they take at most a thousand tokens
 _WITHOUT_STRUCTURE = str.maketrans(dict.fromkeys(":<>()[]\"'`#", " "))
@@ -102,7 +102,7 @@ def _render(window: Window, names: Mapping[int, str], window_tokens: int) -> str
     rows = [f"Channel #{channel}"]
     if window.context:
         rows.append("Said before, for understanding only:")
-        rows.extend(f"- {short_name(m.author_name)}: {cut(one_line(m.text), _CONTEXT_TOKENS)}" for m in window.context)
+        rows.extend(f"- {short_name(m.author_name)}: {cut(one_line(m.text), CONTEXT_TOKENS)}" for m in window.context)
     day: date | None = None
     for section in window.sections:
         rows.append("")

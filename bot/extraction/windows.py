@@ -4,15 +4,17 @@ Whole conversations are packed together, as sections, until a window is full. On
 larger than a window is divided, where its people paused longest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, islice
 
-from bot.extraction.prompt import short_name
+from bot.extraction.prompt import CONTEXT_TOKENS, MOST_QUOTES, short_name
 from bot.extraction.text import most_tokens, one_line
 from bot.model import Message, Window
+from bot.storage.queue import Taken
 
 _MOST_LINES = 100  # in a window of short remarks; each may make a fact of the answer
+_CONTEXT_SHARE = 6  # context takes at most a sixth of what a window may: the answer needs the rest
 
 
 def pack(talks: Sequence[Sequence[Message]], budget: int) -> list[Window]:
@@ -60,16 +62,28 @@ def halve(window: Window) -> tuple[Window, Window] | None:
     return replace(window, sections=sections[:middle]), replace(window, sections=sections[middle:])
 
 
-def refreshed(window: Window, held: Mapping[int, Message]) -> Window:
-    """The window with the current form of its messages; those no longer held are left out."""
+def refreshed(window: Window, taken: Taken, budget: int) -> Window:
+    """The window with the current form of its messages and what surrounds them; those not leased are left out.
+
+    Of the context stay the last lines that fit. A reply quotes what it answers if the same people may read both.
+    """
+    held = {message.id: message for message in taken.lease.messages}
     sections = (tuple(held[m.id] for m in section if m.id in held) for section in window.sections)
-    return replace(window, sections=tuple(section for section in sections if section))
+    answered = {message.id: taken.answered.get(message.reply_to or 0) for message in held.values()}
+    quotes = {id: one for id, one in answered.items() if one and one.access_id == held[id].access_id}
+    return replace(
+        window,
+        sections=tuple(section for section in sections if section),
+        context=_last(taken.context, budget // _CONTEXT_SHARE),
+        quotes=dict(islice(quotes.items(), MOST_QUOTES)),
+    )
 
 
-def answered_elsewhere(window: Window) -> dict[int, int]:
-    """Messages that reply to one outside the window, and the id of that one."""
-    inside = {message.id for message in window.messages}
-    return {m.id: m.reply_to for m in window.messages if m.reply_to is not None and m.reply_to not in inside}
+def _last(context: Sequence[Message], budget: int) -> tuple[Message, ...]:
+    """The last of these messages that take at most `budget` tokens as lines of context."""
+    sizes = [min(most_tokens(one_line(m.text)), CONTEXT_TOKENS) + most_tokens(m.author_name) + 3 for m in context]
+    fitting = sum(size <= budget for size in accumulate(reversed(sizes)))
+    return tuple(context[len(context) - fitting :])
 
 
 def _divide(talk: tuple[Message, ...], budget: int) -> list[tuple[Message, ...]]:

@@ -12,9 +12,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 
 import structlog
 
@@ -22,9 +21,9 @@ from bot.errors import AnswerRejected, LLMUnavailable, RecollectError, StorageUn
 from bot.extraction.asker import Asked, Asker, HopelessModel
 from bot.extraction.due import Rule, everything, settled, worthwhile
 from bot.extraction.llm import LLM
-from bot.extraction.prompt import MOST_QUOTES, PersonFacts
+from bot.extraction.prompt import PersonFacts
 from bot.extraction.threads import conversations
-from bot.extraction.windows import answered_elsewhere, halve, pack, refreshed
+from bot.extraction.windows import halve, pack, refreshed
 from bot.model import Message, ServiceHealth, Window, utcnow
 from bot.settings import BatchSettings
 from bot.storage.breaker import Breaker
@@ -259,12 +258,12 @@ class BatchWorker:
 
     async def _extract(self, window: Window, tally: _Tally) -> Sequence[Window]:
         """Take one window from lease to commit; the smaller windows to try instead, if its answers were refused."""
-        lease = await self._queue.claim([message.id for message in window.messages], _LEASE)
-        window = refreshed(window, {message.id: message for message in lease.messages})
+        ids = [message.id for message in window.messages]
+        taken = await self._queue.take(ids, _LEASE, self._settings.context_lines)
+        lease, window = taken.lease, refreshed(window, taken, self._settings.window_tokens)
         if not window.sections:
             return ()
         try:
-            window = await self._with_surroundings(window)
             facts = await self._asker.facts(window, tally.asked)
             stored = await self._queue.commit(lease, facts, {*window.context, *window.quotes.values()})
         except AnswerRejected as error:
@@ -288,17 +287,3 @@ class BatchWorker:
         tally.dead += 1
         _log.warning("message_put_aside", message_id=lease.messages[0].id, reason=str(error))
         return ()
-
-    async def _with_surroundings(self, window: Window) -> Window:
-        """The window with the lines said before it, and the messages elsewhere that it replies to."""
-        first = window.messages[0]
-        before_id = min(message.id for message in window.messages)
-        context = await self._queue.context(first.channel_id, before_id, self._settings.context_lines)
-        elsewhere = answered_elsewhere(window)
-        held = await self._messages.get(elsewhere.values())
-        quotes = {
-            id: held[answered]
-            for id, answered in elsewhere.items()
-            if answered in held and held[answered].access_id == first.access_id
-        }
-        return replace(window, context=tuple(context), quotes=dict(islice(quotes.items(), MOST_QUOTES)))

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Update, func, select, update
@@ -23,6 +23,19 @@ class Lease:
 
     token: str
     messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Leased messages of one channel with what helps to understand them.
+
+    `context` are the channel's last messages before them that were extracted already, oldest first;
+    `answered` the held messages, by id, that leased ones reply to and that are not leased with them.
+    """
+
+    lease: Lease
+    context: tuple[Message, ...] = ()
+    answered: Mapping[int, Message] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,30 +137,13 @@ class ExtractionQueue:
         async with self._database.read() as connection:
             return [message_of(row) for row in await connection.execute(query)]
 
-    async def context(self, channel_id: int, before_id: int, limit: int) -> list[Message]:
-        """The last messages of a channel before `before_id` that were extracted already, oldest first."""
-        query = (
-            select(*MESSAGE_COLUMNS)
-            .where(message.c.channel_id == channel_id, message.c.id < before_id, message.c.extraction == "done")
-            .order_by(message.c.id.desc())
-            .limit(limit)
-        )
-        async with self._database.read() as connection:
-            return [message_of(row) for row in await connection.execute(query)][::-1]
-
     async def claim(self, ids: Sequence[int], lease_for: timedelta) -> Lease:
         """Lease those of these messages that wait or whose lease has ended; that may be fewer, or none."""
-        token, now = uuid.uuid4().hex, self._clock()
-        free = WAITING | (LEASED & (message.c.lease_until < to_ms(now)))
-        claim = (
-            update(message)
-            .where(among(message.c.id, ids), free)
-            .values(extraction="leased", lease=token, lease_until=to_ms(now + lease_for))
-            .returning(*MESSAGE_COLUMNS)
-        )
-        async with self._database.write() as connection:
-            claimed = [message_of(row) for row in await connection.execute(claim)]
-        return Lease(token, tuple(sorted(claimed, key=lambda held: held.id)))
+        return await self._database.transact(lambda c: _claim(c, ids, self._clock(), lease_for))
+
+    async def take(self, ids: Sequence[int], lease_for: timedelta, context_lines: int) -> Taken:
+        """`claim`, with at most so many lines of context and what is answered, in the same transaction."""
+        return await self._database.transact(lambda c: _take(c, ids, self._clock(), lease_for, context_lines))
 
     async def commit(self, lease: Lease, facts: Sequence[Fact], shown: Collection[Message] = ()) -> int:
         """Store a lease's facts and mark its messages done, in one transaction; how many facts were stored.
@@ -213,6 +209,36 @@ def _in_guild(guild_id: int | None) -> list[ColumnElement[bool]]:
 def _held_by(lease: Lease) -> ColumnElement[bool]:
     ids = [held.id for held in lease.messages]
     return among(message.c.id, ids) & LEASED & (message.c.lease == lease.token)
+
+
+def _claim(connection: Connection, ids: Sequence[int], now: datetime, lease_for: timedelta) -> Lease:
+    token = uuid.uuid4().hex
+    free = WAITING | (LEASED & (message.c.lease_until < to_ms(now)))
+    claim = (
+        update(message)
+        .where(among(message.c.id, ids), free)
+        .values(extraction="leased", lease=token, lease_until=to_ms(now + lease_for))
+        .returning(*MESSAGE_COLUMNS)
+    )
+    claimed = [message_of(row) for row in connection.execute(claim)]
+    return Lease(token, tuple(sorted(claimed, key=lambda held: held.id)))
+
+
+def _take(connection: Connection, ids: Sequence[int], now: datetime, lease_for: timedelta, context_lines: int) -> Taken:
+    lease = _claim(connection, ids, now, lease_for)
+    if not lease.messages:
+        return Taken(lease)
+    first = lease.messages[0]
+    before = (
+        select(*MESSAGE_COLUMNS)
+        .where(message.c.channel_id == first.channel_id, message.c.id < first.id, message.c.extraction == "done")
+        .order_by(message.c.id.desc())
+        .limit(context_lines)
+    )
+    context = [message_of(row) for row in connection.execute(before)]
+    elsewhere = {one.reply_to for one in lease.messages if one.reply_to} - {one.id for one in lease.messages}
+    answered = connection.execute(select(*MESSAGE_COLUMNS).where(among(message.c.id, elsewhere)))
+    return Taken(lease, tuple(reversed(context)), {row.id: message_of(row) for row in answered})
 
 
 def _commit(connection: Connection, lease: Lease, facts: Sequence[Fact], shown: Collection[Message], now: int) -> int:

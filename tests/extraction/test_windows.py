@@ -2,18 +2,18 @@
 
 import json
 from dataclasses import replace
-from itertools import islice
 
 import pytest
 from workshop import said
 
-from bot.extraction.prompt import MOST_QUOTES, build
+from bot.extraction.prompt import build
 from bot.extraction.text import most_tokens
 from bot.extraction.threads import conversations
-from bot.extraction.windows import answered_elsewhere, halve, pack, refreshed, tokens
+from bot.extraction.windows import halve, pack, refreshed, tokens
 from bot.model import Message, Window
 from bot.sandbox.ollama import count_tokens
 from bot.settings import OllamaSettings
+from bot.storage.queue import Lease, Taken
 
 BUDGET = 2400
 
@@ -76,9 +76,12 @@ def test_short_remarks_leave_room_for_an_answer(name: str, reply_to: int | None)
     settings = OllamaSettings()
     remarks = [said(i, name, "ok", reply_to=None if reply_to is None else i - reply_to) for i in range(10_001, 10_601)]
     for window in pack([remarks], BUDGET):
-        quotes = {id: said(other, name, "word " * 200) for id, other in answered_elsewhere(window).items()}
-        context = tuple(said(i, name, "word " * 200) for i in range(1, 5))
-        window = replace(window, context=context, quotes=dict(islice(quotes.items(), MOST_QUOTES)))
+        ids = {message.id for message in window.messages}
+        elsewhere = {message.reply_to for message in window.messages if message.reply_to} - ids
+        answered = {id: said(id, name, "word " * 200) for id in elsewhere}
+        context = tuple(said(i, name, "word " * 200) for i in range(1, 51))
+        window = refreshed(window, Taken(Lease("", window.messages), context, answered), BUDGET)
+        assert window.context[-1:] == context[-1:]
         assert len(window.messages) <= 100
         request = build(window, "self", BUDGET).request
         taken = most_tokens(request.system) + most_tokens(request.prompt)
@@ -103,11 +106,21 @@ def test_halving_goes_between_conversations_first() -> None:
 def test_a_window_takes_the_current_form_of_its_messages() -> None:
     """An edited message is shown as it is now, a deleted one not at all, an empty section neither."""
     window = Window(7, 70, (tuple(talk(2, 1)), tuple(talk(1, 10))))
-    now = refreshed(window, {2: said(2, "Ben", "edited")})
+    now = refreshed(window, Taken(Lease("", (said(2, "Ben", "edited"),))), BUDGET)
     assert [[m.content for m in section] for section in now.sections] == [["edited"]]
 
 
 def test_replies_to_messages_elsewhere_are_named() -> None:
-    """Only a reply that leaves the window needs a quote."""
-    window = Window(7, 70, ((said(5, "Ann", "a"), said(6, "Ben", "b", reply_to=5), said(7, "Ben", "c", reply_to=2)),))
-    assert answered_elsewhere(window) == {7: 2}
+    """A reply that leaves the window has its quote, unless not everyone who reads the one may read the other."""
+    messages = (said(6, "Ben", "b", reply_to=3), said(7, "Ben", "c", reply_to=2), said(8, "Ben", "d", reply_to=1))
+    answered = {2: said(2, "Ann", "a"), 3: replace(said(3, "Ann", "secret"), access_id=71)}
+    now = refreshed(Window(7, 70, (messages,)), Taken(Lease("", messages), (), answered), BUDGET)
+    assert now.quotes == {7: answered[2]}
+
+
+def test_context_leaves_room_for_the_answer() -> None:
+    """However many lines of context are asked for, the last ones that fit are shown."""
+    context = tuple(said(i, "Ann", "word " * 100) for i in range(1, 51))
+    window = refreshed(Window(7, 70, (tuple(talk(2, 60)),)), Taken(Lease("", tuple(talk(2, 60))), context), BUDGET)
+    assert 4 <= len(window.context) <= 8
+    assert window.context == context[-len(window.context) :]

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from bot.errors import StorageUnavailable
 from bot.model import Fact, Message
 from bot.sandbox import extractor
 from bot.sandbox.ollama import BROKEN, BUSY, CUT_SHORT, GARBAGE, HANG, OllamaServer, Reply
-from bot.storage.queue import Lease
+from bot.storage.queue import Lease, Taken
 from bot.storage.tables import message as message_table
 
 BEES = "I keep bees"
@@ -319,7 +320,8 @@ async def test_a_message_edited_meanwhile_is_extracted_again(workshop: Workshop)
     """The old words leave no fact; the new ones are read by the next batch."""
     await prepare(workshop, count=1)
     id = GUILD * 1000
-    await meanwhile(workshop, lambda: workshop.messages.edit(id, "I keep ducks", (), (), workshop.clock.now))
+    edited = replace((await workshop.messages.get([id]))[id], content="I keep ducks", edited_at=workshop.clock.now)
+    await meanwhile(workshop, lambda: workshop.messages.capture(edited))
     assert await workshop.stored() == []
     assert (await workshop.worker.flush(GUILD)).facts == 1
     assert [fact.text for fact in await workshop.stored()] == ["Ann keeps ducks"]
@@ -370,13 +372,13 @@ async def test_a_message_deleted_before_the_call_is_not_sent(
 ) -> None:
     """Between planning and lease a message may go: the model never sees it."""
     await prepare(workshop, count=2)
-    claim = workshop.queue.claim
+    take = workshop.queue.take
 
-    async def late(ids: list[int], lease_for: timedelta) -> Lease:
+    async def late(ids: list[int], lease_for: timedelta, context_lines: int) -> Taken:
         await workshop.retraction.messages_deleted(GUILD, [GUILD * 1000])
-        return await claim(ids, lease_for)
+        return await take(ids, lease_for, context_lines)
 
-    monkeypatch.setattr(workshop.queue, "claim", late)
+    monkeypatch.setattr(workshop.queue, "take", late)
     await workshop.worker.run_due()
     assert "hive 0" not in workshop.server.requests[0]["messages"][1]["content"]
 

@@ -22,11 +22,22 @@ async def test_waiting_messages_are_listed_by_channel_oldest_first(vault: Vault)
 
 
 async def test_context_is_what_was_extracted_just_before(vault: Vault) -> None:
-    """The last done messages before a message come oldest first; waiting ones are no context."""
+    """The last done messages before the claimed ones come oldest first; waiting ones are no context."""
     await vault.hold(*(said(id) for id in range(1, 8)), said(3_000, channel_id=21))
     await vault.extract(done=[1, 2, 3, 5])
-    assert [message.id for message in await vault.queue.context(CHANNEL, 6, 3)] == [2, 3, 5]
-    assert await vault.queue.context(CHANNEL, 1, 3) == []
+    taken = await vault.queue.take([7, 6], MINUTE, 3)
+    assert [message.id for message in taken.lease.messages] == [6, 7]
+    assert [message.id for message in taken.context] == [2, 3, 5]
+    assert (await vault.queue.take([4], MINUTE, 0)).context == ()
+    assert (await vault.queue.take([6], MINUTE, 3)).context == ()
+
+
+async def test_what_is_answered_comes_with_the_claim(vault: Vault) -> None:
+    """A message that a claimed one replies to is brought along, unless it is claimed itself or not held."""
+    answers = [said(5, reply_to=1), said(6, reply_to=5), said(7, reply_to=99)]
+    await vault.hold(said(1), *answers)
+    taken = await vault.queue.take([5, 6, 7], MINUTE, 0)
+    assert set(taken.answered) == {1}
 
 
 async def test_a_claim_holds_what_is_free(vault: Vault) -> None:
