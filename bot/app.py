@@ -19,9 +19,11 @@ from bot.capture.gateway import use_addresses
 from bot.capture.history import History
 from bot.capture.importer import Importer
 from bot.capture.observer import Observer
+from bot.capture.presence import Presence
 from bot.capture.reader import Reader
+from bot.capture.recheck import Comparison
 from bot.capture.visibility import DiscordVisibility
-from bot.commands.notice import announcer
+from bot.commands.notice import announcer, interval_announcer
 from bot.commands.services import Services
 from bot.commands.status import read_health, read_status
 from bot.commands.tree import build_tree
@@ -42,12 +44,15 @@ from bot.storage.breaker import Breakers
 from bot.storage.consent import Consent
 from bot.storage.cursors import Cursors
 from bot.storage.database import Database
+from bot.storage.departures import Departures
+from bot.storage.doubts import Doubts
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
 from bot.storage.ledger import Ledger
 from bot.storage.messages import MessageStore
 from bot.storage.names import Names
 from bot.storage.observations import Observations
+from bot.storage.places import Places
 from bot.storage.queue import ExtractionQueue
 from bot.storage.reindex import Reindex
 from bot.storage.retraction import Retraction
@@ -109,6 +114,8 @@ class App:
         self.keyword = KeywordSearch(self.database)
         self.breakers = await Breakers.load(self.database, self.settings.outages, self.clock)
         opened.push_async_callback(self.breakers.close)
+        self.doubts = Doubts(self.database, self.clock)
+        self.departures = Departures(self.database)
         self.observations = Observations(self.database, self.clock)
         self.consent = Consent(self.database, self.clock)
         await self.observations.load()
@@ -196,6 +203,7 @@ class App:
             refused=lambda: self.observer.refused,
         )
         self.client.announce = announcer(settings)
+        self.client.announce_interval = interval_announcer(settings)
         self.client.tree = build_tree(
             self.client,
             Services(
@@ -249,7 +257,11 @@ class App:
             self.settings.retention,
             self.clock,
         )
-        self.catchup = Catchup(self.client, self.observer, self.observations, reader, self.clock)
+        comparison = Comparison(
+            reader, self.retraction, Places(self.database), self.doubts, self.settings.capture.recheck_messages
+        )
+        self.catchup = Catchup(self.client, self.observer, self.observations, reader, comparison, self.clock)
+        self.client.presence = Presence(self.departures, self.observations, self.observer, self.clock)
         self.client.began, self.client.available = self.catchup.began, self.catchup.guild_available
         self.observer.missed = self.catchup.missed
 

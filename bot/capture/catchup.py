@@ -15,6 +15,7 @@ from bot.capture.convert import Observable
 from bot.capture.history import Unreadable
 from bot.capture.observer import Observer
 from bot.capture.reader import Progress, Reader, Report
+from bot.capture.recheck import Comparison, Rechecked, Sweep
 from bot.errors import StorageUnavailable
 from bot.model import snowflake_time, utcnow
 from bot.storage.observations import Observation, Observations, Source
@@ -45,6 +46,13 @@ class _Session:
     caught_up: dict[int, set[int]] = field(default_factory=dict)  # their ids; a new set once one fell behind
     complete: set[int] = field(default_factory=set)
     closed: set[int] = field(default_factory=set)  # the bot may not read there now
+    read: asyncio.Event = field(default_factory=asyncio.Event)  # all of it, for the first time
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def end(self) -> None:
+        """Another session has begun."""
+        self.over.set()
+        self.read.set()  # nobody waits for it any more
 
     def fall_behind(self, observation_id: int, place_id: int | None = None) -> None:
         """A place, or all of them, is to be read again, even if it is being read right now."""
@@ -65,6 +73,7 @@ class Catchup:
         observer: Observer,
         observations: Observations,
         reader: Reader,
+        comparison: Comparison,
         clock: Callable[[], datetime] = utcnow,
         pace: Pace = Pace(),
     ) -> None:
@@ -72,6 +81,7 @@ class Catchup:
         self._observer = observer
         self._observations = observations
         self._reader = reader
+        self._comparison = comparison
         self._clock = clock
         self._pace = pace
         self._session = _Session()
@@ -84,9 +94,11 @@ class Catchup:
             tasks.create_task(self._keep_reading(live=True), name="catch-up")
             tasks.create_task(self._keep_reading(live=False), name="backfill")
             tasks.create_task(self._keep_moving(), name="positions")
+            tasks.create_task(self._keep_rechecking(), name="recheck")
 
     def began(self) -> None:
         """A session began that does not continue the one before: everything is behind."""
+        self._session.end()
         self._session = _Session()
         self._wake()
 
@@ -108,7 +120,7 @@ class Catchup:
     def behind(self, guild_id: int | None = None) -> int:
         """How many places are not caught up; a channel counts as one until its threads are listed."""
         session = self._session
-        behind = [one.id for one in self._observations.unread(guild_id) if one.id not in session.complete]
+        behind = [one.id for one in self._unread(guild_id) if one.id not in session.complete]
         return sum(max(1, session.places.get(id, 1) - len(session.caught_up.get(id, ()))) for id in behind)
 
     async def backfill(self, observation: Observation, report: Report = lambda progress: None) -> Progress:
@@ -122,6 +134,26 @@ class Catchup:
             return await self._read(observation, self._session, report)
         finally:
             self._backfilled.discard(observation.id)
+
+    async def recheck(
+        self, guild_id: int, report: Callable[[Rechecked], None] = lambda found: None, budget: int | None = None
+    ) -> None:
+        """Compare what is held of a guild with Discord, and forget what is gone: `budget` messages a place, or all.
+
+        Raises `Unreadable` or `StorageUnavailable` if that could not be done to the end. What Discord
+        does not let the bot read is left out, and so is a guild that the bot is not in any more.
+        """
+        if self._client.get_guild(guild_id) is None:
+            return
+        if budget is None:
+            await self._comparison.all(guild_id, report)
+        else:
+            await self._comparison.go_on(Sweep(guild_id), report, budget)
+
+    def _unread(self, guild_id: int | None = None) -> list[Observation]:
+        """Intervals not read to their end; not those of guilds that removed the bot, once it knows its guilds."""
+        here = {guild.id for guild in self._client.guilds}
+        return [one for one in self._observations.unread(guild_id) if not here or one.guild_id in here]
 
     def _wake(self) -> None:
         for event in self._wakes.values():
@@ -141,7 +173,7 @@ class Catchup:
     async def _round(self, live: bool) -> bool:
         """Read every interval that is behind; whether an outage kept some of it from being read."""
         session = self._session
-        unread = [one for one in self._observations.unread() if (one.source is Source.LIVE) is live]
+        unread = [one for one in self._unread() if (one.source is Source.LIVE) is live]
         todo = deque(one for one in unread if one.id not in session.complete | self._backfilled)
         results: list[Progress] = []
 
@@ -152,6 +184,8 @@ class Catchup:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_CHANNELS_AT_ONCE if live else 1):
                 tasks.create_task(work())
+        if live:
+            session.read.set()
         if kept := sum(result.kept for result in results):
             log.info("caught_up", messages=kept, places=sum(result.places_done for result in results))
         return any(result.unreachable for result in results)
@@ -230,3 +264,16 @@ class Catchup:
             self._wake()
             return False
         return True
+
+    async def _keep_rechecking(self) -> None:
+        """After each catch-up compare what is held with Discord: the latest at once, the rest in hourly passes."""
+        while True:
+            session = self._session
+            await session.read.wait()
+            sweeps = [Sweep(guild.id) for guild in self._client.guilds]
+            while not session.over.is_set():
+                sweeps = [sweep for sweep in sweeps if await self._comparison.keep_on(sweep)]
+                pause = self._pace.retry if any(sweep.outage for sweep in sweeps) else self._pace.hourly
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause if sweeps else None):
+                        await session.over.wait()

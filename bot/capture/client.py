@@ -10,9 +10,11 @@ import structlog
 from bot.capture.convert import Observable
 from bot.capture.gateway import Connection
 from bot.capture.observer import Observer
+from bot.capture.presence import Presence
 from bot.capture.visibility import missing_permissions
 from bot.errors import StorageUnavailable
 from bot.settings import DiscordSettings
+from bot.storage.observations import Observation
 
 log = structlog.get_logger(__name__)
 
@@ -21,8 +23,9 @@ class Client(Connection):
     """The connection with its events handled.
 
     Attached before `serve`: `announce` posts the notice in a channel that the settings name; without
-    it none of these is switched on. `began` and `available` hear of every session that does not
-    continue the one before, and of every guild that comes or comes back.
+    it none of these is switched on. `announce_interval` posts the one of an interval opened
+    afterwards. `presence` keeps track of guilds the bot leaves. `began` and `available` hear of every
+    session that does not continue the one before, and of every guild that comes or comes back.
     """
 
     def __init__(self, settings: DiscordSettings, observer: Observer) -> None:
@@ -30,8 +33,10 @@ class Client(Connection):
         self._observer = observer
         self._switched_on: set[int] = set()
         self._problems: dict[int, str] = {}
-        self._switching = asyncio.Lock()
+        self._announcing = asyncio.Lock()
         self.announce: Callable[[Observable], Awaitable[discord.Message]] | None = None
+        self.announce_interval: Callable[[Observable, Observation], Awaitable[discord.Message]] | None = None
+        self.presence: Presence | None = None
         self.began: Callable[[], None] = lambda: None
         self.available: Callable[[int], None] = lambda guild_id: None
 
@@ -43,8 +48,11 @@ class Client(Connection):
     async def on_ready(self) -> None:
         self.ready.set()
         log.info("ready", guilds=len(self.guilds))
+        if self.presence is not None:
+            await self.presence.began(self.guilds)
         self.began()
         await self._observe_configured(self._settings.observe)
+        await self.announce_intervals()
 
     async def on_resumed(self) -> None:
         self.ready.set()
@@ -56,10 +64,25 @@ class Client(Connection):
         self.ready.clear()
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
+        if self.presence is not None:
+            await self.presence.here(guild)
         self.available(guild.id)
         await self._observe_configured(id for id in self._settings.observe if guild.get_channel_or_thread(id))
 
     on_guild_join = on_guild_available
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """The bot was removed; discord.py reports an outage, in which a guild is `unavailable`, as another event."""
+        if self.presence is not None:
+            await self.presence.left(guild.id)
+
+    async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        if self._observer.ever_observed(channel.guild.id, channel.id):
+            await self._observer.place_deleted(channel.guild.id, channel.id)
+
+    async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:
+        if self._observer.ever_observed(payload.guild_id, payload.thread_id, payload.parent_id):
+            await self._observer.place_deleted(payload.guild_id, payload.thread_id)
 
     async def on_message(self, message: discord.Message) -> None:
         await self._observer.message(message)
@@ -78,13 +101,29 @@ class Client(Connection):
             place = self.get_channel(channel_id) or discord.Object(channel_id)
             await self._observer.deleted(guild_id, place, message_ids)
 
+    async def announce_intervals(self) -> None:
+        """Tell the members of every place of which an interval was opened afterwards, without a word to them so far."""
+        if self.announce_interval is None:
+            return
+        async with self._announcing:
+            for interval in self._observer.unannounced():
+                place = self.get_channel(interval.channel_id)
+                if not isinstance(place, Observable) or missing_permissions(place):
+                    log.info("interval_unannounced", guild_id=interval.guild_id, channel_id=interval.channel_id)
+                    continue
+                try:
+                    await self.announce_interval(place, interval)
+                    await self._observer.announced(interval)
+                except (discord.HTTPException, StorageUnavailable) as error:
+                    log.warning("interval_unannounced", channel_id=place.id, error=type(error).__name__)
+
     async def _observe_configured(self, channel_ids: Iterable[int]) -> None:
         """Switch on channels named in the settings, each once in the life of the process.
 
         So an admin's `/observe off` holds until the next start. Where something is in the way it is
         said once, and tried again when a session begins or the guild comes back.
         """
-        async with self._switching:  # lest a guild that comes back meanwhile be told twice
+        async with self._announcing:  # lest a guild that comes back meanwhile be told twice
             for channel_id in set(channel_ids) - self._switched_on:
                 problem = await self._observe(self.get_channel(channel_id))
                 if problem is None:

@@ -46,9 +46,18 @@ class History:
         self._pauses = pauses
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
+    def guild(self, guild_id: int) -> discord.Guild:
+        """The server. Raises `Unreachable` during an outage of it, and `Unreadable` if the bot is not in it."""
+        guild = self._client.get_guild(guild_id)
+        if guild is None:
+            raise Unreadable("the bot is not in the server")
+        if guild.unavailable:
+            raise Unreachable("the server is not available")
+        return guild
+
     async def place(self, guild_id: int, place_id: int) -> Observable:
         """The channel or thread, archived or not. Raises `PlaceGone` only if Discord says that it does not exist."""
-        guild = self._guild(guild_id)
+        guild = self.guild(guild_id)
         place: object = guild.get_channel_or_thread(place_id)
         if place is None:  # archived threads are not kept
             place = await self._ask(lambda: guild.fetch_channel(place_id))
@@ -90,7 +99,7 @@ class History:
 
     def check(self, place: Observable) -> None:
         """Raises `Unreadable` unless the bot may see this place and read its history now."""
-        guild = self._guild(place.guild.id)
+        guild = self.guild(place.guild.id)
         known = guild.get_channel_or_thread(place.id) or place  # a new session makes all of them anew
         try:
             permissions = known.permissions_for(guild.me)
@@ -105,12 +114,6 @@ class History:
         flags = (await self._ask(self._client.application_info)).flags
         if not (flags.gateway_message_content or flags.gateway_message_content_limited):
             raise Unreadable("the bot lacks the Message Content Intent")
-
-    def _guild(self, guild_id: int) -> discord.Guild:
-        guild = self._client.get_guild(guild_id)
-        if guild is None or guild.unavailable:
-            raise Unreadable("its server is not available")
-        return guild
 
     async def _page(self, place: Place, history: Callable[[], AsyncIterator[discord.Message]]) -> list[discord.Message]:
         self.check(place)

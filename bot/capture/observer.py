@@ -14,7 +14,7 @@ from bot.model import Message, snowflake_time
 from bot.settings import DiscordSettings
 from bot.storage.consent import Consent
 from bot.storage.messages import MessageStore
-from bot.storage.observations import Observations
+from bot.storage.observations import Observation, Observations
 from bot.storage.retraction import Retraction
 
 log = structlog.get_logger(__name__)
@@ -80,6 +80,18 @@ class Observer:
         """Observe a channel because the settings name it, from this time on. Raises `StorageUnavailable`."""
         await self._observations.switch_on(place.guild.id, place.id, by_user_id=None, at=at)
 
+    def unannounced(self) -> list[Observation]:
+        """The intervals opened afterwards of which members are still to be told."""
+        return self._observations.unannounced()
+
+    async def announced(self, interval: Observation) -> None:
+        """Note that members were told. Raises `StorageUnavailable`."""
+        await self._observations.mark_announced(interval.id)
+
+    def ever_observed(self, guild_id: int, *place_ids: int) -> bool:
+        """Whether one of these channels or threads is or once was observed."""
+        return not self._observations.ever(guild_id).isdisjoint(place_ids)
+
     async def message(self, message: discord.Message) -> None:
         """Capture a message, if it is one to keep."""
         if record := self.accept(message):
@@ -102,9 +114,9 @@ class Observer:
             return
         retract = partial(self._retraction.messages_deleted, place.guild.id, [message.id])
         if record := self.accept(message):
-            await self._certainly("edit", [message.id], partial(self._messages.capture, record), retract)
+            await self.certainly("edit", [message.id], partial(self._messages.capture, record), retract)
         elif self._may_keep(place, message.author.id, message.created_at):
-            await self._certainly("edit", [message.id], retract)
+            await self.certainly("edit", [message.id], retract)
 
     async def deleted(self, guild_id: int, place: discord.abc.Snowflake, message_ids: Iterable[int]) -> None:
         """Retract messages. `place` is their channel or thread, or its bare id if discord.py does not know it.
@@ -113,16 +125,26 @@ class Observer:
         are handled side by side, so a deletion may overtake its message.
         """
         ids = list(message_ids)
-        await self._certainly("deletion", ids, partial(self._retract, guild_id, place, ids))
+        await self.certainly("deletion", ids, partial(self._retract, guild_id, place, ids))
 
-    async def place_deleted(self, guild_id: int, place_id: int, parent_id: int | None = None) -> None:
+    async def place_deleted(self, guild_id: int, place_id: int) -> None:
         """Retract everything said in a channel or thread that Discord no longer has, and observe it no longer.
 
-        A channel's threads go with it. `parent_id` is a thread's channel; what was never observed is left alone.
+        A channel's threads go with it.
         """
-        if self._observations.ever(guild_id) & {place_id, parent_id}:
-            forget = partial(self._forget_place, guild_id, place_id)
-            await self._certainly("deletion of a place", [place_id], forget)
+        await self.certainly("deletion of a place", [place_id], partial(self._forget_place, guild_id, place_id))
+
+    async def certainly(self, change: str, ids: list[int], write: Write, if_crowded: Write | None = None) -> None:
+        """Carry out a change that Discord will not announce again: now, or when the database is usable again.
+
+        `if_crowded` is what to retry instead when much is waiting already: an edit then takes the
+        old words away, which needs no memory for the new ones.
+        """
+        try:
+            await write()
+        except StorageUnavailable as error:
+            self._refused(change, ids, error)
+            self._retries.add(if_crowded if if_crowded and len(self._retries) >= _CROWD else write)
 
     async def close(self) -> None:
         """Try a last time to commit the edits and deletions that the database refused."""
@@ -140,18 +162,6 @@ class Observer:
         gone = await self._retraction.place_deleted(guild_id, place_id, below)
         await self._observations.place_gone(guild_id, [place_id, *below])
         log.info("place_deleted", guild_id=guild_id, place_id=place_id, messages=gone.messages, facts=gone.facts)
-
-    async def _certainly(self, change: str, ids: list[int], write: Write, if_crowded: Write | None = None) -> None:
-        """Carry out a change that Discord will not announce again: now, or when the database is usable again.
-
-        `if_crowded` is what to retry instead when much is waiting already: an edit then takes the
-        old words away, which needs no memory for the new ones.
-        """
-        try:
-            await write()
-        except StorageUnavailable as error:
-            self._refused(change, ids, error)
-            self._retries.add(if_crowded if if_crowded and len(self._retries) >= _CROWD else write)
 
     def _may_keep(self, place: Place, author_id: int, at: datetime) -> bool:
         """Whether what this author writes here at this time may be kept: observed, and not opted out."""

@@ -9,12 +9,17 @@ from watching import Town, contents
 from bot.capture.catchup import Catchup, Pace
 from bot.capture.client import Client
 from bot.capture.history import History
+from bot.capture.presence import Presence
 from bot.capture.reader import Reader
+from bot.capture.recheck import Comparison
 from bot.model import Message
 from bot.sandbox.discord import ChannelKind
 from bot.settings import RetentionSettings
 from bot.storage.cursors import Cursors
+from bot.storage.departures import Departures
+from bot.storage.doubts import Doubts
 from bot.storage.names import Names
+from bot.storage.places import Places
 
 
 @asynccontextmanager
@@ -41,7 +46,10 @@ def catchup_of(town: Town, client: Client, pace: Pace = Pace()) -> Catchup:
         Names(town.database),
         RetentionSettings(),
     )
-    catchup = Catchup(client, town.observer, town.observations, reader, pace=pace)
+    doubts = Doubts(town.database)
+    comparison = Comparison(reader, town.retraction, Places(town.database), doubts)
+    catchup = Catchup(client, town.observer, town.observations, reader, comparison, pace=pace)
+    client.presence = Presence(Departures(town.database), town.observations, town.observer)
     client.began, client.available, town.observer.missed = catchup.began, catchup.guild_available, catchup.missed
     return catchup
 

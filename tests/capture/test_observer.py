@@ -357,17 +357,23 @@ async def test_a_held_message_is_deleted_even_if_its_thread_is_unknown(town: Tow
         assert await town.held(client) == []
 
 
-async def test_deleting_a_channel_or_thread_breaks_nothing(town: Town) -> None:
-    """The client goes on when places disappear, and a message said there just before is held."""
+async def test_a_deleted_channel_or_thread_is_forgotten(town: Town) -> None:
+    """What was said there goes with it, even what was said just before; a place never observed leaves no trace."""
+    unknown = town.world.add_channel(town.guild, "unknown")
     other = town.world.add_channel(town.guild, "other")
     thread = town.world.add_thread(town.general, "thread", owner=town.alice)
     await town.observe(town.general, other)
     async with town.watched() as client:
+        said = [await town.server.say(place, town.alice, "first words") for place in (other, thread)]
+        await town.until_held(said)
         await town.server.say(other, town.alice, "last words")
+        for place in (other, unknown):
+            town.world.remove_channel(place)
         town.world.remove_thread(thread)
-        town.world.remove_channel(other)
 
-        assert contents(await town.held(client)) == ["last words"]
+        assert await town.held(client) == []
+        assert await town.buried() == {f"channel/{place.id}" for place in (other, thread)}
+        assert [one.channel_id for one in town.observations.active(town.guild.id)] == [town.general.id]
 
 
 async def test_a_message_in_an_unknown_place_is_refused(town: Town) -> None:

@@ -121,9 +121,13 @@ class Town:
                 await self._captured.wait()
 
     async def tombstones(self) -> set[int]:
-        """The ids that may never come back."""
+        """The ids of messages that may never come back."""
+        return {int(id) for id in await self.buried()}
+
+    async def buried(self) -> set[str]:
+        """The ids of whatever may never come back."""
         async with self.database.read() as connection:
-            return {int(id) for id in (await connection.execute(select(tombstone.c.id))).scalars()}
+            return set((await connection.execute(select(tombstone.c.id))).scalars())
 
 
 def contents(messages: Iterable[Message]) -> list[str]:
