@@ -90,7 +90,7 @@ def _keys_of(params: models.CollectionParams, collection: str, dimensions: int) 
         if (vector := dense.get(key.value)) is not None and vector.size != dimensions:
             raise IndexMismatch(
                 f"The collection {collection} holds vectors of size {vector.size}, but openai.dimensions is "
-                f"{dimensions}: set it back, or name another qdrant.collection and index again."
+                f"{dimensions}: set it back, or name another qdrant.collection, and what is held is indexed anew."
             )
     names = {*(name for name, vector in dense.items() if vector), *(params.sparse_vectors or {})}
     return {key for key in Key if key.value in names}

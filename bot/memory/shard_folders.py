@@ -7,6 +7,7 @@ made, and what ends in `.removed` is on its way out.
 
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,27 +26,33 @@ class ShardFolders:
 
     def names(self) -> list[str]:
         """Whose shards exist."""
-        if not self.root.is_dir():
-            return []
-        return sorted({name for folder in self.root.iterdir() if (name := _place(folder)[0])})
+        return sorted({name for name, generation in map(_place, self._all()) if generation})
 
     def generations(self, name: str) -> list[Path]:
         """A shard's folder, and after it the copies that were to follow on it."""
-        first = self.root / name
-        later = sorted((f for f in self.root.glob(f"{name}.*") if _place(f)[0]), key=_place)
-        return [first, *later] if first.is_dir() else later
+        return sorted((f for f in (self.root / name, *self.root.glob(f"{name}.*")) if _is_one(f)), key=_place)
 
     def current(self, name: str) -> Path | None:
         """The folder that counts."""
         first = self.root / name
         return first if first.is_dir() else next(iter(self.generations(name)), None)
 
-    def unfinished(self) -> list[tuple[str, Path]]:
-        """What a crash may have left behind, each with the name of the shard it belongs to."""
-        folders = [folder for folder in self.root.iterdir() if folder.is_dir()]
-        left = [f for f in folders if f.suffix in {_HALF_MADE, _HALF_REMOVED}]
-        left += [f for f in folders if (name := _place(f)[0]) and f != self.current(name)]
-        return [(folder.name.partition(".")[0], folder) for folder in left]
+    def unfinished(self) -> dict[str, list[Path]]:
+        """What was left behind of each shard, or is being made."""
+        left: defaultdict[str, list[Path]] = defaultdict(list)
+        counting: set[str] = set()
+        for folder in sorted(self._all(), key=_place):
+            name, generation = _place(folder)
+            if generation and name not in counting:
+                counting.add(name)
+            elif generation or folder.suffix in {_HALF_MADE, _HALF_REMOVED}:
+                left[name].append(folder)
+        return left
+
+    def tidy(self, name: str) -> None:
+        """Remove what was left behind of a shard that nobody is making or copying."""
+        for folder in self.unfinished().get(name, ()):
+            discard(folder)
 
     def half_made(self, name: str) -> Path:
         """A free place to make a shard in, before it is moved to where it belongs."""
@@ -71,6 +78,9 @@ class ShardFolders:
             raise IndexUnavailable(
                 f"Only {free >> 20} MB are free in {place}: the index needs {needed >> 20} to write."
             )
+
+    def _all(self) -> list[Path]:
+        return [folder for folder in self.root.iterdir() if folder.is_dir()] if self.root.is_dir() else []
 
 
 def size(folder: Path) -> int:
@@ -116,8 +126,12 @@ def _tree(folder: Path) -> Iterator[Path]:
 
 
 def _place(folder: Path) -> tuple[str, int]:
-    """The name and generation of a folder; no name if it is no shard's."""
+    """The name and generation of a shard's folder; generation 0 stands for what is none."""
     name, _, generation = folder.name.partition(".")
-    if generation == "" or generation.isdecimal():
-        return name, int(generation or 1)
-    return "", 0
+    if not generation:
+        return name, 1
+    return name, int(generation) if generation.isdecimal() else 0
+
+
+def _is_one(folder: Path) -> bool:
+    return _place(folder)[1] > 0 and folder.is_dir()

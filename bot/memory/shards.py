@@ -17,7 +17,7 @@ from bot.errors import IndexMismatch, IndexUnavailable
 from bot.memory.edge_points import from_edge, to_edge
 from bot.memory.index import IndexPoint, Key, ScoredPoint, Search
 from bot.memory.open_shard import OpenShard
-from bot.memory.shard_folders import ShardFolders, discard, fsync, size
+from bot.memory.shard_folders import ShardFolders, discard, fsync, fsync_all, size
 
 UNMAPPED = "unmapped"
 # Edge holds the GIL in every call: 32 points of four keys take it for 7 ms, 256 for 50.
@@ -46,10 +46,10 @@ class Shards:
         root = self._folders.root
         try:
             root.mkdir(parents=True, exist_ok=True)
-            for name, folder in self._folders.unfinished():
+            for name in self._folders.unfinished():
                 with self._hold(name):
                     if name not in self._open or self._open[name].changed is None:
-                        discard(folder)
+                        self._folders.tidy(name)
             for name in self._folders.names():
                 self._check_at_start(name)
         except OSError as error:
@@ -130,11 +130,12 @@ class Shards:
         name = _name(guild_id)
         with self._hold(name):
             shard = self._opened(name)
+            if shard is not None and shard.changed is not None:
+                raise IndexUnavailable(f"The index in {shard.folder} is being rewritten already.")
+            self._folders.tidy(name)
             if shard is None:
                 return
             self._folders.refuse_if_full(size(shard.folder))
-            if shard.changed is not None:
-                raise IndexUnavailable(f"The index in {shard.folder} is being rewritten already.")
             shard.changed = set()
         unneeded: OpenShard | None = None
         try:
@@ -144,7 +145,8 @@ class Shards:
             yield from self._copy_changes(name, shard, copy)
             self._swap(name, shard, copy)
             unneeded = shard
-            fsync(self._folders.root)
+            with self._reporting(name):
+                fsync(self._folders.root)
         finally:
             with self._hold(name):
                 shard.changed = None
@@ -177,6 +179,7 @@ class Shards:
             yield True
         with self._reporting(name):
             copy.flush()
+            fsync_all(copy.folder)
 
     def _swap(self, name: str, shard: OpenShard, copy: OpenShard) -> None:
         with self._hold(name):

@@ -284,6 +284,25 @@ async def test_dropping_a_guild_leaves_the_others(index: VectorIndex) -> None:
     assert await found(index, seen(50), near(1, 0, 0, 0)) == [memory(1).id]
 
 
+async def test_purging_keeps_what_is_held(index: VectorIndex) -> None:
+    """Points, keys and searches are as before, of every guild and of none; a guild without points is fine."""
+    kept, gone = point(memory(1, "walrus"), [1, 0, 0, 0], [0, 1, 0, 0]), point(memory(2), [1, 0, 0, 0])
+    await index.upsert(GUILD, [kept, gone])
+    await index.delete(GUILD, [gone.id])
+    await index.upsert(None, [foreign(memory(3).id, user_id="alice")])
+    before = await index.scroll(GUILD, keys=True)
+    for guild in (GUILD, OTHER_GUILD, None):
+        await index.purge(guild)
+    after = await index.scroll(GUILD, keys=True)
+    assert [(one.id, one.payload, dict(one.dense)) for one in after[0]] == [
+        (one.id, one.payload, dict(one.dense)) for one in before[0]
+    ]
+    assert await found(index, seen(50), about("walrus")) == [kept.id]
+    assert (await index.count(GUILD), await index.count(None)) == (1, 1)
+    await index.upsert(GUILD, [gone])
+    assert await index.count(GUILD) == 2
+
+
 async def test_a_guild_without_points_is_empty(index: VectorIndex) -> None:
     """Asking about a guild nobody wrote to finds nothing and fails at nothing."""
     assert await index.search(seen(50), [near(1, 0, 0, 0), about("hello")]) == [[], []]
