@@ -40,6 +40,7 @@ from bot.memory.recall import Recall
 from bot.memory.reconcile import Reconciler
 from bot.model import utcnow
 from bot.settings import Settings
+from bot.storage.archive import Archive
 from bot.storage.breaker import Breakers
 from bot.storage.consent import Consent
 from bot.storage.cursors import Cursors
@@ -60,6 +61,7 @@ from bot.storage.state import StateStore
 from bot.upkeep.alerts import Alerts
 from bot.upkeep.backup import Backup
 from bot.upkeep.journal import Journal
+from bot.upkeep.recheck import Recheck
 from bot.upkeep.restore import INDEX, refuse_unfinished
 from bot.web import operations
 from bot.web.control import SOCKET, ControlServer, Operation
@@ -118,8 +120,10 @@ class App:
         self.departures = Departures(self.database)
         self.observations = Observations(self.database, self.clock)
         self.consent = Consent(self.database, self.clock)
+        self.recheck = Recheck(self.state, Archive(self.database).guilds, self._compare)
         await self.observations.load()
         await self.consent.load()
+        await self.recheck.load()
 
     def _open_memory(self, opened: AsyncExitStack) -> None:
         settings = self.settings
@@ -155,6 +159,7 @@ class App:
             self.breakers.of("Qdrant"),
             self.indexer.doubt_index,
             self.clock,
+            paused=lambda: self.recheck.required,
         )
         self.forget = Forget(self.retraction, self.indexer, self.index)
         self.backup = Backup(self.database, settings.storage.path, self.index, settings.openai, self.clock)
@@ -265,6 +270,9 @@ class App:
         self.client.began, self.client.available = self.catchup.began, self.catchup.guild_available
         self.observer.missed = self.catchup.missed
 
+    async def _compare(self, guild_id: int) -> None:
+        await self.catchup.recheck(guild_id)
+
     def _wake(self) -> None:
         self.indexer.wake()
         self.worker.wake()
@@ -284,6 +292,7 @@ class App:
                     tasks.create_task(self._reconcile(), name="reconciling"),
                     tasks.create_task(self.catchup.run(), name="catching up"),
                     tasks.create_task(self.journal.run(), name="journal"),
+                    tasks.create_task(self.recheck.run(self.client.ready.wait), name="rechecking"),
                     tasks.create_task(self.control.run(), name="control"),
                     tasks.create_task(self.alerts.run(), name="alerts"),
                     tasks.create_task(self.client.serve(token), name="gateway"),

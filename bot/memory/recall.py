@@ -45,7 +45,8 @@ _SIGNALS: dict[Key, tuple[str, float | None]] = {Key.DENSE: ("dense", None), Key
 class Recall:
     """Answers questions from the index, and from keyword search in SQL while the index is down.
 
-    `doubt_index` is called when a search failed and it is not known if the whole index is down.
+    `doubt_index` is called when a search failed and it is not known if the whole index is down. While
+    `paused` says so, nobody is answered.
     """
 
     def __init__(
@@ -72,10 +73,10 @@ class Recall:
         self._embedder_breaker = embedder_breaker
         self._index_breaker = index_breaker
         self._doubt_index = doubt_index
-        self._paused = paused
         self._slow_until = clock()
         self._outages = Outages(log)
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self.paused = paused
 
     async def recall(self, query: str, scope: Scope, limit: int) -> Recalled:
         """At most `limit` memories within the scope, best first.
@@ -83,7 +84,7 @@ class Recall:
         Raises `QueryTooShort` for a query without two letters or digits, `RecallPaused` while it cannot be
         known what was deleted on Discord, and `StorageUnavailable` when it cannot be known what was retracted.
         """
-        if self._paused():
+        if self.paused():
             raise RecallPaused()
         query = _checked(query)
         if not scope.access_ids:

@@ -11,8 +11,6 @@ from bot.storage.state import StateStore
 RECHECK, REQUIRED = "recheck", "required"
 """Name and value of the state that keeps recall off."""
 
-_RETRY_AFTER = 60.0  # seconds
-
 log = structlog.get_logger(__name__)
 
 
@@ -28,10 +26,12 @@ class Recheck:
         state: StateStore,
         guilds: Callable[[], Awaitable[Iterable[int]]],
         compare: Callable[[int], Awaitable[None]],
+        retry_after: float = 60.0,
     ) -> None:
         self._state = state
         self._guilds = guilds
         self._compare = compare
+        self._retry_after = retry_after  # seconds
         self.required = False
 
     async def load(self) -> None:
@@ -45,8 +45,8 @@ class Recheck:
             try:
                 await self._compare_all()
             except RecollectError as error:
-                log.warning("recheck_postponed", reason=str(error), retry_in=_RETRY_AFTER)
-                await asyncio.sleep(_RETRY_AFTER)
+                log.warning("recheck_postponed", reason=str(error), retry_in=self._retry_after)
+                await asyncio.sleep(self._retry_after)
 
     async def _compare_all(self) -> None:
         guilds = list(await self._guilds())
