@@ -6,9 +6,11 @@ driver would begin them too late.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
@@ -16,16 +18,18 @@ import portalocker
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from bot.errors import DataFolderError, StorageUnavailable
-from bot.storage import schema, snapshot
+from bot.storage import schema, scrub, snapshot
 
 FILE = "recollect.db"
 LOCK_FILE = "recollect.lock"
 READERS = 4
 _HANDING_BACK = 3.0  # seconds that transactions at work have at the end
+_WIPING_ATTEMPTS = 20
+_WIPING_PAUSE = 0.25  # seconds between them
 
 _PRAGMAS = (
     "busy_timeout=5000",
@@ -49,6 +53,7 @@ class Database:
 
     def __init__(self, engine: Engine, lock: portalocker.Lock[IO[str]]) -> None:
         self._engine = engine
+        self._path = Path(engine.url.database or "")
         self._lock = lock
         url = engine.url.set(drivername="sqlite+aiosqlite")
         self._writer = create_async_engine(url, pool_size=1, **_OPTIONS)
@@ -58,6 +63,7 @@ class Database:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage")
         self._writing = asyncio.Lock()
         self._closed = False
+        self._wiper: scrub.Wiper | None = None
 
     @classmethod
     async def open(cls, folder: Path) -> Self:
@@ -93,12 +99,7 @@ class Database:
 
         async with self._writing:
             self._refuse_if_closed()
-            running = asyncio.get_running_loop().run_in_executor(self._thread, trip)
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                await asyncio.wait({running})  # no one else may write until the thread is done
-                raise
+            return await self._in_thread(trip)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -114,14 +115,53 @@ class Database:
         `progress` is told pages done and their total. Raises `StorageUnavailable` as `write` does.
         """
         self._refuse_if_closed()
-        await snapshot.copy(Path(self._engine.url.database or ""), path, progress)
+        await snapshot.copy(self._path, path, progress)
 
-    async def _handed_back(self) -> None:
-        """Wait until nobody has a connection; who is cancelled hands it back a moment later, in another task."""
-        for engine in (self._readers, self._writer):
-            pool = engine.sync_engine.pool
-            while isinstance(pool, QueuePool) and pool.checkedout():  # noqa: ASYNC110  (a pool has nothing to await)
-                await asyncio.sleep(0.01)
+    async def scrub(self) -> None:
+        """Leave no byte of what was removed or replaced before in the database's files.
+
+        Others read and write between short steps. Raises `StorageUnavailable` if readers leave the
+        write-ahead log no moment to be emptied; it can be repeated.
+        """
+        for name in scrub.FULL_TEXT:
+            more = await self.transact(partial(scrub.merge, full_text=name, begin=True))
+            while more:
+                more = await self.transact(partial(scrub.merge, full_text=name, begin=False))
+        page: int | None = 0
+        while page is not None:
+            page = await self._wipe(page)
+
+    async def _wipe(self, page: int) -> int | None:
+        for _ in range(_WIPING_ATTEMPTS):
+            async with self._writing:
+                self._refuse_if_closed()
+                await _handed_back(self._writer)
+                await self._writer.dispose()  # with the pages that it keeps
+                with suppress(scrub.FileInUse):
+                    return await self._in_thread(partial(self._wipe_pages, page))
+            await asyncio.sleep(_WIPING_PAUSE)
+        raise StorageUnavailable("The database could not be scrubbed: it is being read all the time.")
+
+    def _let_go(self) -> None:
+        self._engine.dispose()
+        if self._wiper is not None:
+            self._wiper.close()
+
+    def _wipe_pages(self, page: int) -> int | None:
+        self._engine.dispose()
+        try:
+            self._wiper = self._wiper or scrub.Wiper(self._path)
+            return self._wiper.wipe(page)
+        except (sqlite3.Error, OSError) as error:
+            raise StorageUnavailable(f"The database could not be scrubbed: {error}.") from error
+
+    async def _in_thread(self, trip: Callable[[], R]) -> R:
+        running = asyncio.get_running_loop().run_in_executor(self._thread, trip)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait({running})  # no one else may write until the thread is done
+            raise
 
     def _refuse_if_closed(self) -> None:
         if self._closed:  # the engines would open new connections, which nobody closes
@@ -135,15 +175,25 @@ class Database:
     async def close(self) -> None:
         """Wait for those who write or read, close every connection and let go of the folder."""
         async with self._writing:
+            if self._closed:
+                return
             self._closed = True
             with suppress(TimeoutError):
                 async with asyncio.timeout(_HANDING_BACK):
-                    await self._handed_back()
+                    await _handed_back(self._readers)
+                    await _handed_back(self._writer)
             await self._readers.dispose()
             await self._writer.dispose()
+            await self._in_thread(self._let_go)
             await asyncio.to_thread(self._thread.shutdown)
-            self._engine.dispose()
         self._lock.release()
+
+
+async def _handed_back(engine: AsyncEngine) -> None:
+    """Wait until nobody has a connection; who is cancelled hands it back a moment later, in another task."""
+    pool = engine.sync_engine.pool
+    while isinstance(pool, QueuePool) and pool.checkedout():  # noqa: ASYNC110  (a pool has nothing to await)
+        await asyncio.sleep(0.01)
 
 
 @contextmanager
