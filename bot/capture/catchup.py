@@ -86,6 +86,7 @@ class Catchup:
         self._pace = pace
         self._session = _Session()
         self._backfilled: set[int] = set()
+        self._progressed = asyncio.Event()
         self._wakes = {live: asyncio.Event() for live in (True, False)}
 
     async def run(self) -> None:
@@ -122,6 +123,12 @@ class Catchup:
         session = self._session
         behind = [one.id for one in self._unread(guild_id) if one.id not in session.complete]
         return sum(max(1, session.places.get(id, 1) - len(session.caught_up.get(id, ()))) for id in behind)
+
+    async def caught_up(self) -> None:
+        """Wait until nothing is behind."""
+        while self.behind():
+            self._progressed.clear()
+            await self._progressed.wait()
 
     async def backfill(self, observation: Observation, report: Report = lambda progress: None) -> Progress:
         """Read an interval opened afterwards, reporting after every page; returns how far it came.
@@ -197,16 +204,16 @@ class Catchup:
             return one.source is not Source.LIVE or session is self._session
 
         horizon, done = self._horizon(), session.caught_up.setdefault(one.id, set())
-        progress = await self._reader.read(one, done, going_on, report)
-        session.places[one.id] = progress.places
-        if progress.places_done < progress.places or session.caught_up[one.id] is not done:
-            return progress
         try:
-            await self._note(one.id, horizon)
+            progress = await self._reader.read(one, done, going_on, report)
+            session.places[one.id] = progress.places
+            if progress.places_done == progress.places and session.caught_up[one.id] is done:
+                await self._note(one.id, horizon)
         except StorageUnavailable:
-            return replace(progress, unreachable=1)
-        if session.caught_up[one.id] is done:
+            return Progress(places=1, unreachable=1)
+        if progress.places_done == progress.places and session.caught_up[one.id] is done:
             session.complete.add(one.id)
+        self._progressed.set()
         return progress
 
     async def _note(self, observation_id: int, read_to: int) -> None:

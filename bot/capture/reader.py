@@ -115,7 +115,7 @@ class Reader:
     ) -> bool:
         """Read a place to the end of the interval or its latest message; whether it came that far."""
         after = max(self._start(one), (await self.cursors.of(one.id)).get(place.id, 0))
-        if place.last_message_id is not None and place.last_message_id <= after:
+        if _says_nothing_after(place, after):
             return True
         while going_on() and (now := self.observations.get(one.id)):
             page = await self.history.after(place, after)
@@ -162,3 +162,10 @@ class Reader:
         if isinstance(error, Unreachable | StorageUnavailable):
             return replace(progress, unreachable=progress.unreachable + 1)
         return replace(progress, refused=progress.refused + 1)
+
+
+def _says_nothing_after(place: Place, message_id: int) -> bool:
+    """Whether this is an archived thread without a later message; of others it is not sure that the last is known."""
+    if not isinstance(place, discord.Thread) or not place.archived or place.last_message_id is None:
+        return False
+    return place.last_message_id <= message_id

@@ -32,7 +32,7 @@ _PLACES_AT_ONCE = 2
 _MANY = 0.2  # of the messages looked for
 _ASKED_FOR_ALONE = 50  # messages of a place at a time
 _STEP = 2000  # messages of a place at a time, if there is no bound
-_END = 1 << 63
+_END = (1 << 63) - 1
 _PRECISION = timedelta(milliseconds=1)  # of times in the database
 
 
