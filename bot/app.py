@@ -56,12 +56,15 @@ from bot.storage.observations import Observations
 from bot.storage.places import Places
 from bot.storage.queue import ExtractionQueue
 from bot.storage.reindex import Reindex
+from bot.storage.residue import Residue
 from bot.storage.retraction import Retraction
 from bot.storage.state import StateStore
 from bot.upkeep.alerts import Alerts
 from bot.upkeep.backup import Backup
 from bot.upkeep.journal import Journal
+from bot.upkeep.purge import Purge
 from bot.upkeep.recheck import Recheck
+from bot.upkeep.retention import Retention
 from bot.upkeep.restore import INDEX, refuse_unfinished
 from bot.web import operations
 from bot.web.control import SOCKET, ControlServer, Operation
@@ -163,6 +166,25 @@ class App:
         )
         self.forget = Forget(self.retraction, self.indexer, self.index)
         self.backup = Backup(self.database, settings.storage.path, self.index, settings.openai, self.clock)
+        self.purge = Purge(
+            self.database,
+            Residue(self.database),
+            self.indexer,
+            self.index,
+            settings.retention.purge_within,
+            self.clock,
+        )
+        self.retention = Retention(
+            self.retraction,
+            self.departures,
+            self.observations,
+            self.index,
+            self.indexer,
+            settings.retention,
+            self.queue,
+            self.state,
+            self.clock,
+        )
         self.held = Held(self.messages, self.facts, self.retraction, self.index)
         self.reconciler = Reconciler(
             self.index, self.embedder, bm25, self.messages, self.retraction, embed_messages, self.indexer.lock
@@ -295,6 +317,8 @@ class App:
                     tasks.create_task(self.recheck.run(self.client.ready.wait), name="rechecking"),
                     tasks.create_task(self.control.run(), name="control"),
                     tasks.create_task(self.alerts.run(), name="alerts"),
+                    tasks.create_task(self.retention.run(), name="expiring"),
+                    tasks.create_task(self.purge.run(), name="purging"),
                     tasks.create_task(self.client.serve(token), name="gateway"),
                 ]
                 log.info("started", probes=f"{self.web.host}:{self.web.port}", data=str(self.settings.storage.path))

@@ -175,6 +175,10 @@ class Observations:
         gone = [one.id for id in channel_ids for one in self._intervals.get((guild_id, id), ())]
         await self._change(gone, lambda one: replace(one, ended_at=one.ended_at or now, fetched=True, announced=True))
 
+    def forget_guild(self, guild_id: int) -> None:
+        """Forget a guild whose intervals `Retraction.guild_forgotten` removed."""
+        self._remember({id: one for id, one in self._all.items() if one.guild_id != guild_id})
+
     def get(self, observation_id: int) -> Observation | None:
         """The interval as it is now, None if its guild was forgotten."""
         return self._all.get(observation_id)

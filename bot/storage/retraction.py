@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import CompoundSelect, Connection, Select, delete, or_, select, text, union_all
+from sqlalchemy import CompoundSelect, Connection, Select, delete, func, or_, select, text, union_all
 
 from bot.model import DISCORD_EPOCH_MS, Memory, utcnow
 from bot.storage.burial import EXPIRED, bury, bury_author, drawn_from, hidden, place_key, retracted
@@ -91,6 +91,14 @@ class Retraction:
             return Retracted(messages)
         before = to_ms(facts_before)
         return Retracted(messages) + await self._in_steps(lambda c, at: _expire_facts(c, guild_id, before, at))
+
+    async def past(self, guild_id: int, messages_before: datetime) -> tuple[int, int]:
+        """How many messages `expire` would remove, and how many are held."""
+        past = func.count().filter(message.c.captured_at < to_ms(messages_before))
+        query = select(past, func.count()).where(message.c.guild_id == guild_id)
+        async with self._database.read() as connection:
+            gone, held = (await connection.execute(query)).one()
+        return gone, held
 
     async def facts_forgotten(self, guild_id: int, fact_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
         """Remove facts and refuse them from now on; the messages they rest on stay.
