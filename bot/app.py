@@ -23,11 +23,12 @@ from bot.capture.presence import Presence
 from bot.capture.reader import Reader
 from bot.capture.recheck import Comparison
 from bot.capture.visibility import DiscordVisibility
+from bot.commands.news import ServiceNews
 from bot.commands.notice import announcer, interval_announcer
 from bot.commands.services import Services
 from bot.commands.status import read_health, read_status
 from bot.commands.tree import build_tree
-from bot.errors import RecollectError, ServiceUnavailable
+from bot.errors import RecallPaused, RecollectError, ServiceUnavailable
 from bot.extraction.ollama import OllamaLLM
 from bot.extraction.worker import BatchWorker
 from bot.memory.bm25 import Bm25
@@ -64,8 +65,8 @@ from bot.upkeep.backup import Backup
 from bot.upkeep.journal import Journal
 from bot.upkeep.purge import Purge
 from bot.upkeep.recheck import Recheck
-from bot.upkeep.retention import Retention
 from bot.upkeep.restore import INDEX, refuse_unfinished
+from bot.upkeep.retention import Retention
 from bot.web import operations
 from bot.web.control import SOCKET, ControlServer, Operation
 from bot.web.health import HealthServer, Readiness
@@ -119,10 +120,10 @@ class App:
         self.keyword = KeywordSearch(self.database)
         self.breakers = await Breakers.load(self.database, self.settings.outages, self.clock)
         opened.push_async_callback(self.breakers.close)
-        self.doubts = Doubts(self.database, self.clock)
-        self.departures = Departures(self.database)
         self.observations = Observations(self.database, self.clock)
         self.consent = Consent(self.database, self.clock)
+        self.doubts = Doubts(self.database, self.clock)
+        self.departures = Departures(self.database)
         self.recheck = Recheck(self.state, Archive(self.database).guilds, self._compare)
         await self.observations.load()
         await self.consent.load()
@@ -211,7 +212,13 @@ class App:
         self.observer = Observer(self.messages, self.retraction, self.observations, self.consent, settings.discord)
         self.client = Client(settings.discord, self.observer)
         self.importer = Importer(
-            self.messages, self.observations, self.consent, self.client, settings.discord, self.clock
+            self.messages,
+            self.observations,
+            self.consent,
+            self.client,
+            settings.discord,
+            self.client.announce_intervals,
+            self.clock,
         )
         self._catch_up()
         self.visibility = DiscordVisibility(self.client, self.observations)
@@ -226,17 +233,22 @@ class App:
             queue=self.queue,
             worker=self.worker,
             observations=self.observations,
+            doubts=self.doubts,
             health=self._health,
             refused=lambda: self.observer.refused,
+            behind=self.catchup.behind,
+            problems=self._problems,
         )
         self.client.announce = announcer(settings)
         self.client.announce_interval = interval_announcer(settings)
+        self.client.announce_services = ServiceNews(self.client, self.observations, self.state, settings).tell
         self.client.tree = build_tree(
             self.client,
             Services(
                 settings=settings,
                 observations=self.observations,
                 catchup=self.catchup,
+                doubts=self.doubts,
                 consent=self.consent,
                 messages=self.messages,
                 facts=self.facts,
@@ -269,6 +281,7 @@ class App:
             "adopt": operations.adopting(self.reconciler),
             "backup": operations.backing_up(self.backup),
             "deadletters": operations.listing_dead_letters(self.queue),
+            "purge": operations.purging(self.purge),
             "replay": operations.replaying_dead_letters(self.queue, self.worker.wake),
             "import": operations.importing(self.importer),
         }
@@ -294,6 +307,11 @@ class App:
 
     async def _compare(self, guild_id: int) -> None:
         await self.catchup.recheck(guild_id)
+
+    def _problems(self) -> list[str]:
+        """What admins should know of the whole bot, in sentences."""
+        paused = str(RecallPaused()) if self.recall.paused() else None
+        return [problem for problem in (paused, self.journal.problem) if problem]
 
     def _wake(self) -> None:
         self.indexer.wake()

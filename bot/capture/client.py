@@ -24,8 +24,9 @@ class Client(Connection):
 
     Attached before `serve`: `announce` posts the notice in a channel that the settings name; without
     it none of these is switched on. `announce_interval` posts the one of an interval opened
-    afterwards. `presence` keeps track of guilds the bot leaves. `began` and `available` hear of every
-    session that does not continue the one before, and of every guild that comes or comes back.
+    afterwards, `announce_services` tells of services that changed since. `presence` keeps track of guilds
+    the bot leaves. `began` and `available` hear of every session that does not continue the one before,
+    and of every guild that comes or comes back.
     """
 
     def __init__(self, settings: DiscordSettings, observer: Observer) -> None:
@@ -36,6 +37,7 @@ class Client(Connection):
         self._announcing = asyncio.Lock()
         self.announce: Callable[[Observable], Awaitable[discord.Message]] | None = None
         self.announce_interval: Callable[[Observable, Observation], Awaitable[discord.Message]] | None = None
+        self.announce_services: Callable[[], Awaitable[None]] | None = None
         self.presence: Presence | None = None
         self.began: Callable[[], None] = lambda: None
         self.available: Callable[[int], None] = lambda guild_id: None
@@ -124,6 +126,8 @@ class Client(Connection):
         said once, and tried again when a session begins or the guild comes back.
         """
         async with self._announcing:  # lest a guild that comes back meanwhile be told twice
+            if self.announce_services is not None:  # first: who is switched on now is told of the services of today
+                await self.announce_services()
             for channel_id in set(channel_ids) - self._switched_on:
                 problem = await self._observe(self.get_channel(channel_id))
                 if problem is None:

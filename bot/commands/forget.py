@@ -13,7 +13,7 @@ from bot.commands.cards import memory_card, paged
 from bot.commands.replies import Interaction, Refused, show, think
 from bot.commands.text import counted, jump_url, plain
 from bot.commands.views import Confirm, OwnedView
-from bot.errors import ServiceUnavailable
+from bot.errors import RecallPaused, ServiceUnavailable
 from bot.memory.forget import Forget, may_forget
 from bot.memory.held import Held
 from bot.memory.recall import Recall
@@ -39,8 +39,11 @@ _INDEX_NOT_SEARCHED = (
 class Forgetting:
     """The way from memories to their end: who may, which ones, are you sure, what went."""
 
-    def __init__(self, forget: Forget, held: Held, visibility: MemberVisibility, consent: Consent) -> None:
+    def __init__(
+        self, forget: Forget, recall: Recall, held: Held, visibility: MemberVisibility, consent: Consent
+    ) -> None:
         self._forget = forget
+        self._recall = recall
         self._held = held
         self._visibility = visibility
         self._consent = consent
@@ -52,7 +55,12 @@ class Forgetting:
         return [one for one in memories if may_forget(one, asker.id, manager=one.access_id in visible)]
 
     async def choices(self, interaction: Interaction, memories: Sequence[Memory]) -> list[Memory]:
-        """Memories found earlier as they are now: those that the asker may still see, and may forget."""
+        """Memories found earlier as they are now: those that the asker may still see, and may forget.
+
+        Raises `RecallPaused`: what is picked is shown.
+        """
+        if self._recall.paused():
+            raise RecallPaused()
         asker = member(interaction)
         visible = await self._visibility.for_member(asker)
         now = await self._held.again(asker.guild.id, memories)
@@ -191,6 +199,8 @@ def forget_command(
         visible = await visibility.for_member(asker)
         scope = Scope(asker.guild.id, visible, about_id=asker.id)
         try:
+            if recall.paused():
+                return []
             if current.strip():
                 own = [hit.memory for hit in await keyword.search(current, scope, OPTIONS)]
             else:

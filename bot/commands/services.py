@@ -14,6 +14,7 @@ from bot.memory.recall import Recall
 from bot.model import utcnow
 from bot.settings import Settings
 from bot.storage.consent import Consent
+from bot.storage.doubts import Doubts
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
@@ -27,6 +28,7 @@ class Services:
     settings: Settings
     observations: Observations
     catchup: Catchup
+    doubts: Doubts
     consent: Consent
     messages: MessageStore
     facts: FactStore

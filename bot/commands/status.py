@@ -1,20 +1,22 @@
 """/status: what waits, what runs, what is held; for those who manage the server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Self
 
 import discord
-from discord import app_commands
+from discord import app_commands, ui
 
 from bot.commands.access import member
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import ago, counted, cut
+from bot.commands.views import OwnedView
 from bot.errors import RecollectError
 from bot.extraction.worker import BatchWorker
 from bot.model import ServiceHealth
+from bot.storage.doubts import Doubt, Doubts
 from bot.storage.messages import MessageStore, QueueStats
 from bot.storage.observations import Observations
 from bot.storage.queue import ExtractionQueue
@@ -27,7 +29,12 @@ HealthCheck = Callable[[], Awaitable[ServiceHealth]]
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A guild's state as an admin wants to know it; `refused` counts events since the start, of all guilds."""
+    """A guild's state as an admin wants to know it.
+
+    `refused` counts events since the start, of all guilds, and `behind` the channels and threads still
+    being caught up with. `waiting_since` is when the oldest waiting message was captured. `problems`
+    are sentences about the whole bot.
+    """
 
     queue: QueueStats
     last_batch: datetime | None
@@ -35,6 +42,10 @@ class Status:
     observed: int
     refused: int
     services: tuple[ServiceHealth, ...]
+    waiting_since: datetime | None = None
+    behind: int = 0
+    doubts: tuple[Doubt, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 async def read_status(
@@ -43,8 +54,11 @@ async def read_status(
     queue: ExtractionQueue,
     worker: BatchWorker,
     observations: Observations,
+    doubts: Doubts,
     health: Mapping[str, HealthCheck],
     refused: Callable[[], int],
+    behind: Callable[[int], int],
+    problems: Callable[[], Sequence[str]],
 ) -> Status:
     """Ask everyone; `health` is by the service's name. Raises `StorageUnavailable`."""
     schedules = [schedule for schedule in await queue.guilds() if schedule.guild_id == guild_id]
@@ -55,6 +69,10 @@ async def read_status(
         observed=len(observations.active(guild_id)),
         refused=refused(),
         services=await read_health(health, HEALTH_SECONDS),
+        waiting_since=(await messages.oldest_waiting()).get(guild_id),
+        behind=behind(guild_id),
+        doubts=tuple(await doubts.all(guild_id)),
+        problems=tuple(problems()),
     )
 
 
@@ -63,8 +81,11 @@ async def read_health(health: Mapping[str, HealthCheck], within: float) -> tuple
     return tuple(await asyncio.gather(*(_asked(name, check, within) for name, check in health.items())))
 
 
-def status_card(status: Status, now: datetime) -> discord.Embed:
-    """The card of `/status`; what is zero and only matters otherwise is left out."""
+def status_card(status: Status, now: datetime, patience: timedelta) -> discord.Embed:
+    """The card of `/status`; what is zero and only matters otherwise is left out.
+
+    `patience` is how long a message may wait before that needs a look.
+    """
     queue = status.queue
     embed = discord.Embed(title="Recollect", colour=discord.Colour.blurple())
     waiting = counted(queue.waiting, "message")
@@ -79,35 +100,72 @@ def status_card(status: Status, now: datetime) -> discord.Embed:
     if queue.not_indexed:
         memories += f"; {counted(queue.not_indexed, 'memory', 'memories')} not in the index yet"
     embed.add_field(name="Memories", value=memories, inline=False)
-    embed.add_field(name="Observed", value=counted(status.observed, "channel"), inline=False)
-    if troubles := _troubles(status):
-        embed.add_field(name="Needs a look", value="\n".join(troubles), inline=False)
+    observed = counted(status.observed, "channel")
+    if status.behind:
+        observed += (
+            f"; {counted(status.behind, 'channel or thread', 'channels and threads')} still being caught up with"
+        )
+    embed.add_field(name="Observed", value=observed, inline=False)
+    if troubles := _troubles(status, now, patience):
+        embed.add_field(name="Needs a look", value=cut("\n".join(troubles), FIELD_UNITS), inline=False)
     services = "\n".join(f"{'✅' if one.ok else '⚠️'} **{one.name}**: {one.detail}" for one in status.services)
     return embed.add_field(name="Services", value=cut(services, FIELD_UNITS) or "none", inline=False)
 
 
 def status_command(
-    read: Callable[[int], Awaitable[Status]], clock: Callable[[], datetime]
+    read: Callable[[int], Awaitable[Status]],
+    review: Callable[[Interaction], Awaitable[None]],
+    patience: timedelta,
+    clock: Callable[[], datetime],
 ) -> app_commands.Command[Any, ..., None]:
-    """`/status`."""
+    """`/status`; `review` answers a press on the button that is there while something is in doubt."""
 
     @app_commands.command(description="What waits, what runs and what I hold")
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.checks.has_permissions(manage_guild=True)
     async def status(interaction: Interaction) -> None:
         await think(interaction)
-        await show(interaction, embeds=[status_card(await read(member(interaction).guild.id), clock())])
+        now = await read(member(interaction).guild.id)
+        card = status_card(now, clock(), patience)
+        if now.doubts:
+            await InDoubt(interaction.user, review).show(interaction, embeds=[card])
+        else:
+            await show(interaction, embeds=[card])
 
     return status
 
 
-def _troubles(status: Status) -> list[str]:
-    queue = status.queue
-    told = [
-        (queue.dead, f"{counted(queue.dead, 'message')} set aside: the language model gave no valid answer"),
-        (status.refused, f"{counted(status.refused, 'event')} the database refused since the start"),
-    ]
-    return [sentence for number, sentence in told if number]
+class InDoubt(OwnedView):
+    """The button below a status with doubts."""
+
+    def __init__(self, asker: discord.abc.User, review: Callable[[Interaction], Awaitable[None]]) -> None:
+        super().__init__(asker)
+        self._review = review
+
+    @ui.button(label="Review…")
+    async def review(self, interaction: Interaction, button: ui.Button[Self]) -> None:
+        await think(interaction)
+        await self._review(interaction)
+
+
+def _troubles(status: Status, now: datetime, patience: timedelta) -> list[str]:
+    queue, missing = status.queue, sum(len(doubt.missing) for doubt in status.doubts)
+    told = list(status.problems)
+    if status.waiting_since and now - status.waiting_since >= patience:
+        told.append(f"A message has waited for the language model since {ago(status.waiting_since)}")
+    if queue.dead:
+        told.append(
+            f"{counted(queue.dead, 'message')} set aside: the language model gave no valid answer; "
+            "`recollect deadletters replay` has it try again"
+        )
+    if status.refused:
+        told.append(f"{counted(status.refused, 'event')} the database refused since the start")
+    if missing:
+        told.append(
+            f"{counted(missing, 'message')} in {counted(len(status.doubts), 'place')} are gone from Discord, "
+            "too many to be sure that they were deleted: press Review…"
+        )
+    return told
 
 
 def _when(due: datetime | None, now: datetime) -> str:

@@ -4,6 +4,7 @@ import discord
 from discord import app_commands
 
 from bot.commands.backfill import Backfills, backfill_command
+from bot.commands.doubts import Review
 from bot.commands.flush import flush_command
 from bot.commands.forget import Forgetting, forget_command
 from bot.commands.observe import ObserveCommands
@@ -39,7 +40,7 @@ class Tree(app_commands.CommandTree[discord.Client]):
 def build_tree(client: discord.Client, services: Services) -> Tree:
     """The tree with every command; also lets `client` answer presses on buttons of long ago."""
     tree = Tree(client)
-    forgetting = Forgetting(services.forget, services.held, services.visibility, services.consent)
+    forgetting = Forgetting(services.forget, services.recall, services.held, services.visibility, services.consent)
     tree.add_command(
         recall_command(services.recall, services.visibility, forgetting, services.settings.recall.limit, services.clock)
     )
@@ -61,7 +62,11 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
     backfills = Backfills(services.observations, services.catchup, services.settings, services.clock)
     tree.add_command(ObserveCommands(services.observations, backfills, services.settings))
     tree.add_command(backfill_command(backfills))
-    tree.add_command(status_command(services.status, services.clock))
+
+    async def review(interaction: Interaction) -> None:
+        await Review(interaction.user, services.doubts, services.forget).turn(interaction)
+
+    tree.add_command(status_command(services.status, review, services.settings.alerts.oldest_waiting, services.clock))
     tree.add_command(flush_command(services.worker, services.messages))
     client.event(on_interaction)
     return tree

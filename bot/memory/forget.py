@@ -59,6 +59,12 @@ class Forget:
         await self._take_out()
         return Retracted(sum(one.messages for one in gone), sum(one.facts for one in gone))
 
+    async def messages(self, guild_id: int, ids: Sequence[int]) -> Retracted:
+        """Forget messages that were deleted on Discord, and the facts that rest on them."""
+        gone = await self._retraction.messages_deleted(guild_id, ids)
+        await self._take_out()
+        return gone
+
     async def member(self, guild_id: int, user_id: int, reason: str = "forgotten") -> MemberForgotten:
         """Forget every message a member wrote and every fact about them or on their words.
 

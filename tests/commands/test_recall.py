@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from town import Town, cards, eventually
 
 from bot.commands.views import EXPIRED, OwnedView
-from bot.errors import IndexUnavailable, QueryTooShort
+from bot.errors import IndexUnavailable, QueryTooShort, RecallPaused
 from bot.model import Degraded, message_memory, utcnow
 from bot.sandbox.discord import Answer, Permission
 
@@ -226,3 +226,20 @@ async def test_the_index_being_down_is_told(town: Town, monkeypatch: pytest.Monk
 
 def usable(answer: Answer) -> list[str]:
     return [button.label for button in answer.buttons if not button.disabled]
+
+
+async def test_while_recall_is_off_nobody_is_shown_anything(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every door that shows words answers in one sentence; forgetting everything shows none and goes on."""
+    said = await town.says(town.ada, "My teapot is blue")
+    answer = await town.use(town.ada, "recall", query="teapot")
+    picked = await (await answer.click("Forget…")).settled()
+    monkeypatch.setattr(town.app.recall, "paused", lambda: True)
+    off = str(RecallPaused())
+    assert (await town.use(town.ada, "recall", query="teapot")).content == off
+    assert (await (await answer.click("Forget…")).settled()).content == off
+    assert (await town.use(town.ada, "forget", query="teapot")).content == off
+    link = f"https://discord.com/channels/{town.guild.id}/{town.general.id}/{said.id}"
+    assert (await town.use(town.ada, "forget", query=link)).content == off
+    assert await town.server.autocomplete(town.ada, town.general, "forget", "query", "tea") == []
+    assert (await (await picked.click("Forget")).settled()).content == "Forgotten: 1 message and 0 facts."
+    assert "Forget everything about you?" in (await town.use(town.ada, "forget", everything=True)).content

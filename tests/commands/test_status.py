@@ -9,8 +9,8 @@ import pytest
 from town import Town
 
 from bot.commands import flush, status
-from bot.errors import StorageUnavailable
-from bot.model import ServiceHealth
+from bot.errors import RecallPaused, StorageUnavailable
+from bot.model import ServiceHealth, utcnow
 from bot.sandbox.discord import Answer, NotAllowed
 from bot.sandbox.ollama import GARBAGE, HANG, OllamaServer
 
@@ -95,9 +95,44 @@ async def test_status_names_what_needs_a_look(town: Town) -> None:
     town.app.observer.refused = 2
     told = fields(await town.use(town.admin, "status"))["Needs a look"]
     assert told.splitlines() == [
-        "1 message set aside: the language model gave no valid answer",
+        "1 message set aside: the language model gave no valid answer; `recollect deadletters replay` has it try again",
         "2 events the database refused since the start",
     ]
+
+
+async def test_status_tells_how_much_is_behind(town: Town) -> None:
+    """What is still to be read from Discord is counted beside what is observed."""
+    await town.app.observations.switch_on(town.guild.id, town.general.id, town.admin.id)
+    told = fields(await town.use(town.admin, "status"))
+    assert told["Observed"] == "1 channel; 1 channel or thread still being caught up with"
+
+
+async def test_a_message_that_was_said_long_ago_is_no_alert(town: Town) -> None:
+    """What counts is how long it has been held."""
+    await town.says(town.ada, "My teapot is blue", at=utcnow() - timedelta(days=9))
+    assert "Needs a look" not in fields(await town.use(town.admin, "status"))
+
+
+class TestWithLittlePatience:
+    """The setting `alerts.oldest_waiting`."""
+
+    @pytest.fixture
+    def sections(self, sections: dict[str, Any]) -> dict[str, Any]:
+        return sections | {"alerts": {"oldest_waiting": "1ms"}}
+
+    async def test_a_message_that_has_waited_too_long_needs_a_look(self, town: Town) -> None:
+        """Since when it waits is told."""
+        await town.says(town.ada, "My teapot is blue")
+        told = fields(await town.use(town.admin, "status"))["Needs a look"]
+        assert told.startswith("A message has waited for the language model since <t:")
+
+
+async def test_problems_of_the_whole_bot_are_told(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That recall is off, and that the journal cannot be written."""
+    monkeypatch.setattr(town.app.recall, "paused", lambda: True)
+    town.app.journal.problem = "The journal cannot be written."
+    told = fields(await town.use(town.admin, "status"))["Needs a look"]
+    assert told.splitlines() == [str(RecallPaused()), "The journal cannot be written."]
 
 
 async def test_status_without_a_database(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:

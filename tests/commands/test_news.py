@@ -1,0 +1,133 @@
+"""A channel is told again when other services come to see its text."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from town import connected, eventually
+
+from bot.app import App
+from bot.errors import StorageUnavailable
+from bot.sandbox.discord import Channel, DiscordServer, Guild, Permission
+
+OPENAI = {"openai": {"api_key": "sk-x"}}
+
+
+@pytest.fixture
+async def server() -> Any:
+    async with DiscordServer() as server:
+        yield server
+
+
+async def told(app: App) -> None:
+    """Wait until everything that a new session has to tell is told."""
+    await app.client.settle()
+
+
+async def switched_on(server: DiscordServer, app: App, guild: Guild, *channels: Channel) -> None:
+    await told(app)
+    for channel in channels:
+        await app.observations.switch_on(guild.id, channel.id, guild.owner_id)
+
+
+def notices(server: DiscordServer, channel: Channel) -> list[str]:
+    return [message.content for message in server.sent(channel)]
+
+
+async def test_every_observed_channel_is_told_once(
+    server: DiscordServer, tmp_path: Path, sections: dict[str, Any]
+) -> None:
+    """Nothing is said while nothing changes; a key that was added is told in each observed channel, and only there."""
+    guild = server.world.add_guild(name="tea club")
+    general, staff, other = (server.world.add_channel(guild, name) for name in ("general", "staff", "other"))
+    async with connected(server, tmp_path, sections) as app:
+        await switched_on(server, app, guild, general, staff)
+    async with connected(server, tmp_path, sections) as app:
+        await told(app)
+    assert notices(server, general) == []
+    for _ in range(2):
+        async with connected(server, tmp_path, sections | OPENAI) as app:
+            await told(app)
+    for channel in (general, staff):
+        [notice] = notices(server, channel)
+        assert notice.startswith("🧠 **Other services see the text of this channel now**")
+        assert "OpenAI, to make them searchable" in notice
+    assert notices(server, other) == []
+    async with connected(server, tmp_path, sections) as app:
+        await told(app)
+    assert "OpenAI" not in notices(server, general)[-1]
+
+
+async def test_who_cannot_be_told_now_is_told_later(
+    server: DiscordServer, tmp_path: Path, sections: dict[str, Any]
+) -> None:
+    """A channel in which the bot may not write keeps no other from being told, and is told when it may."""
+    guild = server.world.add_guild(name="tea club")
+    silent, general = server.world.add_channel(guild, "silent"), server.world.add_channel(guild, "general")
+    async with connected(server, tmp_path, sections) as app:
+        await switched_on(server, app, guild, silent, general)
+    server.world.deny(silent, server.world.bot, Permission.SEND_MESSAGES)
+    with capture_logs() as logs:
+        async with connected(server, tmp_path, sections | OPENAI) as app:
+            await told(app)
+    assert [len(notices(server, channel)) for channel in (silent, general)] == [0, 1]
+    [line] = [line for line in logs if line["event"] == "services_not_told"]
+    assert line["channel_id"] == silent.id
+    server.world.allow(silent, server.world.bot, Permission.SEND_MESSAGES)
+    async with connected(server, tmp_path, sections | OPENAI) as app:
+        await told(app)
+    assert [len(notices(server, channel)) for channel in (silent, general)] == [1, 1]
+
+
+async def test_an_archived_private_thread_is_told(
+    server: DiscordServer, tmp_path: Path, sections: dict[str, Any]
+) -> None:
+    """Discord does not list it, so it is asked for."""
+    guild = server.world.add_guild(name="tea club")
+    general = server.world.add_channel(guild, "general")
+    thread = server.world.add_thread(general, "secret", owner=guild.owner_id, private=True, members=[server.world.bot])
+    async with connected(server, tmp_path, sections) as app:
+        await told(app)
+        await app.observations.switch_on(guild.id, thread.id, guild.owner_id, parent_id=general.id)
+    server.world.update_thread(thread, archived=True)
+    async with connected(server, tmp_path, sections | OPENAI) as app:
+        await told(app)
+    assert len(server.sent(thread)) == 1
+
+
+async def test_a_channel_of_the_settings_is_told_once(
+    server: DiscordServer, tmp_path: Path, sections: dict[str, Any]
+) -> None:
+    """Its first notice names the services of the day."""
+    guild = server.world.add_guild(name="tea club")
+    general, late = server.world.add_channel(guild, "general"), server.world.add_channel(guild, "late")
+    async with connected(server, tmp_path, sections | {"discord": {"observe": (general.id,)}}) as app:
+        await told(app)
+    both = OPENAI | {"discord": {"observe": (general.id, late.id)}}
+    async with connected(server, tmp_path, sections | both) as app:
+        await told(app)
+    assert [len(notices(server, channel)) for channel in (general, late)] == [2, 1]
+
+
+async def test_a_database_that_is_locked_is_no_failure(
+    server: DiscordServer, tmp_path: Path, sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The news wait for the next session."""
+
+    async def locked(*_: object) -> None:
+        raise StorageUnavailable()
+
+    guild = server.world.add_guild(name="tea club")
+    general = server.world.add_channel(guild, "general")
+    async with connected(server, tmp_path, sections) as app:
+        await switched_on(server, app, guild, general)
+    with capture_logs() as logs:
+        with monkeypatch.context() as patch:
+            patch.setattr("bot.storage.state.StateStore.put", locked)
+            async with connected(server, tmp_path, sections | OPENAI) as app:
+                await told(app)
+    assert "handler_failed" not in {line["event"] for line in logs}
+    async with connected(server, tmp_path, sections | OPENAI) as app:
+        await told(app)
+        await eventually(lambda: notices(server, general))
