@@ -9,6 +9,7 @@ from pathlib import Path
 
 import discord
 
+from bot.capture.client import Client
 from bot.capture.transcripts import Origin, Skipped, Transcript
 from bot.errors import StorageUnavailable, TranscriptInvalid
 from bot.model import Message, Report, utcnow
@@ -53,14 +54,18 @@ class Imported:
 
 
 class Importer:
-    """Reads exports into `messages`. A connected `client` tells what Discord knows of their channels."""
+    """Reads exports into `messages`.
+
+    Where the `client` is connected it tells what Discord knows of their channels, and what is imported is
+    announced there; otherwise the next session announces it.
+    """
 
     def __init__(
         self,
         messages: MessageStore,
         observations: Observations,
         consent: Consent,
-        client: discord.Client,
+        client: Client,
         settings: DiscordSettings,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
@@ -76,7 +81,11 @@ class Importer:
 
         Raises `StorageUnavailable` if the database refuses a message; those before it are kept.
         """
-        return [await self._import(path, report) for path in paths]
+        try:
+            return [await self._import(path, report) for path in paths]
+        finally:
+            if self._client.is_ready():
+                await self._client.announce_intervals()
 
     async def _import(self, path: Path, report: Report) -> Imported:
         done = Imported(str(path))

@@ -32,16 +32,19 @@ from exports import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from watching import Town
+from watching import Town, notice
 
+from bot.capture.client import Client
+from bot.capture.convert import Observable
 from bot.capture.importer import Imported, Importer
+from bot.capture.observer import Observer
 from bot.errors import StorageUnavailable
 from bot.model import Attachment, Mention, Message
 from bot.settings import DiscordSettings
 from bot.storage.consent import Consent
 from bot.storage.database import Database
 from bot.storage.messages import MessageStore
-from bot.storage.observations import Observations, Source
+from bot.storage.observations import Observation, Observations, Source
 from bot.storage.retraction import Retraction
 
 NOW = NOON + timedelta(days=1)
@@ -87,30 +90,32 @@ class Archive:
 
 @pytest.fixture
 async def archive(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Archive]:
-    """An empty one, a day after the messages were said; made once and copied, which takes a tenth of the time."""
+    """An empty one, not connected to Discord; made once and copied, which takes a tenth of the time."""
     empty = tmp_path_factory.getbasetemp() / "empty archive"
     if not empty.exists():
         await (await Database.open(empty)).close()
     shutil.copytree(empty, tmp_path / "data")
     database = await Database.open(tmp_path / "data")
+    messages, retraction = MessageStore(database, a_day_later), Retraction(database, a_day_later)
+    observations, consent = Observations(database, a_day_later), Consent(database, a_day_later)
+    discord_part = DiscordSettings()
+    client = Client(discord_part, Observer(messages, retraction, observations, consent, discord_part))
+    importer = Importer(messages, observations, consent, client, discord_part, a_day_later)
     try:
-        yield archive_of(database, tmp_path, discord.Client(intents=discord.Intents.none()))
+        yield Archive(tmp_path, database, messages, retraction, observations, consent, importer)
     finally:
         await database.close()
 
 
-def archive_of(database: Database, folder: Path, client: discord.Client, **discord_settings: Any) -> Archive:
-    """An archive over a database; the client tells what Discord knows."""
+def archive_of(town: Town, client: Client, folder: Path) -> Archive:
+    """The town's storage, with a client that knows the town."""
+    importer = Importer(town.messages, town.observations, town.consent, client, town.settings, a_day_later)
+    return Archive(folder, town.database, town.messages, town.retraction, town.observations, town.consent, importer)
 
-    def clock() -> datetime:
-        return NOW
 
-    messages, observations = MessageStore(database, clock), Observations(database, clock)
-    consent = Consent(database, clock)
-    importer = Importer(
-        messages, observations, consent, client, DiscordSettings.model_validate(discord_settings), clock
-    )
-    return Archive(folder, database, messages, Retraction(database, clock), observations, consent, importer)
+def a_day_later() -> datetime:
+    """The time of the imports: a day after the messages were said."""
+    return NOW
 
 
 async def test_a_message_is_held_as_capture_would_hold_it(archive: Archive) -> None:
@@ -486,7 +491,7 @@ async def test_progress_is_told_by_what_was_read(archive: Archive) -> None:
 async def test_a_connected_bot_says_if_nobody_will_be_shown_it(town: Town, tmp_path: Path) -> None:
     """Memories of a channel that is gone, or of a server the bot is not in, are visible to nobody."""
     async with town.watched() as client:
-        archive = archive_of(town.database, tmp_path, client)
+        archive = archive_of(town, client, tmp_path)
 
         async def end(guild_id: int, channel_id: int, kind: str = "GuildTextChat", above: int | None = None) -> str:
             content = export([said(minute(0))], guild=guild_id, channel=channel_id, kind=kind, above=above)
@@ -503,12 +508,34 @@ async def test_a_connected_bot_says_if_nobody_will_be_shown_it(town: Town, tmp_p
 async def test_age_restricted_channels_need_the_settings(town: Town, tmp_path: Path, allowed: bool) -> None:
     """As in capture; only a connected bot can tell."""
     adult = town.world.add_channel(town.guild, "adult", nsfw=True)
-    async with town.watched() as client:
-        archive = archive_of(town.database, tmp_path, client, allow_age_restricted=allowed)
+    async with town.watched(allow_age_restricted=allowed) as client:
+        archive = archive_of(town, client, tmp_path)
         done = await archive.take(export([said(minute(0))], guild=town.guild.id, channel=adult.id))
     refused = f"{tmp_path / 'general.json'} is of an age-restricted channel, and the settings leave these out."
     assert done.problem == (None if allowed else refused)
     assert len(await archive.held()) == allowed
+
+
+async def test_members_are_told_at_once_or_by_the_next_session(town: Town, tmp_path: Path) -> None:
+    """A connected bot posts a notice when it is done; an import without a connection leaves that to the next one."""
+    told: list[tuple[str, datetime]] = []
+
+    async def announce(place: Observable, interval: Observation) -> discord.Message:
+        told.append((place.name, interval.started_at))
+        return await notice(place)
+
+    other = town.world.add_channel(town.guild, "other")
+    client = town.client()
+    client.announce_interval = announce
+    archive = archive_of(town, client, tmp_path)
+    await archive.take(export([said(minute(0))], guild=town.guild.id, channel=town.general.id))
+    assert told == []
+    async with town.at_work(client):
+        await client.settle()
+        assert told == [("general", NOON)]
+        await archive.take(export([said(minute(1))], guild=town.guild.id, channel=other.id))
+    assert told == [("general", NOON), ("other", NOON + MINUTE)]
+    assert town.observations.unannounced() == []
 
 
 async def test_what_capture_holds_is_not_new(town: Town, tmp_path: Path) -> None:
@@ -517,7 +544,7 @@ async def test_what_capture_holds_is_not_new(town: Town, tmp_path: Path) -> None
     async with town.watched() as client:
         posted = await town.server.say(town.general, town.alice, f"tea, <@{town.bob.id}>?")
         (captured,) = await town.until_held([posted])
-        archive = archive_of(town.database, tmp_path, client)
+        archive = archive_of(town, client, tmp_path)
         archive.importer = Importer(town.messages, town.observations, town.consent, client, town.settings)
         messages = [said(captured.id, "tea, @bob?", user(town.alice.id), mentions=[user(town.bob.id)])]
         done = await archive.take(export(messages, guild=town.guild.id, channel=town.general.id))
