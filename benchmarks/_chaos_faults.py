@@ -82,9 +82,10 @@ class Surroundings:
                 self._link(self._volume)
             case wire:
                 await self._wires[wire].disturb(outage.fault)
-                if wire == "gateway" and not outage.resumable:
-                    self.discord.gateway.forget_sessions()
                 yield
+                if wire == "gateway" and not outage.resumable:
+                    self.discord.gateway.invalidate()  # for who is still connected
+                    self.discord.gateway.forget_sessions()
                 await self._wires[wire].mend()
 
     def _link(self, target: Path) -> None:

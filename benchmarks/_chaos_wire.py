@@ -87,7 +87,7 @@ class Wire:
 
     def _break(self, last_words: bytes) -> None:
         for writer in self._open:
-            if last_words:
+            if last_words and not writer.is_closing():
                 writer.write(last_words)
                 writer.close()
             else:
@@ -104,12 +104,15 @@ class Wire:
                     await self._mislead(reader, writer, 500 if self.fault is Fault.ERROR else self._garbage)
                 else:
                     await self._connect(reader, writer)
+        except asyncio.CancelledError:
+            return  # the end of the run; Python 3.11 would log a cancelled handler as a failed one
         finally:
             self._open.discard(writer)
             self._serving.discard(task)
             writer.transport.abort()
 
     async def _mislead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: int) -> None:
+        self._open.discard(writer)
         await reader.readuntil(b"\r\n\r\n")
         head = f"HTTP/1.1 {status} Anything\r\nContent-Type: text/html\r\nContent-Length: {len(_PAGE)}\r\n"
         writer.write(f"{head}Connection: close\r\n\r\n".encode() + _PAGE)
@@ -135,5 +138,4 @@ class Wire:
                 await asyncio.sleep(_SLOW)
             target.write(data)
             await target.drain()
-        if target.can_write_eof():
-            target.write_eof()
+        target.close()

@@ -218,7 +218,8 @@ class Greeter(Listener):
 @pytest.mark.parametrize("fault", Fault)
 async def test_a_wire_takes_a_service_away_and_gives_it_back(fault: Fault) -> None:
     """Before and after a fault a request is answered; during it, it is not, or only late."""
-    async with Greeter() as service, Wire(service.url) as wire, aiohttp.ClientSession() as client:
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with Greeter() as service, Wire(service.url) as wire, aiohttp.ClientSession(connector=connector) as client:
         url = wire.through(service.url)
 
         async def ask() -> tuple[int, str]:
