@@ -1,8 +1,10 @@
 """What happens on Discord, handed to whoever it concerns."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import groupby
 
 import discord
 import structlog
@@ -104,18 +106,19 @@ class Client(Connection):
             await self._observer.deleted(guild_id, place, message_ids)
 
     async def announce_intervals(self) -> None:
-        """Tell the members of every place of which an interval was opened afterwards, without a word to them so far."""
+        """Tell the members of every place of which intervals were opened afterwards, without a word to them so far."""
         if self.announce_interval is None:
             return
         async with self._announcing:
-            for interval in self._observer.unannounced():
-                place = self.get_channel(interval.channel_id)
+            for channel_id, intervals in groupby(sorted(self._observer.unannounced(), key=_channel_id), _channel_id):
+                parts = list(intervals)
+                place = self.get_channel(channel_id)
                 if not isinstance(place, Observable) or missing_permissions(place):
-                    log.info("interval_unannounced", guild_id=interval.guild_id, channel_id=interval.channel_id)
+                    log.info("interval_unannounced", guild_id=parts[0].guild_id, channel_id=channel_id)
                     continue
                 try:
-                    await self.announce_interval(place, interval)
-                    await self._observer.announced(interval)
+                    await self.announce_interval(place, _whole(parts))
+                    await self._observer.announced(parts)
                 except (discord.HTTPException, StorageUnavailable) as error:
                     log.warning("interval_unannounced", channel_id=place.id, error=type(error).__name__)
 
@@ -160,3 +163,13 @@ class Client(Connection):
             return str(error)
         log.info("observing", guild_id=place.guild.id, channel_id=place.id)
         return None
+
+
+def _channel_id(interval: Observation) -> int:
+    return interval.channel_id
+
+
+def _whole(parts: Sequence[Observation]) -> Observation:
+    """The span of several intervals of a channel: an export may come in many files, and one notice is enough."""
+    ended_at = max(filter(None, (part.ended_at for part in parts)), default=None)
+    return replace(parts[0], started_at=min(part.started_at for part in parts), ended_at=ended_at)

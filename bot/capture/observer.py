@@ -84,9 +84,9 @@ class Observer:
         """The intervals opened afterwards of which members are still to be told."""
         return self._observations.unannounced()
 
-    async def announced(self, interval: Observation) -> None:
+    async def announced(self, intervals: Iterable[Observation]) -> None:
         """Note that members were told. Raises `StorageUnavailable`."""
-        await self._observations.mark_announced(interval.id)
+        await self._observations.mark_announced(intervals)
 
     def ever_observed(self, guild_id: int, *place_ids: int) -> bool:
         """Whether one of these channels or threads is or once was observed."""

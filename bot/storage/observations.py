@@ -146,9 +146,14 @@ class Observations:
         """Note that nothing of an interval is left to read from Discord."""
         await self._change([observation_id], lambda one: replace(one, fetched=True))
 
-    async def mark_announced(self, observation_id: int) -> None:
-        """Note that the channel's members were told of an interval."""
-        await self._change([observation_id], lambda one: replace(one, announced=True))
+    async def mark_announced(self, told: Iterable[Observation]) -> None:
+        """Note that members were told of these intervals; of one that was widened meanwhile they are not."""
+        spans = {one.id: (one.started_at, one.ended_at) for one in told}
+
+        def mark(one: Observation) -> Observation:
+            return replace(one, announced=one.announced or spans[one.id] == (one.started_at, one.ended_at))
+
+        await self._change(spans, mark)
 
     async def truncate(self, observation_id: int, until: datetime) -> None:
         """End an interval opened afterwards at an earlier time; what is not yet read of it stays unread for good."""

@@ -40,6 +40,7 @@ from bot.capture.importer import Imported, Importer
 from bot.capture.observer import Observer
 from bot.errors import StorageUnavailable
 from bot.model import Attachment, Mention, Message
+from bot.sandbox.discord import Channel
 from bot.settings import DiscordSettings
 from bot.storage.consent import Consent
 from bot.storage.database import Database
@@ -263,9 +264,7 @@ async def test_importing_twice_changes_nothing(archive: Archive) -> None:
     """The second time nothing is new, and no interval is opened or announced again."""
     content = export([said(minute(0)), said(minute(1))])
     assert (await archive.take(content)).new == 2
-    before = archive.observations.unannounced()
-    for interval in before:
-        await archive.observations.mark_announced(interval.id)
+    await archive.observations.mark_announced(archive.observations.unannounced())
     again = await archive.take(content)
     assert (again.read, again.new, archive.observations.unannounced()) == (2, 0, [])
     assert "2 messages read, 0 new, 2 skipped (2 held or forgotten already)." in again.sentence
@@ -517,25 +516,41 @@ async def test_age_restricted_channels_need_the_settings(town: Town, tmp_path: P
 
 
 async def test_members_are_told_at_once_or_by_the_next_session(town: Town, tmp_path: Path) -> None:
-    """A connected bot posts a notice when it is done; an import without a connection leaves that to the next one."""
-    told: list[tuple[str, datetime]] = []
+    """A connected bot posts a notice when it is done; otherwise the next one does, one notice for many files."""
+    told: list[tuple[str, datetime, datetime | None]] = []
 
     async def announce(place: Observable, interval: Observation) -> discord.Message:
-        told.append((place.name, interval.started_at))
+        told.append((place.name, interval.started_at, interval.ended_at))
         return await notice(place)
+
+    async def take(channel: Channel, number: int) -> None:
+        await archive.take(export([said(minute(number))], guild=town.guild.id, channel=channel.id))
 
     other = town.world.add_channel(town.guild, "other")
     client = town.client()
     client.announce_interval = announce
     archive = archive_of(town, client, tmp_path)
-    await archive.take(export([said(minute(0))], guild=town.guild.id, channel=town.general.id))
+    await take(town.general, 5)
+    await take(town.general, 0)
     assert told == []
+    instant = timedelta(milliseconds=1)
+    in_general = ("general", NOON, NOON + 5 * MINUTE + instant)
     async with town.at_work(client):
         await client.settle()
-        assert told == [("general", NOON)]
-        await archive.take(export([said(minute(1))], guild=town.guild.id, channel=other.id))
-    assert told == [("general", NOON), ("other", NOON + MINUTE)]
+        assert told == [in_general]
+        await take(other, 1)
+    assert told == [in_general, ("other", NOON + MINUTE, NOON + MINUTE + instant)]
     assert town.observations.unannounced() == []
+
+
+async def test_what_is_widened_while_members_are_told_is_told_again(archive: Archive) -> None:
+    """A session may begin, and post what is known so far, in the middle of an import."""
+    await archive.take(export([said(minute(0))]))
+    told = archive.observations.unannounced()
+    await archive.observations.widen(told[0].id, NOON, NOON + MINUTE)
+    await archive.observations.mark_announced(told)
+    (interval,) = archive.observations.unannounced()
+    assert interval.ended_at == NOON + MINUTE
 
 
 async def test_what_capture_holds_is_not_new(town: Town, tmp_path: Path) -> None:
