@@ -212,13 +212,7 @@ class App:
         self.observer = Observer(self.messages, self.retraction, self.observations, self.consent, settings.discord)
         self.client = Client(settings.discord, self.observer)
         self.importer = Importer(
-            self.messages,
-            self.observations,
-            self.consent,
-            self.client,
-            settings.discord,
-            self.client.announce_intervals,
-            self.clock,
+            self.messages, self.observations, self.consent, self.client, settings.discord, self.clock
         )
         self._catch_up()
         self.visibility = DiscordVisibility(self.client, self.observations)
