@@ -276,6 +276,7 @@ class App:
             "backup": operations.backing_up(self.backup),
             "deadletters": operations.listing_dead_letters(self.queue),
             "purge": operations.purging(self.purge),
+            "purge": operations.purging(self.purge),
             "replay": operations.replaying_dead_letters(self.queue, self.worker.wake),
             "import": operations.importing(self.importer),
         }

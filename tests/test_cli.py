@@ -1,6 +1,8 @@
 """The command line, as an operator types it."""
 
 import json
+import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -8,9 +10,11 @@ import httpx
 import pytest
 from processes import recollect, running
 
+from bot.app import App
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import IndexPoint
 from bot.sandbox.discord import DiscordServer, Intent
+from bot.settings import Settings
 
 
 def at(server: DiscordServer, **variables: str) -> dict[str, str]:
@@ -26,7 +30,7 @@ def at(server: DiscordServer, **variables: str) -> dict[str, str]:
 async def test_help_names_every_command(tmp_path: Path) -> None:
     """Without arguments a newcomer sees what there is."""
     _, out, err = await recollect(tmp_path, "--help")
-    for command in ("run", "demo", "bench"):
+    for command in ("run", "backup", "restore", "import", "purge", "deadletters", "adopt", "demo", "bench"):
         assert command in out
     assert err == ""
 
@@ -137,6 +141,57 @@ async def test_adopt_gives_unmapped_memories_to_a_channel(tmp_path: Path) -> Non
     await index.close()
     assert await recollect(tmp_path, "adopt", "1", "2") == (0, "1 memory belongs to channel 2 now.\n", "")
     assert await recollect(tmp_path, "adopt", "1", "2") == (0, "0 memories belong to channel 2 now.\n", "")
+
+
+async def test_a_backup_of_a_running_bot_and_of_one_at_rest(discord_server: DiscordServer, tmp_path: Path) -> None:
+    """The same command either way; where there is no data, there is nothing to back up."""
+    code, _, err = await recollect(tmp_path, "backup", "none.zip")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "There is no data" in err
+    async with running(tmp_path, **at(discord_server)) as bot:
+        await bot.logged("ready")
+        code, out, err = await recollect(tmp_path, "backup", "one.zip", "--json")
+        assert (code, err) == (0, "")
+        assert json.loads(out)["messages"] == 0
+        assert await bot.terminate() == 0
+    assert await recollect(tmp_path, "deadletters", "list") == (0, "No message was put aside.\n", "")
+    code, out, err = await recollect(tmp_path, "backup", "two.zip")
+    assert (code, err) == (0, "")
+    assert "holds 0 messages, 0 facts" in out
+    assert sorted(os.listdir(tmp_path)) == ["data", "data-journal", "one.zip", "two.zip"]
+
+
+async def test_a_bot_restored_without_its_journal_checks_discord_first(
+    discord_server: DiscordServer, tmp_path: Path
+) -> None:
+    """A folder with data is refused; then recall is off until the bot has compared everything with Discord."""
+    settings = Settings.model_validate({"storage": {"path": tmp_path / "data"}})
+    async with App(settings) as app:
+        await app.backup.write(tmp_path / "b.zip", False, lambda *_: None)
+    code, out, err = await recollect(tmp_path, "restore", "b.zip")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "not empty" in err
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "data-journal").unlink()
+    code, out, err = await recollect(tmp_path, "restore", "b.zip")
+    assert (code, err) == (0, "")
+    assert "holds 0 messages and 0 facts again" in out
+    assert "recall stays off" in out
+    async with running(tmp_path, **at(discord_server)) as bot:
+        await bot.logged("recheck_finished")
+        assert await bot.terminate() == 0
+
+
+async def test_a_bot_out_of_reach_of_its_socket_is_to_be_stopped(discord_server: DiscordServer, tmp_path: Path) -> None:
+    """In a folder too deep for a unix socket the bot runs, and says so; commands ask to stop it first."""
+    deep = {"BOT_STORAGE__PATH": str(tmp_path / ("deep" * 30) / "data")}
+    async with running(tmp_path, **at(discord_server, **deep)) as bot:
+        await bot.logged("control_unavailable")
+        await bot.logged("ready")
+        code, _, err = await recollect(tmp_path, "backup", "b.zip", **deep)
+        assert code == 1
+        assert "stop it" in err
+        assert await bot.terminate() == 0
 
 
 @pytest.mark.parametrize("name", ["list", "nothing"])

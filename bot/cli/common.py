@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bot.errors import NotRunning
+from bot.errors import DataFolderError, NotRunning
 from bot.model import Report
 from bot.settings import Settings
 
@@ -37,21 +37,24 @@ def configured(config: Path | None) -> Settings:
     return settings
 
 
-def ask(config: Path | None, operation: str, **arguments: Any) -> dict[str, Any]:
+def ask(config: Path | None, operation: str, *, needs_data: bool = False, **arguments: Any) -> dict[str, Any]:
     """Have an operation of `App.operations` done by the running bot; without one, by us, in its data folder.
 
-    Raises `RecollectError` with the sentence to show.
+    Raises `RecollectError` with the sentence to show; so for a folder without data, if that would be pointless.
     """
-    return asyncio.run(_ask(configured(config), operation, arguments))
+    return asyncio.run(_ask(configured(config), operation, needs_data, arguments))
 
 
-async def _ask(settings: Settings, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+async def _ask(settings: Settings, operation: str, needs_data: bool, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    from bot.storage.database import holds_data
     from bot.web.control import SOCKET, call
 
     with progress_bars() as report:
         try:
             return await call(settings.storage.path / SOCKET, operation, arguments, report)
         except NotRunning:
+            if needs_data and not holds_data(settings.storage.path):
+                raise DataFolderError(f"There is no data in {settings.storage.path}: check storage.path.") from None
             from bot.app import App
 
             async with App(settings) as app:

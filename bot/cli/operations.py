@@ -38,7 +38,7 @@ def backup(
     config: Config = None,
 ) -> None:
     """Write everything that is held to one file, also while the bot runs."""
-    made = ask(config, "backup", file=str(file.absolute()), replace=force)
+    made = ask(config, "backup", needs_data=True, file=str(file.absolute()), replace=force)
     held = f"{counted(made['messages'], 'message')}, {counted(made['facts'], 'fact')}"
     tell(made, f"{file} holds {held} and their index ({made['size'] / 1e6:,.1f} MB).", as_json)
 
@@ -70,6 +70,19 @@ def restore(
     tell(asdict(made), f"{back}; {after}", as_json)
 
 
+@cli.command()
+def purge(as_json: AsJson = False, config: Config = None) -> None:
+    """Take the last bytes of removed text off the disk now, not only within `retention.purge_within`."""
+    done = ask(config, "purge", needs_data=True)
+    if not done["guilds"] and not done["postponed"]:
+        sentence = "Nothing was removed since the last time."
+    else:
+        sentence = f"Nothing that was removed is left in the files of {counted(done['guilds'], 'server')}."
+    if done["postponed"]:
+        sentence += f" Those of {counted(len(done['postponed']), 'server')} have to wait: the log says why."
+    tell(done, sentence, as_json)
+
+
 deadletters = typer.Typer(help="Messages put aside because the language model gave no usable answer about them.")
 cli.add_typer(deadletters, name="deadletters", no_args_is_help=True)
 OfGuild = Annotated[int | None, typer.Option("--guild", help="Only those of the server with this id.")]
@@ -78,7 +91,7 @@ OfGuild = Annotated[int | None, typer.Option("--guild", help="Only those of the 
 @deadletters.command("list")
 def list_dead_letters(guild: OfGuild = None, as_json: AsJson = False, config: Config = None) -> None:
     """Say which messages were put aside, and why."""
-    found = ask(config, "deadletters", guild=guild)
+    found = ask(config, "deadletters", needs_data=True, guild=guild)
     lines = [
         f"{one['at']}  guild {one['guild']}  channel {one['channel']}  message {one['id']}: {one['reason']}"
         for one in found["letters"]
@@ -94,7 +107,7 @@ def replay_dead_letters(
     config: Config = None,
 ) -> None:
     """Have messages that were put aside read again."""
-    made = ask(config, "replay", guild=guild, ids=ids or None)
+    made = ask(config, "replay", needs_data=True, guild=guild, ids=ids or None)
     tell(made, f"{counted(made['replayed'], 'message')} will be read again.", as_json)
 
 

@@ -196,6 +196,11 @@ async def _handed_back(engine: AsyncEngine) -> None:
         await asyncio.sleep(0.01)
 
 
+def holds_data(folder: Path) -> bool:
+    """Whether there is a database in this folder."""
+    return (folder / FILE).exists()
+
+
 @contextmanager
 def _reported() -> Iterator[None]:
     """Tell a database that cannot be used (locked, full, damaged) from a statement that is wrong."""

@@ -8,6 +8,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -166,7 +167,8 @@ def _refuse(file: Path, folder: Path, replace: bool) -> None:
 
 def _remove(*files: Path) -> None:
     for file in files:
-        file.unlink(missing_ok=True)
+        with suppress(OSError):  # why it cannot be removed is why it could not be written
+            file.unlink()
 
 
 def _begin_copy(path: Path) -> None:

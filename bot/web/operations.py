@@ -13,6 +13,7 @@ from bot.memory.reconcile import Reconciler
 from bot.model import Report
 from bot.storage.queue import ExtractionQueue
 from bot.upkeep.backup import Backup
+from bot.upkeep.purge import Purge
 from bot.web.control import Operation
 
 
@@ -65,6 +66,16 @@ def replaying_dead_letters(queue: ExtractionQueue, wake: Callable[[], None]) -> 
         return {"replayed": replayed}
 
     return replay_dead_letters
+
+
+def purging(purge: Purge) -> Operation:
+    """{} → {guilds, postponed: guild ids}."""
+
+    async def purge_now(_: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        done = await purge.now(report)
+        return {"guilds": done.guilds, "postponed": sorted(done.postponed)}
+
+    return purge_now
 
 
 def importing(importer: Importer) -> Operation:

@@ -87,6 +87,13 @@ async def test_a_place_that_will_not_do_is_one_sentence(
         await back_up(settings_of(tmp_path, openai), tmp_path / where)
 
 
+async def test_a_folder_in_the_way_is_one_sentence(tmp_path: Path, openai: OpenAIServer) -> None:
+    """Whatever keeps the file from being written is said, and not hidden by the clearing away."""
+    (tmp_path / "b.zip.partial-db").mkdir()
+    with pytest.raises(RecollectError, match="cannot be written"):
+        await back_up(settings_of(tmp_path, openai), tmp_path / "b.zip")
+
+
 async def test_a_cancelled_backup_leaves_nothing(tmp_path: Path, openai: OpenAIServer) -> None:
     """Wherever Ctrl-C comes, there is no part of an archive and no copy of the database afterwards."""
     async with opened(settings_of(tmp_path, openai)) as app:
