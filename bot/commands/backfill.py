@@ -108,9 +108,13 @@ class Backfills:
         )
         running = self._running[place.id] = Backfill(press, place, interval, self._observations, self._catchup)
         task = asyncio.create_task(running.run(), name="backfill")
-        task.add_done_callback(lambda _: self._running.pop(place.id))
+        task.add_done_callback(lambda _: self._ended(running))
         if isinstance(press.client, Client):
             press.client.keep(task)
+
+    def _ended(self, running: "Backfill") -> None:
+        if self._running.get(running.place.id) is running:  # one that was stopped may end after the next has begun
+            del self._running[running.place.id]
 
     async def forsake(self, place: Place) -> None:
         """Read no further in a place that is observed no longer. Raises `StorageUnavailable`."""
@@ -220,7 +224,7 @@ class Backfill:
         return f"Done: {done}. What is kept can be recalled in a moment; facts are noted from it batch by batch."
 
     async def _show(self, view: ui.View | None = discord.utils.MISSING) -> None:
-        if self._screen.is_expired():
+        if self._screen.is_expired() or self._screen.client.is_closed():
             return
         try:
             await self._screen.edit_original_response(content=self.told(), view=view, allowed_mentions=NO_PINGS)

@@ -8,7 +8,7 @@ from discord import app_commands, ui
 from bot.capture.convert import access_id
 from bot.commands.access import MemberVisibility, member
 from bot.commands.forget import Forgetting
-from bot.commands.notice import outside_services
+from bot.commands.notice import kept, outside_services
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import ago, counted
 from bot.commands.views import OwnedView
@@ -52,7 +52,9 @@ class PrivacyCommands(app_commands.Group):
             f"You opted out {ago(since)}: I keep nothing you write."
             if since
             else "I remember what you write in the channels I listen to; `/privacy opt-out` stops that.",
-            f"I hold {counted(known, 'fact')} about you; `/forget` removes what you choose.",
+            f"I hold {counted(known, 'fact')} about you; `/forget` removes what you choose, and what you delete is "
+            "forgotten too.",
+            kept(self._settings, asker.guild.id),
             f"**Channels**: {await self._channels(asker)}",
             "**Who else sees the text**:",
             *(f"- {service}" for service in outside_services(self._settings)),

@@ -164,5 +164,23 @@ async def test_a_channel_of_the_settings_is_told_too(tmp_path: Path, sections: d
         assert (line["channel_id"], line["reason"]) == (silent.id, "the bot lacks Send Messages there")
 
 
+async def test_an_import_is_told_in_its_channel(tmp_path: Path, sections: dict[str, Any]) -> None:
+    """Its interval is announced once, when a session begins."""
+    async with DiscordServer() as server:
+        guild = server.world.add_guild(name="tea club")
+        general = server.world.add_channel(guild, "general")
+        async with connected(server, tmp_path, sections) as app:
+            await app.client.settle()
+            await app.observations.open_interval(
+                guild.id, general.id, SINCE, SINCE + timedelta(days=9), None, Source.IMPORT, announced=False
+            )
+        for _ in range(2):
+            async with connected(server, tmp_path, sections) as app:
+                await app.client.settle()
+        [notice] = server.sent(general)
+        assert "gave me an export" in notice.content
+        assert notice.allowed_mentions == {"parse": []}
+
+
 def events(logs: Sequence[Mapping[str, Any]], event: str) -> list[Mapping[str, Any]]:
     return [line for line in logs if line["event"] == event]

@@ -66,6 +66,7 @@ async def test_status_tells_what_is_kept_and_who_sees_it(town: Town) -> None:
     told = (await town.use(town.ada, "privacy status")).text
     assert "I remember what you write" in told
     assert "1 fact about you" in told
+    assert "I keep the messages themselves for 30 days" in told
     assert f"<#{town.general.id}>" in told
     assert f"<#{town.staff.id}>" not in told
     assert f"<#{thread.id}>" not in told
