@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from town import Town, connected
 
+from bot.commands import backfill
 from bot.sandbox.discord import DiscordServer, Permission
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is shown at once, not every two seconds."""
+    monkeypatch.setattr(backfill, "EVERY_SECONDS", 0.01)
 
 
 @pytest.fixture
