@@ -1,7 +1,9 @@
 """A house of real rooms for the memory tests: SQL in a temporary folder, the embedded index, a fake clock."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -140,6 +142,18 @@ class BreakableIndex(EdgeIndex):
         await self._check(guild_id)
         return await super().scroll(guild_id, after, limit, keys)
 
+    async def count(self, guild_id: int | None) -> int:
+        await self._check(guild_id)
+        return await super().count(guild_id)
+
+    async def drop_guild(self, guild_id: int) -> None:
+        await self._check(guild_id)
+        await super().drop_guild(guild_id)
+
+    async def purge(self, guild_id: int | None) -> None:
+        await self._check(guild_id)
+        await super().purge(guild_id)
+
     async def ping(self) -> None:
         await self._check()
         await super().ping()
@@ -232,6 +246,41 @@ class House:
         page, following = await self.index.scroll(guild, limit=1000, keys=True)
         assert following is None
         return {point.payload.get("data", point.id): point for point in page}
+
+
+@asynccontextmanager
+async def built(folder: Path) -> AsyncIterator[House]:
+    """A house in this folder."""
+    clock = Clock()
+    database = await Database.open(folder)
+    index = BreakableIndex(folder / "index", DIMENSIONS)
+    await index.open()
+    breakers = await Breakers.load(database, clock=clock)
+    yield House(
+        database,
+        MessageStore(database, clock),
+        FactStore(database, clock),
+        ExtractionQueue(database, clock),
+        Retraction(database, clock),
+        KeywordSearch(database),
+        index,
+        Bm25("english"),
+        clock,
+        breakers,
+    )
+    await index.close()
+    await breakers.close()
+    await database.close()
+
+
+def holding(folder: Path, *words: str) -> set[str]:
+    """Those of these words that stand in any file below a folder, in any case."""
+
+    def stands(word: str) -> bool:
+        search = ["grep", "--recursive", "--quiet", "--ignore-case", "--text", "--fixed-strings", word, folder]
+        return subprocess.run(search, check=False).returncode == 0
+
+    return {word for word in words if stands(word)}
 
 
 def everywhere(**narrower: object) -> Scope:

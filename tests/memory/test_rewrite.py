@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from house import holding
 
 from bot.errors import IndexUnavailable
 from bot.memory import shards
@@ -73,16 +74,6 @@ async def held(index: EdgeIndex, guild: int = 1) -> dict[str, tuple[object, ...]
 
 def entries(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()}
-
-
-def holding(folder: Path, *words: str) -> set[str]:
-    """Those of these words that stand in any file, in any case."""
-
-    def stands(word: str) -> bool:
-        search = ["grep", "--recursive", "--quiet", "--ignore-case", "--text", "--fixed-strings", word, folder]
-        return subprocess.run(search, check=False).returncode == 0
-
-    return {word for word in words if stands(word)}
 
 
 async def test_no_byte_of_removed_text_stays(index: EdgeIndex, folder: Path) -> None:
