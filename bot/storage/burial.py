@@ -7,7 +7,7 @@ and hidden like any other, but facts that rest on the message stay.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, String, cast, literal, select, true
+from sqlalchemy import ColumnElement, Connection, Select, String, cast, literal, select, true
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,7 +17,7 @@ from bot.storage.tables import removal, tombstone
 
 EXPIRED = "expired"
 
-_AUTHOR = "author/"
+PLACE, AUTHOR = "channel/", "author/"  # how the keys of places and authors begin
 _new = insert(tombstone)
 
 
@@ -36,17 +36,23 @@ def drawn_from(message_id: int, subject_id: int | None) -> str:
 
 def place_key(place_id: int) -> str:
     """The key of everything said in a channel or thread."""
-    return f"channel/{place_id}"
+    return f"{PLACE}{place_id}"
 
 
 def author_key(guild_id: int, user_id: int) -> str:
     """The key of everything a member wrote before the time of the tombstone."""
-    return f"{_AUTHOR}{guild_id}/{user_id}"
+    return f"{AUTHOR}{guild_id}/{user_id}"
 
 
 def keys_of(guild_id: int, channel_id: int, access_id: int, author_ids: Iterable[int]) -> set[str]:
     """The keys of the places and authors that a message or fact falls with."""
     return {place_key(channel_id), place_key(access_id), *(author_key(guild_id, id) for id in author_ids)}
+
+
+def begins_with(beginning: str) -> ColumnElement[bool]:
+    """Whether a tombstone is one of a place or of an author, as a range of the primary key."""
+    after = beginning[:-1] + chr(ord(beginning[-1]) + 1)
+    return (tombstone.c.id >= beginning) & (tombstone.c.id < after)
 
 
 def bury(connection: Connection, guild_id: int, keys: Iterable[int] | Iterable[str], reason: str, at: int) -> None:
@@ -90,7 +96,7 @@ def burials(connection: Connection, keys: Collection[str]) -> dict[str, Burial]:
 def is_buried(found: Mapping[str, Burial], keys: Iterable[str], said_at: int) -> bool:
     """Whether any of a record's keys is buried; an author's only counts for what was said before."""
     return any(
-        (burial := found.get(key)) is not None and (said_at < burial.at or not key.startswith(_AUTHOR)) for key in keys
+        (burial := found.get(key)) is not None and (said_at < burial.at or not key.startswith(AUTHOR)) for key in keys
     )
 
 

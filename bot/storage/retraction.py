@@ -4,21 +4,22 @@ A tombstone keeps what was deleted or forgotten from coming back by a late write
 hides its point from every answer until the index no longer holds it.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import CompoundSelect, Connection, Select, delete, func, or_, select, text, union_all
+from sqlalchemy import Connection, Select, delete, func, select, text
 
-from bot.model import DISCORD_EPOCH_MS, Memory, utcnow
+from bot.model import Memory, utcnow
+from bot.storage import extent
 from bot.storage.burial import EXPIRED, bury, bury_author, drawn_from, hidden, place_key, retracted
 from bot.storage.cascade import expire_messages, hide, of_guild, remove_facts, remove_messages
 from bot.storage.database import Database
-from bot.storage.rows import among, ceil_ms, to_ms
+from bot.storage.rows import AnyRow, among, ceil_ms, to_ms
 from bot.storage.tables import doubt, fact, fact_source, message, observation, removal, schedule, tombstone
 
-STEP = 2000  # rows removed in one transaction: whoever captures waits for no more than one
+STEP = 1000  # rows removed in one transaction: whoever captures waits for no more than one
 
 R = TypeVar("R")
 Step = Callable[[Connection, int], R]
@@ -65,7 +66,8 @@ class Retraction:
         """
         places = {place_id, *private_threads}
         places |= await self._transact(lambda c, at: _bury_places(c, guild_id, places, at))
-        return await self._in_steps(lambda c, at: _empty_places(c, guild_id, places, at))
+        messages = extent.messages_of_places(guild_id, places, STEP)
+        return await self._remove(guild_id, extent.facts_of_places(guild_id, places), messages)
 
     async def guild_forgotten(self, guild_id: int) -> Retracted:
         """Remove everything of a guild but its members' opt-outs and the ids of what was taken back.
@@ -73,7 +75,8 @@ class Retraction:
         Its part of the index is left to the caller, who then drops it altogether, and so are the
         observations that are kept in memory.
         """
-        removed = await self._in_steps(lambda c, at: _empty_guild(c, guild_id, at))
+        messages = extent.messages_of_guild(guild_id, STEP)
+        removed = await self._remove(guild_id, extent.facts_of_guild(guild_id), messages)
         await self._transact(lambda c, _: _drop_guild(c, guild_id))
         return removed
 
@@ -83,14 +86,13 @@ class Retraction:
         Both are refused from now on, so that an import brings nothing back. The windows in which
         removed words stood are indexed again.
         """
-        messages, page = 0, await self._past(guild_id, messages_before, after=0)
-        while page:
+        messages, page = 0, [0]
+        while page := await self._ids(extent.captured_before(guild_id, to_ms(messages_before), page[-1], STEP)):
             messages += await self._expire(guild_id, page)
-            page = await self._past(guild_id, messages_before, after=page[-1])
         if facts_before is None:
             return Retracted(messages)
-        before = to_ms(facts_before)
-        return Retracted(messages) + await self._in_steps(lambda c, at: _expire_facts(c, guild_id, before, at))
+        facts = extent.facts_of_guild(guild_id).where(fact.c.said_at < to_ms(facts_before)).limit(STEP)
+        return Retracted(messages) + await self._in_steps(lambda c, at: _remove_facts(c, facts, at, EXPIRED))
 
     async def past(self, guild_id: int, messages_before: datetime) -> tuple[int, int]:
         """How many messages `expire` would remove, and how many are held."""
@@ -122,7 +124,16 @@ class Retraction:
         Nothing they wrote before comes back, be it held by now or not.
         """
         about = await self._transact(lambda c, at: _bury_member(c, guild_id, user_id, reason, at))
-        return about + await self._in_steps(lambda c, at: _remove_written(c, guild_id, user_id, reason, at))
+        return about + await self._remove_messages(guild_id, extent.written_by(guild_id, user_id, STEP), reason)
+
+    async def resume(self) -> Retracted:
+        """Do what a crash left undone: remove what is still held of deleted places and of forgotten members."""
+        total = Retracted()
+        for guild_id, place_id in await self._rows(extent.buried_places_with_messages()):
+            total += await self.place_deleted(guild_id, place_id)
+        for guild_id, user_id, reason, at in await self._rows(extent.buried_authors_with_messages()):
+            total += await self._remove_messages(guild_id, extent.written_by(guild_id, user_id, STEP, at), reason)
+        return total
 
     async def pending_removals(self, limit: int, without: Collection[int] = ()) -> list[tuple[int, str]]:
         """Guild and id of points still to be removed from the index, oldest first; none of the guilds in `without`."""
@@ -157,18 +168,17 @@ class Retraction:
     async def _expire(self, guild_id: int, ids: list[int]) -> int:
         return await self._transact(lambda c, at: expire_messages(c, guild_id, ids, at))
 
-    async def _past(self, guild_id: int, before: datetime, after: int) -> list[int]:
-        """The next messages captured before this time, in id order: they were said before it, which their ids tell."""
-        until = (to_ms(before) - DISCORD_EPOCH_MS) << 22
-        page = (
-            select(message.c.id)
-            .where(message.c.id > after, message.c.id < until, of_guild(message, guild_id))
-            .where(message.c.captured_at < to_ms(before))
-            .order_by(message.c.id)
-            .limit(STEP)
-        )
-        async with self._database.read() as connection:
-            return list((await connection.execute(page)).scalars())
+    async def _remove(self, guild_id: int, facts: Select[str], messages: extent.Messages) -> Retracted:
+        """Remove all that these queries find, and refuse none of it by itself."""
+        gone = await self._in_steps(lambda c, at: _remove_facts(c, facts.limit(STEP), at))
+        return gone + await self._remove_messages(guild_id, messages, reason=None)
+
+    async def _remove_messages(self, guild_id: int, messages: extent.Messages, reason: str | None) -> Retracted:
+        def step(connection: Connection, at: int) -> Retracted:
+            ids = set(connection.execute(messages).scalars())
+            return Retracted(*remove_messages(connection, guild_id, ids, at, reason))
+
+        return await self._in_steps(step)
 
     async def _in_steps(self, step: Step[Retracted]) -> Retracted:
         """Repeat a step until it finds nothing more to remove."""
@@ -181,47 +191,20 @@ class Retraction:
         """Run `work` as a transaction, with its time in milliseconds."""
         return await self._database.transact(lambda c: work(c, ceil_ms(self._clock())))
 
+    async def _ids(self, query: extent.Messages) -> list[int]:
+        async with self._database.read() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[AnyRow]:
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).all()
+
 
 def _bury_places(connection: Connection, guild_id: int, places: Collection[int], at: int) -> set[int]:
     """Bury these places and the private threads observed below them; which those are."""
-    below = select(observation.c.channel_id).where(
-        observation.c.guild_id == guild_id, among(observation.c.parent_id, places)
-    )
-    threads = set(connection.execute(below).scalars())
+    threads = set(connection.execute(extent.private_threads(guild_id, places)).scalars())
     bury(connection, guild_id, [place_key(id) for id in {*places, *threads}], "deleted", at)
     return threads
-
-
-def _empty_places(connection: Connection, guild_id: int, places: Collection[int], at: int) -> Retracted:
-    here = or_(among(fact.c.channel_id, places), among(fact.c.access_id, places))
-    said = select(message.c.id).where(among(message.c.channel_id, places), of_guild(message, guild_id))
-    below = select(message.c.id).where(
-        among(message.c.access_id, places), message.c.access_id != message.c.channel_id, of_guild(message, guild_id)
-    )
-    return _empty(
-        connection,
-        guild_id,
-        select(fact.c.id).where(fact.c.guild_id == guild_id, here),
-        union_all(said.limit(STEP).subquery().select(), below.limit(STEP).subquery().select()),
-        at,
-    )
-
-
-def _empty_guild(connection: Connection, guild_id: int, at: int) -> Retracted:
-    facts = select(fact.c.id).where(fact.c.guild_id == guild_id)
-    messages = select(message.c.id).where(message.c.guild_id == guild_id)
-    return _empty(connection, guild_id, facts, messages, at)
-
-
-def _empty(
-    connection: Connection, guild_id: int, facts: Select[str], messages: Select[int] | CompoundSelect[int], at: int
-) -> Retracted:
-    """Remove some of these facts or, once there are none, of these messages."""
-    if found := list(connection.execute(facts.limit(STEP)).scalars()):
-        remove_facts(connection, found, at)
-        return Retracted(facts=len(found))
-    ids = set(connection.execute(messages.limit(STEP)).scalars())
-    return Retracted(*remove_messages(connection, guild_id, ids, at, reason=None))
 
 
 def _drop_guild(connection: Connection, guild_id: int) -> None:
@@ -229,10 +212,9 @@ def _drop_guild(connection: Connection, guild_id: int) -> None:
         connection.execute(delete(table).where(table.c.guild_id == guild_id))
 
 
-def _expire_facts(connection: Connection, guild_id: int, before: int, at: int) -> Retracted:
-    past = select(fact.c.id).where(fact.c.guild_id == guild_id, fact.c.said_at < before).limit(STEP)
-    found = list(connection.execute(past).scalars())
-    remove_facts(connection, found, at, EXPIRED)
+def _remove_facts(connection: Connection, query: Select[str], at: int, reason: str | None = None) -> Retracted:
+    found = list(connection.execute(query).scalars())
+    remove_facts(connection, found, at, reason)
     return Retracted(facts=len(found))
 
 
@@ -260,21 +242,4 @@ def _forget_points(connection: Connection, guild_id: int, points: set[str], reas
 def _bury_member(connection: Connection, guild_id: int, user_id: int, reason: str, at: int) -> Retracted:
     """Refuse what the member wrote so far, and forget what is known about them."""
     bury_author(connection, guild_id, user_id, reason, at)
-    about = select(fact.c.id).where(fact.c.guild_id == guild_id, fact.c.subject_id == user_id)
-    return _forget_facts(connection, guild_id, about, reason, at)
-
-
-def _remove_written(connection: Connection, guild_id: int, user_id: int, reason: str, at: int) -> Retracted:
-    written = set(connection.execute(_written_by(guild_id, user_id).limit(STEP)).scalars())
-    return Retracted(*remove_messages(connection, guild_id, written, at, reason))
-
-
-def _written_by(guild_id: int, user_id: int) -> CompoundSelect[int]:
-    """Ids of the member's messages: those held, and those no longer held on which a fact still rests."""
-    held = select(message.c.id).where(message.c.guild_id == guild_id, message.c.author_id == user_id)
-    cited = (
-        select(fact_source.c.message_id)
-        .join(fact, fact.c.id == fact_source.c.fact_id)
-        .where(fact.c.guild_id == guild_id, fact_source.c.author_id == user_id)
-    )
-    return held.union(cited)
+    return _forget_facts(connection, guild_id, extent.facts_about(guild_id, user_id), reason, at)

@@ -68,9 +68,13 @@ class Retention:
         self._outages = Outages(log)
 
     async def run(self) -> None:
-        """Expire forever, an hour after the last time, be it before a restart. An outage is one line in the log."""
+        """Expire forever, an hour after the last time, be it before a restart. An outage is one line in the log.
+
+        A retraction that the end of the process cut short is carried through first.
+        """
         while True:
             try:
+                await self._retraction.resume()
                 await asyncio.sleep((await self._rest()).total_seconds())
                 await self.expire()
                 self._outages.over("expiry_postponed")

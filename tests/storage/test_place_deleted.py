@@ -1,11 +1,17 @@
 """Deleted channels, threads and guilds: everything said there goes, and nothing comes back."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import count
+
 import pytest
 from records import ANA, BEN, GUILD, NOON, Vault, said, stated
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert
 
-from bot.model import Fact, Message, memory_id, message_memory, message_memory_id
+from bot.model import Fact, Message, Scope, memory_id, message_memory, message_memory_id
 from bot.storage import retraction
+from bot.storage.keyword import KeywordSearch
 from bot.storage.retraction import Retracted
 from bot.storage.tables import observation, schedule
 
@@ -86,26 +92,64 @@ async def test_a_place_deleted_during_an_extraction_gets_no_facts(vault: Vault) 
     assert await vault.facts.about(GUILD, ANA) == []
 
 
-async def test_a_large_place_goes_in_steps(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a crash between two steps everything is hidden and refused, and a repetition does the rest."""
-    monkeypatch.setattr(retraction, "STEP", 10)
+@contextmanager
+def crashing(vault: Vault, after_steps: int) -> Iterator[None]:
+    """Let the process end after so many transactions."""
+    transact, steps = vault.database.transact, count(1)
+
+    async def crash(work: Callable[[Connection], object]) -> object:
+        if next(steps) > after_steps:
+            raise KeyboardInterrupt
+        return await transact(work)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(retraction, "STEP", 10)
+        patch.setattr(vault.database, "transact", crash)
+        yield
+
+
+async def half_deleted(vault: Vault) -> int:
+    """Crash in the deletion of a channel of a hundred messages, which hides them all at once; how many are left."""
     messages = [said(id) if id % 3 else in_thread(id) for id in range(1, 101)]
-    await vault.hold(*messages)
-    transact, steps = vault.database.transact, iter(range(4))
-
-    async def crashing(work: object) -> object:
-        next(steps)
-        return await transact(work)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(vault.database, "transact", crashing)
-        with pytest.raises((StopIteration, RuntimeError)):
-            await vault.retraction.place_deleted(GUILD, CHANNEL)
+    await vault.hold(*messages, said(999, channel_id=ELSEWHERE))
+    with crashing(vault, after_steps=4):
+        await vault.retraction.place_deleted(GUILD, CHANNEL)
     left = (await vault.messages.get(range(1, 101))).values()
-    assert len(left) == 70
+    assert 0 < len(left) < 100
     assert await vault.retraction.retracted(map(message_memory, messages)) == set(map(message_memory_id, messages))
+    words = KeywordSearch(vault.database).search("hello", Scope(GUILD, frozenset({CHANNEL})), 9)
+    assert await words == []
     assert await vault.messages.capture(messages[0]) is False
-    assert await vault.retraction.place_deleted(GUILD, CHANNEL) == Retracted(messages=70)
+    return len(left)
+
+
+async def test_a_deletion_in_steps_can_be_repeated(vault: Vault) -> None:
+    """After a crash between two steps the same deletion does the rest."""
+    left = await half_deleted(vault)
+    assert await vault.retraction.place_deleted(GUILD, CHANNEL) == Retracted(messages=left)
+
+
+async def test_a_deletion_that_crashed_is_resumed(vault: Vault) -> None:
+    """If nobody repeats it, the rest is found by its tombstone; what was taken back completely is not touched."""
+    await vault.retraction.place_deleted(GUILD, 77)
+    left = await half_deleted(vault)
+    assert await vault.retraction.resume() == Retracted(messages=left)
+    assert await vault.retraction.resume() == Retracted()
+    assert await vault.messages.holds(999)
+
+
+async def test_a_forgetting_that_crashed_is_resumed(vault: Vault) -> None:
+    """What the member wrote before goes, what they have written since stays."""
+    vault.clock.move(timedelta(hours=1))
+    await vault.hold(*(said(id, author_id=ANA if id % 2 else BEN) for id in range(1, 101)))
+    with crashing(vault, after_steps=3):
+        await vault.retraction.member_forgotten(GUILD, ANA)
+    left = 50 - (100 - len(await vault.messages.get(range(1, 101))))
+    assert 0 < left < 50
+    later = said(200, created_at=vault.clock.now + timedelta(minutes=1))
+    assert await vault.messages.capture(later) is True
+    assert await vault.retraction.resume() == Retracted(messages=left)
+    assert (await vault.messages.get(range(1, 201))).keys() == {*range(2, 101, 2), 200}
 
 
 async def test_a_forgotten_guild_leaves_nothing_but_opt_outs_and_tombstones(vault: Vault) -> None:

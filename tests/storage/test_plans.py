@@ -8,7 +8,7 @@ import pytest
 from records import ANA, CHANNEL, GUILD, MINUTE, NOON, Vault, said, stated
 from sqlalchemy import event
 
-from bot.model import Scope
+from bot.model import Scope, message_memory
 from bot.storage.keyword import KeywordSearch
 
 # A scan without an index, or through an index of which only the guild is used for a choice among its messages.
@@ -33,15 +33,22 @@ def operations(vault: Vault) -> dict[str, Coroutine[Any, Any, object]]:
         "take": queue.take([1, 2], MINUTE, 9),
         "extract": vault.extract(fact),
         "dead": queue.dead(GUILD),
+        "dead_letters": queue.dead_letters(GUILD),
+        "all dead_letters": queue.dead_letters(),
         "replay_dead": queue.replay_dead(GUILD),
+        "replay_dead of all": queue.replay_dead(ids=[1, 2]),
+        "oldest_waiting": messages.oldest_waiting(),
         "about": facts.about(GUILD, ANA),
         "resting_on": facts.resting_on([1]),
         "facts.to_index": facts.to_index(9, embedding=True),
         "facts.mark_indexed": facts.mark_indexed([fact], complete=True),
         "messages_deleted": retraction.messages_deleted(GUILD, [2]),
+        "expire": retraction.expire(GUILD, NOON + 60 * MINUTE, NOON - 60 * MINUTE),
         "facts_forgotten": retraction.facts_forgotten(GUILD, [fact.id]),
         "member_forgotten": retraction.member_forgotten(GUILD, ANA),
-        "retracted": retraction.retracted([]),
+        "place_deleted": retraction.place_deleted(GUILD, 77),
+        "resume": retraction.resume(),
+        "retracted": retraction.retracted(map(message_memory, [said(1)])),
         "search": KeywordSearch(vault.database).search("hello", Scope(GUILD, frozenset({CHANNEL})), 9),
     }
 

@@ -1,13 +1,15 @@
 """Taking things back: what goes, what waits again, and what never returns."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from records import ANA, BEN, GUILD, Vault, said, stated
+from records import ANA, BEN, GUILD, NOON, Vault, said, stated
 
 from bot.model import fact_memory, message_memory, message_memory_id
 from bot.storage.database import Database
 from bot.storage.retraction import Retracted, Retraction
+from bot.storage.rows import from_ms
 
 
 async def points(vault: Vault) -> set[str]:
@@ -190,3 +192,58 @@ async def test_tombstones_and_removals_outlive_the_process(tmp_path: Path) -> No
             await retraction.points_forgotten(GUILD, ["point"])
         assert await retraction.hidden(["point"]) == {"point"}
         await database.close()
+
+
+async def test_a_bulk_deletion_of_a_hundred(vault: Vault) -> None:
+    """All at once as Discord reports it: their facts go, those shared with others are derived from these again."""
+    await vault.hold(*(said(id) for id in range(1, 121)))
+    await vault.extract(*(stated(f"{id}", [id]) for id in range(1, 121)), stated("shared", [100, 101]))
+    await vault.index()
+    assert await vault.retraction.messages_deleted(GUILD, range(1, 101)) == Retracted(messages=100, facts=101)
+    assert len(await vault.facts.about(GUILD, ANA)) == 20
+    assert await vault.waiting() == [101]
+    assert await vault.index() == [101, 102]
+
+
+async def test_what_a_forgotten_member_wrote_before_is_refused(vault: Vault) -> None:
+    """Also messages that were never held, by import say; what they write later and what others write is kept."""
+    vault.clock.move(timedelta(hours=1))
+    await vault.retraction.member_forgotten(GUILD, ANA)
+    later = vault.clock.now + timedelta(seconds=1)
+    assert await vault.messages.capture(said(1)) is False
+    assert await vault.messages.capture(said(2, author_id=BEN)) is True
+    assert await vault.messages.capture(said(3, guild_id=2, channel_id=30)) is True
+    assert await vault.messages.capture(said(4, created_at=later)) is True
+    assert await vault.retraction.retracted([message_memory(said(1)), message_memory(said(4, created_at=later))]) == {
+        message_memory_id(said(1))
+    }
+
+
+async def test_a_member_can_be_forgotten_again(vault: Vault, database: Database) -> None:
+    """The later time counts and is journalled anew; an earlier one, by a clock put back, changes nothing."""
+
+    async def tombstone() -> tuple[str, datetime, bool]:
+        async with database.write() as connection:
+            rows = await connection.exec_driver_sql("SELECT reason, at, journalled FROM tombstone")
+            ((reason, at, journalled),) = rows.all()
+            await connection.exec_driver_sql("UPDATE tombstone SET journalled = 1")
+        return reason, from_ms(at), bool(journalled)
+
+    await vault.retraction.member_forgotten(GUILD, ANA)
+    assert await tombstone() == ("forgotten", NOON, False)
+    later = vault.clock.now = NOON + timedelta(days=1)
+    await vault.retraction.member_forgotten(GUILD, ANA, "opted_out")
+    assert await tombstone() == ("opted_out", later, False)
+    vault.clock.now = NOON
+    await vault.retraction.member_forgotten(GUILD, ANA)
+    assert await tombstone() == ("opted_out", later, True)
+
+
+async def test_a_member_forgotten_during_an_extraction_gets_no_facts(vault: Vault) -> None:
+    """Facts on their words that come after the forgetting are refused, in whatever order both are committed."""
+    await vault.hold(said(1), said(2, author_id=BEN))
+    vault.clock.move(timedelta(hours=1))
+    lease = await vault.claim(1, 2)
+    await vault.retraction.member_forgotten(GUILD, ANA)
+    await vault.queue.commit(lease, [stated("a", [1]), stated("b", [1, 2]), stated("c", [2], BEN, speaker_ids=(BEN,))])
+    assert [one.text for one in await vault.facts.resting_on([1, 2])] == ["c"]
