@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import discord
@@ -30,7 +30,7 @@ _LAG = timedelta(minutes=3)  # longer than discord.py takes to notice that a soc
 class Pace:
     """How long, in seconds, until positions move on, and until what was kept from being read is tried again.
 
-    `retry` is for outages, `hourly` for what Discord refuses.
+    `retry` is for outages and doubles while they last; `hourly` is for what Discord refuses.
     """
 
     move: float = 30.0
@@ -138,9 +138,12 @@ class Catchup:
         """
         self._backfilled.add(observation.id)
         try:
-            return await self._read(observation, self._session, report)
+            progress = await self._read(observation, self._session, report)
         finally:
             self._backfilled.discard(observation.id)
+        if progress.unreachable:
+            self._wakes[False].set()  # lest `run` come by only within the hour
+        return progress
 
     async def recheck(
         self, guild_id: int, report: Callable[[Rechecked], None] = lambda found: None, budget: int | None = None
@@ -159,8 +162,8 @@ class Catchup:
 
     def _unread(self, guild_id: int | None = None) -> list[Observation]:
         """Intervals not read to their end; not those of guilds that removed the bot, once it knows its guilds."""
-        here = {guild.id for guild in self._client.guilds}
-        return [one for one in self._observations.unread(guild_id) if not here or one.guild_id in here]
+        known, here = self._client.is_ready(), {guild.id for guild in self._client.guilds}
+        return [one for one in self._observations.unread(guild_id) if not known or one.guild_id in here]
 
     def _wake(self) -> None:
         for event in self._wakes.values():
@@ -168,14 +171,18 @@ class Catchup:
 
     async def _keep_reading(self, live: bool) -> None:
         """Read what is behind whenever woken; what an outage kept from being read soon again, the rest hourly."""
-        woken, pause = self._wakes[live], self._pace.hourly
+        woken, again, retry = self._wakes[live], self._pace.hourly, self._pace.retry
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(again):
                     await woken.wait()
+                    retry = self._pace.retry
             await self._client.ready.wait()
             woken.clear()
-            pause = self._pace.retry if await self._round(live) else self._pace.hourly
+            if await self._round(live):
+                again, retry = retry, min(2 * retry, self._pace.hourly)
+            else:
+                again, retry = self._pace.hourly, self._pace.retry
 
     async def _round(self, live: bool) -> bool:
         """Read every interval that is behind; whether an outage kept some of it from being read."""

@@ -21,6 +21,8 @@ PAGE = 100  # the most messages Discord returns at once
 _AT_ONCE = 2  # requests
 _UNKNOWN_CHANNEL, _UNKNOWN_MESSAGE = 10003, 10008
 _TOO_MANY_REQUESTS = 429
+_NO_ANSWER = (aiohttp.ClientError, OSError, RuntimeError)  # with TimeoutError; the last: the session is closed
+_GARBLED = (AttributeError, LookupError, TypeError, ValueError)  # what discord.py makes of an answer without sense
 
 
 class Unreadable(RecollectError):
@@ -134,7 +136,9 @@ class History:
                 if error.status < 500 and error.status != _TOO_MANY_REQUESTS:
                     raise Unreadable(f"Discord refuses: {error.status} {error.text}".strip()) from error
                 problem: Exception = error
-            except (aiohttp.ClientError, OSError) as error:  # OSError includes TimeoutError
+            except discord.DiscordException as error:  # of another kind than what was asked for
+                raise Unreadable(f"Discord answers with {type(error).__name__}") from error
+            except (*_NO_ANSWER, *_GARBLED) as error:
                 problem = error
             if pause is not None:
                 await asyncio.sleep(pause)

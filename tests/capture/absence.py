@@ -57,7 +57,7 @@ class Absence:
         self.catchup = Catchup(
             self.client, town.observer, town.observations, self.reader, self.comparison, town.clock, pace
         )
-        self.client.presence = Presence(self.departures, town.observations, town.observer)
+        self.client.presence = Presence(self.departures, town.observations, town.observer, town.clock)
         self.client.began, self.client.available = self.catchup.began, self.catchup.guild_available
         town.observer.missed = self.catchup.missed
 

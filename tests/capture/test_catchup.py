@@ -306,7 +306,7 @@ async def test_a_backfill_reports_and_leaves_out_who_is_opted_out_now(town: Town
 
 async def test_a_backfill_that_was_cut_off_goes_on_by_itself(town: Town) -> None:
     """Cancelled without an end, it is resumed by the next start; ended, it never is."""
-    start = utcnow() - timedelta(hours=30)
+    start = (utcnow() - timedelta(hours=30)).replace(microsecond=0)
     for number in range(PAGE + 50):
         at = start + timedelta(minutes=number)
         await town.server.say(town.general, town.alice, f"number {number}", at=at, announce=False)
