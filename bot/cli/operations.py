@@ -60,14 +60,14 @@ def restore(
     settings = configured(config)
     with progress_bars() as report:
         made = asyncio.run(bring_back(settings, file, partial(open_index, settings), report))
-    back = f"{settings.storage.path} holds {counted(made.messages, 'message')} and {counted(made.facts, 'fact')} again"
+    held = f"{settings.storage.path} holds {counted(made.messages, 'message')} and {counted(made.facts, 'fact')} again"
     after = (
         f"there is no journal of this backup at {settings.journal_path}, so recall stays off"
         " until the running bot has compared them with Discord."
         if made.recheck
-        else f"{counted(made.taken_back, 'entry', 'entries')} of the journal taken back since."
+        else f"{counted(made.taken_back, 'entry', 'entries')} of the journal newer than the backup applied."
     )
-    tell(asdict(made), f"{back}; {after}", as_json)
+    tell(asdict(made), f"{held}; {after}", as_json)
 
 
 @cli.command()
