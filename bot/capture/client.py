@@ -50,11 +50,11 @@ class Client(Connection):
         await self._observer.close()
 
     async def on_ready(self) -> None:
-        self.ready.set()
-        log.info("ready", guilds=len(self.guilds))
         if self.presence is not None:
             await self.presence.began(self.guilds)
         self.began()
+        self.ready.set()
+        log.info("ready", guilds=len(self.guilds))
         await self._observe_configured(self._settings.observe)
         await self.announce_intervals()
 

@@ -320,3 +320,41 @@ async def test_a_backfill_that_was_cut_off_goes_on_by_itself(town: Town) -> None
         await absence.held()
 
     assert contents(await absence.all()) == numbered(PAGE + 50)
+
+
+async def test_a_channel_switched_off_while_it_is_read(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was said from then on is not kept, and nothing further of the interval is ever read."""
+    await town.observe(town.general)
+    start = town.clock.now
+    for minute in range(1, PAGE + 51):
+        at = start + timedelta(minutes=minute)
+        await town.server.say(town.general, town.alice, f"minute {minute}", at=at, announce=False)
+    commit = town.messages.capture_many
+
+    async def capture_many(messages: Sequence[Message]) -> int:
+        town.clock.now = start + timedelta(minutes=PAGE + 20, seconds=-1)
+        await town.observations.switch_off(town.guild.id, town.general.id)
+        return await commit(messages)
+
+    monkeypatch.setattr(town.messages, "capture_many", capture_many)
+    async with back(town) as absence:
+        assert len(await absence.held()) == PAGE + 19
+    assert town.observations.unread() == []
+
+
+async def test_opting_out_while_the_past_is_read(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the next page on nothing of the member is kept of an interval that was opened afterwards."""
+    start = (utcnow() - timedelta(hours=30)).replace(microsecond=0)
+    for number in range(PAGE + 50):
+        at = start + timedelta(minutes=number)
+        await town.server.say(town.general, town.bob, f"number {number}", at=at, announce=False)
+    commit = town.messages.capture_many
+
+    async def capture_many(messages: Sequence[Message]) -> int:
+        await town.consent.opt_out(town.guild.id, town.bob.id)
+        return await commit(messages)
+
+    monkeypatch.setattr(town.messages, "capture_many", capture_many)
+    async with back(town) as absence:
+        progress = await absence.catchup.backfill(await opened_since(town, start))
+    assert (progress.read, progress.kept) == (PAGE + 50, PAGE)
