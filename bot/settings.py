@@ -19,6 +19,8 @@ _LONGEST = timedelta(days=3650)
 
 def _parse_duration(value: object) -> object:
     """`90s`, `15m`, `1h`, `30d` or `1h 30m`; anything else is left to pydantic (ISO 8601, seconds)."""
+    if isinstance(value, bool):  # to pydantic, true is a second
+        raise ValueError("it must be a duration such as 90s, 15m, 1h or 30d")
     if isinstance(value, str) and (parts := _DURATION.findall(value)) and not _DURATION.sub("", value).strip():
         seconds = sum(float(number) * _UNIT_SECONDS[unit.lower()] for number, unit in parts)
         return timedelta(seconds=min(seconds, 2 * _LONGEST.total_seconds()))
@@ -51,6 +53,22 @@ def _parse_gateway_url(value: object) -> object:
     return _parse_url(value, ("ws", "wss"), "wss://gateway.discord.gg/")
 
 
+def _parse_path(value: object) -> object:
+    if isinstance(value, str) and (not value.strip() or "\0" in value):
+        raise ValueError("it must be a path")
+    return value
+
+
+def _parse_host(value: object) -> object:
+    if isinstance(value, str) and (not value or re.search(r"[\s\0]", value)):
+        raise ValueError("it must be an address such as 127.0.0.1 or 0.0.0.0")
+    return value
+
+
+def _parse_optional_path(value: object) -> object:
+    return value if value == "" else _parse_path(value)
+
+
 def shown_url(url: str) -> str:
     """A URL as it may be shown and logged: without the user and password it may carry."""
     parts = urlsplit(url)
@@ -65,6 +83,9 @@ Duration = Annotated[timedelta, BeforeValidator(_parse_duration), Field(gt=timed
 HttpUrl = Annotated[str, BeforeValidator(_parse_http_url)]
 OptionalUrl = Annotated[str, BeforeValidator(_parse_optional_url)]
 GatewayUrl = Annotated[str, BeforeValidator(_parse_gateway_url)]
+FolderPath = Annotated[Path, BeforeValidator(_parse_path)]
+OptionalPath = Annotated[str, BeforeValidator(_parse_optional_path)]
+Host = Annotated[str, BeforeValidator(_parse_host)]
 Ids = Annotated[tuple[int, ...], BeforeValidator(_split_list), NoDecode]
 
 
@@ -88,7 +109,7 @@ class DiscordSettings(Section):
 
 
 class StorageSettings(Section):
-    path: Path = Path("data")
+    path: FolderPath = Path("data")
     """The folder that holds the database and the embedded index."""
 
 
@@ -98,7 +119,7 @@ class CaptureSettings(Section):
 
 
 class JournalSettings(Section):
-    path: str = ""
+    path: OptionalPath = ""
     """A file outside the data folder for the ids of what was forgotten; empty is `<storage.path>-journal`."""
 
 
@@ -227,7 +248,7 @@ class RecallSettings(Section):
 
 
 class WebSettings(Section):
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """The address of the health probes; 0.0.0.0 in a container."""
     port: int = Field(default=8080, ge=0, le=65535)
     """The port of the health probes; 0 takes any free one."""

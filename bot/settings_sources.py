@@ -22,6 +22,7 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as SettingsSourceError
 
 from bot.errors import SettingsError
 from bot.settings import Settings
@@ -70,6 +71,16 @@ def load(config: Path | None = None) -> Settings:
         return Loaded()
     except ValidationError as error:
         raise SettingsError(_explain(error.errors(include_input=False), sources)) from None
+    except SettingsSourceError as error:
+        raise SettingsError(_not_json(str(error))) from None
+
+
+def _not_json(reason: str) -> str:
+    """What to do about a variable that should hold JSON; the library's words name its section in quotes."""
+    section = "".join(re.findall(r'field "(\w+)"', reason)[:1])
+    whole = f"BOT_{section}".upper()
+    wrong = [name for name in os.environ if name == whole or (name.startswith(whole) and "{" in os.environ[name])]
+    return f"{' or '.join(wrong) or whole} must be JSON; or set each key on its own, as in BOT_BATCH__INTERVAL=1h."
 
 
 def _config_file(config: Path | None) -> Path | None:

@@ -142,6 +142,9 @@ def test_ollama_host_is_read_as_ollama_reads_it(
     [
         ('[batch]\nintervall = "1h"', "batch.intervall is not a setting, did you mean batch.interval"),
         ('[bacth]\ninterval = "1h"', "[bacth] is no section of the settings, did you mean batch"),
+        ("[batch]\ninterval = true", "batch.interval is wrong: it must be a duration such as 90s, 15m, 1h or 30d"),
+        ('[storage]\npath = "a\\u0000b"', "storage.path is wrong: it must be a path"),
+        ('[journal]\npath = "a\\u0000b"', "journal.path is wrong: it must be a path"),
         ('[batch]\ninterval = "soon"', "batch.interval is wrong: it must be a duration such as 90s, 15m, 1h or 30d"),
         ("[batch]\nmax_messages = 0", "batch.max_messages is wrong: input should be greater than or equal to 1"),
         ("[batch\n", "is not valid TOML: expected ']' at the end of a table declaration (at line 1"),
@@ -169,6 +172,10 @@ def test_a_wrong_file_is_one_sentence(text: str, sentence: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
+        ("BOT_BATCH", "{bad", "BOT_BATCH must be JSON"),
+        ("BOT_RETENTION__GUILDS", "{bad", "BOT_RETENTION__GUILDS must be JSON"),
+        ("BOT_STORAGE__PATH", "", "BOT_STORAGE__PATH: storage.path is wrong: it must be a path"),
+        ("BOT_WEB__HOST", "", "BOT_WEB__HOST: web.host is wrong: it must be an address such as 127.0.0.1 or 0.0.0.0"),
         ("BOT_BATCH__INTERVAL", "never", "BOT_BATCH__INTERVAL: batch.interval is wrong"),
         ("BOT_BATCH__INTRVAL", "1h", "BOT_BATCH__INTRVAL: batch.intrval is not a setting, did you mean batch.interval"),
         ("BOT_DISCORD_TOKEN", "x", "BOT_DISCORD_TOKEN is not a setting, did you mean BOT_DISCORD__TOKEN"),
