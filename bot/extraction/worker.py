@@ -209,9 +209,7 @@ class BatchWorker:
         tally = _Tally()
         await self._queue.begin_batch(guild_id, next_due)
         try:
-            smaller: list[Window] = []
-            for channel_id in await self._queue.channels_waiting(guild_id):
-                smaller += await self._drain(guild_id, channel_id, rule, tally)
+            smaller = await self._drain(guild_id, rule, tally)
             while smaller:  # depth first: soon a single message is read or put aside, so each batch gets further
                 smaller += await self._extract(smaller.pop(), tally)
         except HopelessModel as reason:
@@ -242,14 +240,24 @@ class BatchWorker:
             )
         return report
 
-    async def _drain(self, guild_id: int, channel_id: int, rule: Rule, tally: _Tally) -> Sequence[Window]:
-        """Extract what is due of a channel, a chunk at a time; the halves of the windows that were refused."""
-        after_id = 0
+    async def _drain(self, guild_id: int, rule: Rule, tally: _Tally) -> list[Window]:
+        """Extract what is due, a chunk of each channel in turn; the halves of the windows that were refused.
+
+        So no channel's backlog keeps the talk in the others waiting, which is looked at anew in every round.
+        """
         halves: list[Window] = []
-        while chunk := await self._queue.waiting(guild_id, channel_id, _CHUNK, after_id):
-            after_id = chunk[-1].id
-            for window in await asyncio.to_thread(self._windows, chunk, rule):
-                halves += await self._extract(window, tally)
+        read_to: dict[int, int] = {}  # of the channels with more than a chunk waiting
+        backlog = True
+        while backlog:
+            backlog = False
+            for channel_id in await self._queue.channels_waiting(guild_id):
+                chunk = await self._queue.waiting(guild_id, channel_id, _CHUNK, read_to.get(channel_id, 0))
+                if len(chunk) == _CHUNK:
+                    read_to[channel_id], backlog = chunk[-1].id, True
+                refused = {message.id for window in halves for message in window.messages}
+                fresh = [message for message in chunk if message.id not in refused]
+                for window in await asyncio.to_thread(self._windows, fresh, rule):
+                    halves += await self._extract(window, tally)
         return halves
 
     def _windows(self, chunk: Sequence[Message], rule: Rule) -> Sequence[Window]:

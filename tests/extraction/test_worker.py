@@ -1,5 +1,6 @@
 """When batches run, and how conversations become facts through them."""
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -177,6 +178,21 @@ async def test_a_large_backlog_does_not_keep_another_guild_waiting(workshop: Wor
     assert len(small) == 1
     assert small[0] <= 2
     assert workshop.server.calls > 15
+
+
+async def test_a_large_backlog_does_not_keep_another_channel_waiting(workshop: Workshop) -> None:
+    """Channels take turns, a chunk each; what is said elsewhere meanwhile is seen in the next round of the batch."""
+    await workshop.messages.capture_many(chatter(2300))
+    await workshop.messages.capture_many(chatter(3, first=5000, channel=71))
+    workshop.clock.forward(hours=1)
+    batch = asyncio.create_task(workshop.worker.run_due())
+    await workshop.server.asked.wait()
+    await workshop.messages.capture_many(chatter(4, first=6000, channel=72))
+    workshop.clock.forward(hours=1)
+    await batch
+    sizes = [len(lines(body)) for body in workshop.server.requests]
+    assert sizes.index(3) < sizes.index(4) < len(sizes) - 1
+    assert set((await workshop.states()).values()) == {"done"}
 
 
 # What the model is shown
