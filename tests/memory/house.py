@@ -1,9 +1,9 @@
 """A house of real rooms for the memory tests: SQL in a temporary folder, the embedded index, a fake clock."""
 
 import asyncio
-import subprocess
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -275,12 +275,22 @@ async def built(folder: Path) -> AsyncIterator[House]:
 
 def holding(folder: Path, *words: str) -> set[str]:
     """Those of these words that stand in any file below a folder, in any case."""
+    found: set[str] = set()
+    for file in (path for path in folder.rglob("*") if path.is_file()):
+        content = _written(file).lower()
+        found |= {word for word in words if word.encode() in content}
+    return found
 
-    def stands(word: str) -> bool:
-        search = ["grep", "--recursive", "--quiet", "--ignore-case", "--text", "--fixed-strings", word, folder]
-        return subprocess.run(search, check=False).returncode == 0
 
-    return {word for word in words if stands(word)}
+def _written(file: Path) -> bytes:
+    """What is in a file, without its holes: an index of a few points has hundreds of megabytes of them."""
+    parts, at = [], 0
+    with file.open("rb") as opened, suppress(OSError):  # there is no data behind the last hole
+        while True:
+            start = os.lseek(opened.fileno(), at, os.SEEK_DATA)
+            at = os.lseek(opened.fileno(), start, os.SEEK_HOLE)
+            parts.append(os.pread(opened.fileno(), at - start, start))
+    return b"\0".join(parts)
 
 
 def everywhere(**narrower: object) -> Scope:

@@ -1,8 +1,10 @@
 """Purging: no byte of removed text stays in the data folder, whatever is broken or goes on meanwhile."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from house import BEN, GUILD, OTHER_GUILD, START, House, fact_of, holding, said
@@ -63,6 +65,16 @@ async def test_an_edit_that_is_not_indexed_yet_is_purged_too(house: House, index
     await house.edit(1, "the penguin sings", START + HOUR)
     await purging(house, indexer).now()
     assert holding(tmp_path, "walrus", "penguin") == {"penguin"}
+
+
+async def test_what_another_client_wrote_is_purged_too(house: House, indexer: Indexer, tmp_path: Path) -> None:
+    """A memory without a record leaves its text in the index alone."""
+    [point] = [one for one in (await house.points()).values() if one.payload["data"] == "the walrus sings"]
+    foreign = str(uuid4())
+    await house.index.upsert(GUILD, [replace(point, id=foreign, payload={**point.payload, "data": "the gnu sings"})])
+    await house.retraction.points_forgotten(GUILD, [foreign])
+    await purging(house, indexer).now()
+    assert holding(tmp_path, "gnu", "walrus") == {"walrus"}
 
 
 async def test_a_broken_guild_stops_no_other(house: House, indexer: Indexer, tmp_path: Path) -> None:
