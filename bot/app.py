@@ -65,7 +65,7 @@ from bot.upkeep.backup import Backup
 from bot.upkeep.journal import Journal
 from bot.upkeep.purge import Purge
 from bot.upkeep.recheck import Recheck
-from bot.upkeep.restore import INDEX, refuse_unfinished
+from bot.upkeep.restore import INDEX, settle_unfinished
 from bot.upkeep.retention import Retention
 from bot.web import operations
 from bot.web.control import SOCKET, ControlServer, Operation
@@ -104,7 +104,7 @@ class App:
         await self._exit.aclose()
 
     async def _open_storage(self, opened: AsyncExitStack) -> None:
-        refuse_unfinished(self.settings.storage.path)
+        settle_unfinished(self.settings.storage.path)
         self.database = await Database.open(self.settings.storage.path)
         opened.push_async_callback(self.database.close)
         self.retraction = Retraction(self.database, self.clock)
@@ -275,7 +275,6 @@ class App:
             "adopt": operations.adopting(self.reconciler),
             "backup": operations.backing_up(self.backup),
             "deadletters": operations.listing_dead_letters(self.queue),
-            "purge": operations.purging(self.purge),
             "purge": operations.purging(self.purge),
             "replay": operations.replaying_dead_letters(self.queue, self.worker.wake),
             "import": operations.importing(self.importer),

@@ -89,8 +89,9 @@ class Journal:
                 log.warning("journal_replayed", entries=learned)
             await self._ledger.written((), length)
             return
-        known = known or uuid.uuid4().hex
-        await self._state.put(STATE, known)
+        if known is None:
+            known = uuid.uuid4().hex
+            await self._state.put(STATE, known)
         await in_thread(_begin, self._path, known, found)
         await self._ledger.start_over()
 

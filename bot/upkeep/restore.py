@@ -53,10 +53,6 @@ class Restored:
     recheck: bool
 
 
-class _InUse(DataFolderError):
-    """What is there is not ours to clear."""
-
-
 async def restore(
     settings: Settings, file: Path, open_index: Callable[[Path], VectorIndex], report: Report
 ) -> Restored:
@@ -74,12 +70,7 @@ async def restore(
         try:
             try:
                 await _prepare(aside, index, settings)
-                restored = await _build(zipped, manifest, aside, index, settings.journal_path, report)
-            except _InUse:
-                raise
-            except BaseException:
-                await _undo(aside, index, settings)
-                raise
+                restored = await _built(zipped, manifest, aside, index, settings, report)
             finally:
                 await index.close()
             await in_thread(_put_in_place, aside, target)
@@ -88,10 +79,31 @@ async def restore(
     return restored
 
 
-def refuse_unfinished(folder: Path) -> None:
-    """Raise `DataFolderError` for a volume in which a restore was cut short."""
+def settle_unfinished(folder: Path) -> None:
+    """Make way for a bot that starts: what the server holds from now on is no longer that of a restore cut short.
+
+    Raises `DataFolderError` for a volume in which a restore was cut short.
+    """
     if (folder / _INSIDE).exists():
         raise DataFolderError(f"A restore into {folder} was cut short: repeat it, or empty the folder.")
+    (_beside(folder.resolve()) / _LOADING).unlink(missing_ok=True)
+
+
+async def _built(
+    zipped: zipfile.ZipFile, manifest: Manifest, aside: Path, index: VectorIndex, settings: Settings, report: Report
+) -> Restored:
+    """Build everything, or leave no trace; what a server that is down still has is cleared by the next try."""
+    try:
+        return await _build(zipped, manifest, aside, index, settings.journal_path, report)
+    except BaseException:
+        try:
+            if settings.qdrant.url:
+                await index.clear()
+        except ServiceUnavailable:
+            log.warning("collection_not_cleared", collection=settings.qdrant.collection)
+        else:
+            _clear_away(aside)
+        raise
 
 
 async def _build(
@@ -129,22 +141,11 @@ async def _prepare(aside: Path, index: VectorIndex, settings: Settings) -> None:
     collection = settings.qdrant.collection if settings.qdrant.url else ""
     if collection and not await index.empty():
         if _loading(aside) != collection:
-            raise _InUse(
+            raise DataFolderError(
                 f"The collection {collection} on the server holds memories: delete it, or set qdrant.collection."
             )
         await index.clear()
     await in_thread(_begin, aside, collection)
-
-
-async def _undo(aside: Path, index: VectorIndex, settings: Settings) -> None:
-    """Leave no trace; what a server that is down still has is cleared by the next try."""
-    try:
-        if settings.qdrant.url:
-            await index.clear()
-    except ServiceUnavailable:
-        log.warning("collection_not_cleared", collection=settings.qdrant.collection)
-    else:
-        _clear_away(aside)
 
 
 def _empty(folder: Path) -> Path:
@@ -162,7 +163,11 @@ def _empty(folder: Path) -> Path:
 
 
 def _aside(target: Path) -> Path:
-    return target / _INSIDE if target.is_mount() else target.with_name(f"{target.name}{_INSIDE}")
+    return target / _INSIDE if target.is_mount() else _beside(target)
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f"{target.name}{_INSIDE}")
 
 
 def _loading(aside: Path) -> str | None:

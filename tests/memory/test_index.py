@@ -1,6 +1,7 @@
 """The conformance suite of the index: every implementation of the port does the same."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -348,3 +349,17 @@ async def test_concurrent_calls_do_not_disturb_each_other(index: VectorIndex) ->
             group.create_task(write(guild))
             group.create_task(write(guild))
     assert [await index.count(guild) for guild in (1, 2, 3)] == [10] * 3
+
+
+async def test_cleared_it_is_empty(index: VectorIndex) -> None:
+    """Nothing of any guild is left, nor of none; then it is as good as new."""
+    assert await index.empty()
+    for guild in (GUILD, OTHER_GUILD):
+        await index.upsert(guild, [point(memory(1, guild=guild), [1, 0, 0, 0])])
+    await index.upsert(None, [IndexPoint(str(uuid.uuid4()), {"data": "nobody's"}, {Key.DENSE: [1, 0, 0, 0]})])
+    assert not await index.empty()
+    await index.clear()
+    assert await index.empty()
+    assert [await index.count(guild) for guild in (GUILD, OTHER_GUILD, None)] == [0, 0, 0]
+    await index.upsert(GUILD, [point(memory(1), [1, 0, 0, 0])])
+    assert not await index.empty()

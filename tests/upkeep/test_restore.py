@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import shutil
+import uuid
 import zipfile
 from collections.abc import AsyncIterator
 from functools import partial
@@ -12,16 +13,22 @@ from typing import Any
 
 import pytest
 from house import ANN, BEN, CLEO, GENERAL, GUILD, START, said
+from qdrant_server import QdrantServer
 from saved import FOREIGN, Answers, answers, back_up, bring_back, files, fill, ignore, opened, settings_of
 
 from bot.app import open_index
-from bot.errors import BackupDamaged, DataFolderError, RecallPaused, RecollectError
+from bot.errors import BackupDamaged, DataFolderError, IndexUnavailable, RecallPaused, RecollectError
+from bot.memory.index import IndexPoint
+from bot.memory.server import ServerIndex
 from bot.model import Scope, message_memory_id
 from bot.sandbox.openai import OpenAIServer
-from bot.settings import Settings
+from bot.settings import QdrantSettings, Settings
 from bot.storage.archive import Archive
 from bot.upkeep.recheck import Recheck
 from bot.upkeep.restore import restore
+
+# qdrant-client's in-memory implementation needs no payload indexes, and says so on every start.
+pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
 
 
 @pytest.fixture
@@ -206,6 +213,76 @@ async def test_the_window_of_a_deleted_neighbour_is_made_anew(settings: Settings
         [point] = [one for one in points if one.id == neighbour]
         assert {*point.dense, *point.sparse} == {"", "bm25"}
         assert await app.indexer.drain() >= 2
+
+
+async def test_a_server_is_filled_only_if_it_is_empty(settings: Settings, backup: Path) -> None:
+    """A collection that holds memories is refused and left alone; an empty one gets what the backup has."""
+    async with QdrantServer() as server:
+        on_server = settings.model_copy(update={"qdrant": QdrantSettings(url=server.url)})
+        assert (await bring_back(on_server, backup)).points == 67
+        async with opened(on_server) as app:
+            assert await app.indexer.drain() == 0
+            assert await app.index.count(GUILD) == 64
+        lose(settings)
+        with pytest.raises(DataFolderError, match="holds memories"):
+            await bring_back(on_server, backup)
+        async with opened(on_server) as app:
+            assert await app.index.count(GUILD) == 64
+
+
+async def test_a_restore_to_a_server_that_is_cut_short_is_cleared(settings: Settings, backup: Path) -> None:
+    """What half a restore left in the collection goes: at once if the server answers, otherwise by the next try,
+    unless a bot has begun to use it."""
+    async with QdrantServer() as server:
+        on_server = settings.model_copy(update={"qdrant": QdrantSettings(url=server.url)})
+        index = open_index(on_server, Path())
+
+        def fail(what: str, done: int, total: int | None) -> None:
+            if what == "Loading the index":
+                raise RecollectError("The power went.")
+
+        with pytest.raises(RecollectError, match="power"):
+            await restore(on_server, backup, partial(open_index, on_server), fail)
+        assert await index.empty()
+        assert files(backup.parent) == ["b.zip", "data-journal"]
+
+        half = str(uuid.uuid4())
+        await index.upsert(GUILD, [IndexPoint(half, {"data": "half of it", "agent_id": str(GUILD)})])
+        aside = settings.storage.path.with_name("data.restoring")
+        aside.mkdir()
+        (aside / "loading").write_text(on_server.qdrant.collection)
+        assert (await bring_back(on_server, backup)).points == 67
+        assert await index.retrieve(GUILD, [half]) == []
+        assert await index.count(GUILD) == 64
+
+        lose(settings)
+        aside.mkdir()
+        (aside / "loading").write_text(on_server.qdrant.collection)
+        async with opened(on_server):
+            pass
+        lose(settings)
+        with pytest.raises(DataFolderError, match="holds memories"):
+            await bring_back(on_server, backup)
+        await index.close()
+
+
+async def test_a_server_that_does_not_answer_is_never_cleared(
+    settings: Settings, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the collection is in use is not known then: it is left as it is."""
+    async with QdrantServer() as server:
+        on_server = settings.model_copy(update={"qdrant": QdrantSettings(url=server.url)})
+        index = open_index(on_server, Path())
+        await index.upsert(GUILD, [IndexPoint(FOREIGN, {"data": "precious", "agent_id": str(GUILD)})])
+
+        async def down(_: object) -> bool:
+            raise IndexUnavailable
+
+        with monkeypatch.context() as patched, pytest.raises(IndexUnavailable):
+            patched.setattr(ServerIndex, "empty", down)
+            await bring_back(on_server, backup)
+        assert await index.count(GUILD) == 1
+        await index.close()
 
 
 async def test_a_folder_in_use_is_refused(settings: Settings, backup: Path) -> None:
