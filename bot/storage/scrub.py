@@ -10,6 +10,7 @@
 import os
 import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Connection, text
@@ -36,6 +37,18 @@ def merge(connection: Connection, full_text: str, begin: bool) -> bool:
     connection.exec_driver_sql(command, (-_MERGED_PAGES if begin else _MERGED_PAGES,))
     changes: int = connection.execute(_TOTAL_CHANGES).scalar_one() - before
     return changes >= 2
+
+
+def clean(path: Path) -> None:
+    """Take removed text out of a database that nobody else uses."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA secure_delete=ON")
+        for name in FULL_TEXT:
+            connection.execute(f"INSERT INTO {name}({name}) VALUES ('optimize')")  # noqa: S608  (our own name)
+    with closing(Wiper(path)) as wiper:
+        page: int | None = 0
+        while page is not None:
+            page = wiper.wipe(page)
 
 
 class Wiper:

@@ -1,4 +1,4 @@
-"""A copy of a SQLite database as of one moment, made while others write.
+"""A copy of a SQLite database as of one moment, made while others write. It holds nothing that was removed before.
 
 https://www.sqlite.org/backup.html: a backup begins anew whenever another connection writes. Within a read
 transaction the source shows one state throughout, so this one does not.
@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bot.errors import StorageUnavailable
+from bot.storage import scrub
 
 _PAGES = 256  # of 4 kB, copied at a time
 
@@ -49,3 +50,4 @@ def _copy(source: Path, target: Path, note: Callable[[int, int, int], None]) -> 
         held.execute("BEGIN")
         held.execute("SELECT count(*) FROM sqlite_master").fetchone()
         held.backup(copied, pages=_PAGES, progress=note)
+    scrub.clean(target)

@@ -195,3 +195,14 @@ async def test_much_expires_in_steps(vault: Vault, monkeypatch: pytest.MonkeyPat
     assert (await vault.messages.get(one.id for one in messages)).keys() == {
         one.id for n, one in enumerate(messages) if n % 3
     }
+
+
+async def test_editing_one_of_two_messages_after_the_other_expired(vault: Vault) -> None:
+    """The fact on both goes; only the edited message is read again."""
+    week = await hold_a_week(vault)
+    ids = [one.id for one in week]
+    await vault.extract(stated("a", [ids[2], ids[3]]), done=ids)
+    await expire(vault, 3)
+    await vault.messages.capture(at(week[3].created_at, content="edited", edited_at=vault.clock.now))
+    assert await vault.facts.about(GUILD, ANA) == []
+    assert await vault.waiting() == [ids[3]]

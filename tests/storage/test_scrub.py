@@ -122,6 +122,7 @@ async def test_a_scrubbed_database_is_sound(vault: Vault, database: Database, mo
     assert len(await vault.messages.get(range(1, 9000))) == 1000 - 333 + written
     async with database.write() as connection:
         assert (await connection.execute(text("PRAGMA integrity_check"))).scalar_one() == "ok"
+        assert (await connection.execute(text("PRAGMA secure_delete"))).scalar_one() == 1
         for name in scrub.FULL_TEXT:
             await connection.execute(text(f"INSERT INTO {name}({name}) VALUES ('integrity-check')"))  # noqa: S608
 
