@@ -58,9 +58,12 @@ class Town:
         alive = {message.id for place in self.live() for message in place}
         return [id for at, id in self._said if at >= moment and id in alive]
 
-    def where(self, id: str) -> str:
-        """The place a message is in, by the message's id."""
-        return next((key for key, place in self.places.items() if id.isdecimal() and place.history.get(int(id))), "")
+    def about(self, id: str) -> str:
+        """Where a message was said, and what, by its id; nothing about other ids."""
+        for number, message in self.messages.items():
+            if str(message.id) == id:
+                return f"number {number} in {message.place.name}: {message.content}, in answer to {message.reply_to}"
+        return ""
 
     def live(self) -> Iterator[list[Message]]:
         """What people said and did not take back, place by place, oldest first."""

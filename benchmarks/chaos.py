@@ -22,6 +22,7 @@ import logging
 import tempfile
 import time
 from collections import Counter
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +132,13 @@ class Chaos:
         return f"killed at {now.event.stage or 'any time'}, struck {', '.join(sorted(stages)) or 'nothing'}"
 
     async def _outage(self, outage: Outage) -> None:
-        self._outages[f"{outage.service} {outage.fault}"] += 1
-        async with self._around.away(outage):
+        async with self._away(outage):
             await asyncio.sleep(outage.seconds)
         await self.host.back(self._around.discord)
+
+    def _away(self, outage: Outage) -> AbstractAsyncContextManager[None]:
+        self._outages[f"{outage.service} {outage.fault}"] += 1
+        return self._around.away(outage)
 
     async def _kill(self, kill: Kill, talking: asyncio.Task[None]) -> set[Stage]:
         try:
@@ -156,7 +160,7 @@ class Chaos:
         if kill.away is None:
             await self.host.start()
         else:
-            async with self._around.away(kill.away):
+            async with self._away(kill.away):
                 await self.host.start()
                 await asyncio.sleep(kill.away.seconds)
         await self.host.ready()
@@ -190,7 +194,7 @@ class Chaos:
         verdict.leaked |= answers.leaked
         for kind, found in (("lost", verdict.lost), ("twice", verdict.duplicates), ("leaked", verdict.leaked)):
             for id, why in found.items():
-                self.host.note(kind=kind, id=id, why=why, where=self._town.where(id))
+                self.host.note(kind=kind, id=id, why=why, about=self._town.about(id))
         return verdict
 
     async def _settle(self) -> None:

@@ -308,7 +308,11 @@ def _store(connection: Connection, facts: Sequence[Fact], authors: Mapping[int, 
 
 
 def _drawn_before(connection: Connection, ids: Collection[int], beside: Collection[int]) -> set[str]:
-    """The facts an earlier extraction drew from these messages, with nothing else than what was shown `beside` them."""
+    """The facts an earlier extraction drew from these messages, with nothing else than what was shown `beside` them.
+
+    A fact was drawn from the newest message it rests on: one that merely stands beside these now may have answered
+    one of them, and its facts are not stated again.
+    """
     touching = select(fact_source.c.fact_id).where(among(fact_source.c.message_id, ids))
     rows = connection.execute(
         select(fact_source.c.fact_id, fact_source.c.message_id).where(fact_source.c.fact_id.in_(touching))
@@ -316,4 +320,4 @@ def _drawn_before(connection: Connection, ids: Collection[int], beside: Collecti
     sources: dict[str, set[int]] = {}
     for row in rows:
         sources.setdefault(row.fact_id, set()).add(row.message_id)
-    return {id for id, resting in sources.items() if resting <= {*ids, *beside}}
+    return {id for id, resting in sources.items() if resting <= {*ids, *beside} and max(resting) in ids}

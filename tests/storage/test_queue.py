@@ -202,6 +202,21 @@ async def test_a_fact_may_rest_on_what_was_shown_beside_the_lease(vault: Vault) 
     assert await vault.facts.about(GUILD, BEN) == []
 
 
+async def test_a_fact_of_a_quoted_message_outlives_the_extraction_that_quotes_it(vault: Vault) -> None:
+    """A fact rests on a question and its reply: extracting the question again, the reply quoted, leaves it alone."""
+    quoted = said(2, "me", author_id=BEN)
+    await vault.hold(said(1, "who moves to Bern?"), quoted)
+    moves = stated("moves to Bern", [1, 2], subject_id=BEN)
+    await vault.extract(moves)
+    async with vault.database.write() as connection:
+        await connection.exec_driver_sql("UPDATE message SET extraction = 'waiting' WHERE id = 1")
+    await vault.hold(said(3, "good luck!"))
+
+    asks, wishes = stated("asks who moves", [1]), stated("wishes Ben luck", [2, 3])
+    assert await vault.queue.commit(await vault.claim(1, 3), [asks, wishes], [quoted]) == 2
+    assert await vault.facts.about(GUILD, BEN) == [moves]
+
+
 async def test_facts_derived_again_replace_their_former_selves(vault: Vault) -> None:
     """An LLM words a fact differently each time: what rested on the same messages alone gives way."""
     await vault.hold(said(1), said(2), said(3))
