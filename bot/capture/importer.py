@@ -91,7 +91,7 @@ class Importer:
         done = Imported(str(path))
         try:
             transcript = await asyncio.to_thread(Transcript, path, self._clock())
-            self._refuse_age_restricted(path, transcript.origin)
+            await self._check(path, transcript.origin)
         except TranscriptInvalid as error:
             done.problem = str(error)
             return done
@@ -131,9 +131,12 @@ class Importer:
         times = (message.created_at, message.edited_at or message.created_at)
         return all(self._consent.allows(guild_id, author_id, at) for at in times)
 
-    def _refuse_age_restricted(self, path: Path, origin: Origin) -> None:
-        """Raises `TranscriptInvalid`. Only Discord knows which channels are, so only a connected bot can tell."""
+    async def _check(self, path: Path, origin: Origin) -> None:
+        """Raises `TranscriptInvalid` if nothing that was said there may be kept."""
+        if await self._messages.refuses({origin.channel_id, origin.access_id}):
+            raise TranscriptInvalid(f"{path} is of a channel that was deleted: what was said there stays forgotten.")
         channel = self._channel(origin)
+        # Only Discord knows which channels are age-restricted, so only a connected bot can tell.
         if channel is not None and channel.is_nsfw() and not self._allow_age_restricted:
             raise TranscriptInvalid(f"{path} is of an age-restricted channel, and the settings leave these out.")
 

@@ -9,12 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.model import Message, utcnow
 from bot.storage import windows
+from bot.storage.burial import place_key
 from bot.storage.database import Database
 from bot.storage.group import GroupCommit
 from bot.storage.intake import record
 from bot.storage.rows import MESSAGE_COLUMNS, among, ceil_ms, from_ms, maybe_time, message_of, to_ms
 from bot.storage.states import DEAD, LEASED, WAITING, indexing_is, oldest_to_index
-from bot.storage.tables import fact, message
+from bot.storage.tables import fact, message, tombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,12 @@ class MessageStore:
         """The held ones of these messages, in id order."""
         async with self._database.read() as connection:
             return await _get(connection, ids)
+
+    async def refuses(self, place_ids: Iterable[int]) -> bool:
+        """Whether nothing is held of what is said in one of these places, because Discord has deleted it."""
+        query = select(tombstone.c.id).where(among(tombstone.c.id, [place_key(id) for id in place_ids]))
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).first() is not None
 
     async def holds(self, message_id: int) -> bool:
         """Whether this message is held."""

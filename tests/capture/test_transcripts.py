@@ -311,15 +311,23 @@ async def test_members_who_opted_out_are_kept_out(archive: Archive) -> None:
 
 
 async def test_what_was_deleted_or_forgotten_stays_away(archive: Archive) -> None:
-    """Tombstones of a message, of a channel and of a member hold for imports."""
+    """Tombstones of a message and of a member hold for imports."""
     content = export([said(minute(0), author=user(ANA)), said(minute(1), author=user(BEN)), said(minute(2))])
     await archive.retraction.messages_deleted(GUILD, [minute(2)])
     await archive.retraction.member_forgotten(GUILD, BEN)
-    await archive.take(content)
+    done = await archive.take(content)
+    assert (done.new, done.skipped) == (1, {"held or forgotten already": 2})
     assert [message.id for message in await archive.held()] == [minute(0)]
-    await archive.retraction.place_deleted(GUILD, CHANNEL)
-    assert (await archive.take(content)).new == 0
-    assert await archive.held() == []
+
+
+@pytest.mark.parametrize("gone", [CHANNEL, PARENT])
+async def test_a_deleted_channel_stays_away(archive: Archive, gone: int) -> None:
+    """Nor does a thread come back below one; the sentence says why, and nothing is observed or announced."""
+    await archive.retraction.place_deleted(GUILD, gone)
+    done = await archive.take(export([said(minute(0))], kind="GuildPublicThread"))
+    path = archive.folder / "general.json"
+    assert done.problem == f"{path} is of a channel that was deleted: what was said there stays forgotten."
+    assert (await archive.held(), archive.observations.unannounced()) == ([], [])
 
 
 async def test_a_mark_before_the_json_is_fine(archive: Archive) -> None:
