@@ -114,7 +114,7 @@ class Catchup:
         place = self._client.get_channel(place_id)
         ids = {place_id, place.parent_id} if isinstance(place, discord.Thread) else {place_id}
         for one in self._observations.unread():
-            if one.channel_id in ids:
+            if place is None or one.channel_id in ids:  # None: a thread that was archived meanwhile
                 self._session.fall_behind(one.id, place_id)
         self._wake()
 
@@ -170,19 +170,18 @@ class Catchup:
             event.set()
 
     async def _keep_reading(self, live: bool) -> None:
-        """Read what is behind whenever woken; what an outage kept from being read soon again, the rest hourly."""
-        woken, again, retry = self._wakes[live], self._pace.hourly, self._pace.retry
+        """Read what is behind whenever woken, and what Discord refused hourly; in an outage, in its own time."""
+        woken, retry = self._wakes[live], self._pace.retry
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(again):
-                    await woken.wait()
-                    retry = self._pace.retry
+            await _within(self._pace.hourly, woken)
             await self._client.ready.wait()
             woken.clear()
             if await self._round(live):
-                again, retry = retry, min(2 * retry, self._pace.hourly)
+                await _within(retry, self._session.over)
+                retry = min(2 * retry, 8 * self._pace.retry)
+                woken.set()
             else:
-                again, retry = self._pace.hourly, self._pace.retry
+                retry = self._pace.retry
 
     async def _round(self, live: bool) -> bool:
         """Read every interval that is behind; whether an outage kept some of it from being read."""
@@ -246,18 +245,20 @@ class Catchup:
         """Note how far the events of this session have brought what is caught up."""
         session, horizon = self._session, self._horizon()
         await self._client.settle()  # what came before the horizon is committed now, or missed
-        if not horizon or session is not self._session or not self._client.ready.is_set():
+        if session is not self._session or not self._client.ready.is_set():
             return
         moved = {}
-        for one in self._observations.unread():
+        for one in self._unread():
+            if one.id not in session.caught_up:  # opened since
+                self._wake()
             if one.source is not Source.LIVE or not self._open(one, session):
                 continue
             if one.ended_at is not None:
                 if one.id in session.complete and one.ended_at <= self._clock() - _LAG:
                     await self._observations.mark_fetched(one.id)
-            elif one.id in session.complete:
+            elif horizon and one.id in session.complete:
                 moved[one.id] = horizon
-            elif done := session.caught_up.get(one.id):
+            elif horizon and (done := session.caught_up.get(one.id)):
                 await self._reader.cursors.move(one.id, dict.fromkeys(done, horizon))
         await self._observations.mark_read(moved)
 
@@ -288,6 +289,11 @@ class Catchup:
             while not session.over.is_set():
                 sweeps = [sweep for sweep in sweeps if await self._comparison.keep_on(sweep)]
                 pause = self._pace.retry if any(sweep.outage for sweep in sweeps) else self._pace.hourly
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause if sweeps else None):
-                        await session.over.wait()
+                await _within(pause if sweeps else None, session.over)
+
+
+async def _within(seconds: float | None, event: asyncio.Event) -> None:
+    """Wait for an event, but no longer than this."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

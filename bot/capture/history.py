@@ -81,7 +81,10 @@ class History:
     async def after(self, place: Place, message_id: int) -> list[discord.Message]:
         """The next page of messages after this id, in id order; a page that is not full is the last."""
         after = discord.Object(message_id)
-        return await self._page(place, lambda: place.history(limit=PAGE, after=after, oldest_first=True))
+        page = await self._page(place, lambda: place.history(limit=PAGE, after=after, oldest_first=True))
+        if not page and (place.last_message_id or 0) > message_id:  # deleted, or a permission lost this instant?
+            await self.exists(place, place.last_message_id or 0)
+        return page
 
     async def around(self, place: Place, message_id: int) -> list[discord.Message]:
         """A page of messages without a gap before and after this id, and the message itself, in id order."""

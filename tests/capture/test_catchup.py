@@ -358,3 +358,41 @@ async def test_opting_out_while_the_past_is_read(town: Town, monkeypatch: pytest
     async with back(town) as absence:
         progress = await absence.catchup.backfill(await opened_since(town, start))
     assert (progress.read, progress.kept) == (PAGE + 50, PAGE)
+
+
+async def test_an_empty_page_is_not_believed_at_once(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list is empty as soon as the permission is lost, before the gateway tells of it: the place is not read."""
+    await town.observe(town.general)
+    await unheard(town, town.general, "while away")
+    async with back(town) as absence, asyncio.timeout(10):
+        asked, ask = asyncio.Event(), absence.client.http.logs_from
+        me, listeners = town.world.bot, town.world.listeners
+
+        async def lose(*arguments: object, **anchor: object) -> object:
+            town.world.listeners = []  # nobody is told
+            town.world.deny(town.general, me, Permission.READ_MESSAGE_HISTORY)
+            asked.set()
+            return await ask(*arguments, **anchor)
+
+        await absence.held()
+        await unheard(town, town.general, "between two sessions")
+        with monkeypatch.context() as losing:
+            losing.setattr(absence.client.http, "logs_from", lose)
+            await session_lost(town, absence)
+            await asked.wait()
+            await eventually(lambda: town.server.calls[-1].status == 403)
+        assert absence.catchup.behind() == 1
+
+        town.world.listeners = listeners
+        town.world.allow(town.general, me, Permission.READ_MESSAGE_HISTORY)
+        await session_lost(town, absence)
+        assert contents(await absence.held()) == ["while away", "between two sessions"]
+
+
+async def test_a_channel_switched_on_later_is_soon_complete(town: Town) -> None:
+    """What is switched on in the middle of a session is read like the rest, and nothing is left behind."""
+    async with back(town, OFTEN) as absence:
+        await town.observe(town.general)
+        assert absence.catchup.behind() == 1
+        await unheard(town, town.general, "before it is noticed")
+        assert contents(await absence.held()) == ["before it is noticed"]
