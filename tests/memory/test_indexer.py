@@ -295,7 +295,7 @@ async def test_a_guild_whose_index_is_broken_stops_nobody_else(house: House) -> 
 
 
 async def test_a_message_that_makes_no_point_stops_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is put aside, and everything else is indexed."""
+    """It is put aside, and everything else is indexed; what the index held of it before is gone."""
 
     def picky(memory: Memory) -> dict[str, Any]:
         if memory.text == "odd":
@@ -306,6 +306,8 @@ async def test_a_message_that_makes_no_point_stops_no_other(house: House, monkey
     await house.messages.capture_many([said(1, "odd"), said(2, "even")])
     assert await house.indexer().drain() == 1
     assert (set(await house.points()), await house.indexer().drain()) == ({"even"}, 0)
+    assert await house.edit(2, "odd", START + HOUR)
+    assert (await house.indexer().drain(), await house.points()) == (0, {})
 
 
 async def test_half_a_surrogate_in_a_name_is_indexed(house: House) -> None:
