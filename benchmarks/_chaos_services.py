@@ -50,16 +50,15 @@ class Moment:
 class Model(OllamaServer):
     """An Ollama that finds one fact in each line, worded differently each time it is asked about the line.
 
-    The fact of an answer tells what it answers, too. `asked_about` are the tokens in the latest
-    question, and `answered` says whether all of its answer was sent.
+    The fact of an answer tells what it answers, too. `answered` are the tokens in the latest question,
+    once all of its answer was sent; until then there are none.
     """
 
     def __init__(self) -> None:
         super().__init__(answer=self._extract)
         self.always = Reply(delay=_THINKING)
         self.claimed, self.spoke = Moment(), Moment()
-        self.asked_about: set[str] = set()
-        self.answered = True
+        self.answered: set[str] = set()
         self._asked: Counter[str] = Counter()
 
     def routes(self) -> Iterable[web.RouteDef]:
@@ -70,11 +69,10 @@ class Model(OllamaServer):
             if not request.path.endswith("/chat"):
                 return await handler(request)
             body = await request.json()
-            self.asked_about = set(TOKEN.findall(body["messages"][-1]["content"]))
-            self.answered = False
+            self.answered = set()
             self.claimed.now()
             response = await handler(request)
-            self.answered = True
+            self.answered = set(TOKEN.findall(_prompt(body)))
             self.spoke.now()
             return response
 

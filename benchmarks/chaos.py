@@ -147,13 +147,12 @@ class Chaos:
         except TimeoutError:
             progress(f"no sign of {kill.stage}")
         await asyncio.sleep(kill.delay * _LASTS[kill.stage])
-        sent = self._town.said_since(time.monotonic() - _JUST_NOW)
+        sent, answered = self._town.said_since(time.monotonic() - _JUST_NOW), self._around.model.answered
         await self.host.kill()
         self._kills += 1
         self._around.discord.gateway.forget_sessions()
         await talking
         guilds = [guild.id for guild in self._town.guilds.values()]
-        answered = self._around.model.asked_about if self._around.model.answered else set()
         stages = await asyncio.to_thread(struck, self._around.data, guilds, sent, answered)
         self._stages.update(stages)
         await self._town.act(kill.unheard)
@@ -215,7 +214,8 @@ class Chaos:
         """Ask for some of what was said, and for some of what was taken back."""
         found = Verdict()
         said = [message for place in self._town.live() for message in place if not message.place.private]
-        for message in self._script.choose(said, _QUESTIONS):
+        edited = [message for message in said if message.edited_at]
+        for message in self._script.choose(said, _QUESTIONS) + self._script.choose(edited, _QUESTIONS):
             if message.content not in await self._recall(message.place, message.content):
                 found.lost[str(message.id)] = "not recalled"
         for word in self._script.choose(sorted(self._town.taken_back), _QUESTIONS):
