@@ -92,7 +92,7 @@ class Indexer:
 
         Raises `IndexMismatch`, which no waiting cures.
         """
-        await self._open()
+        self._index_breaker.end_pause()  # however long it was to be left alone: a restart may be what mended it
         bug = BreakerState()
         while True:
             self._woken.clear()
@@ -183,15 +183,6 @@ class Indexer:
             self._index_breaker.end_pause()
             self._woken.set()
         return ServiceHealth("Qdrant", True, "The memory index answers.")
-
-    async def _open(self) -> None:
-        """Ask the index at once, however long it was to be left alone. Raises `IndexMismatch`."""
-        try:
-            with suppress(StorageUnavailable):  # `drain` meets it again
-                await self._ready()
-            self._index_breaker.end_pause()
-        except IndexUnavailable as error:
-            self._index_breaker.failed(str(error))
 
     async def _ready(self) -> None:
         """Once, have the index finish what a crash cut short, and index again whatever it lost."""

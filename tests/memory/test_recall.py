@@ -4,9 +4,24 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from house import ANN, BEN, CLEO, GENERAL, GUILD, OTHER_GUILD, STAFF, START, House, everywhere, fact_of, said, texts
+from house import (
+    ANN,
+    BEN,
+    CLEO,
+    GENERAL,
+    GUILD,
+    OTHER_GUILD,
+    STAFF,
+    START,
+    House,
+    everywhere,
+    fact_of,
+    said,
+    texts,
+)
+from structlog.testing import capture_logs
 
-from bot.errors import IndexMismatch, QueryTooShort
+from bot.errors import IndexMismatch, IndexUnavailable, QueryTooShort
 from bot.memory.embeddings import OpenAIEmbedder
 from bot.memory.index import IndexPoint
 from bot.model import Degraded, Scope
@@ -156,6 +171,65 @@ async def test_an_index_that_hangs_does_not_hold_up_the_answer(
     talk.index.hangs = True
     recalled = await talk.recall(embedder).recall("kiln", everywhere(), 5)
     assert (texts(recalled), recalled.degraded) == (["the kiln arrives on monday"], Degraded.INDEX_DOWN)
+
+
+async def test_an_index_known_to_be_down_is_not_asked(talk: House, embedder: OpenAIEmbedder) -> None:
+    """Nobody waits for what the indexer has found out already, and nothing is logged about it again."""
+    talk.breakers.of("Qdrant").failed("refused")
+    talk.index.hangs = True
+    talk.index.tried.clear()
+    with capture_logs() as logs:
+        recalled = await talk.recall(embedder).recall("kiln", everywhere(), 5)
+    assert (texts(recalled), recalled.degraded) == (["the kiln arrives on monday"], Degraded.INDEX_DOWN)
+    assert (talk.index.tried.is_set(), logs) == (False, [])
+
+
+async def test_a_failed_search_is_told_once_and_looked_into(talk: House, embedder: OpenAIEmbedder) -> None:
+    """Each failed search asks the indexer to find out more; the log has one line until a search succeeds."""
+    doubts: list[None] = []
+    recall = talk.recall(embedder, lambda: doubts.append(None))
+    with capture_logs() as logs:
+        for down in (True, True, False, True):
+            talk.index.down = IndexUnavailable() if down else None
+            await recall.recall("kiln", everywhere(), 5)
+    assert [log["event"] for log in logs] == ["recalled_by_keyword_search"] * 2
+    assert len(doubts) == 3
+
+
+async def test_a_question_the_embedder_refuses_is_no_outage(
+    talk: House, embedder: OpenAIEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members can ask what no embedder takes: that turns nothing off for the others."""
+    monkeypatch.setattr("bot.sandbox.openai.MOST_TOKENS", 0)
+    recalled = await talk.recall(embedder).recall("kiln", everywhere(), 5)
+    assert (recalled.degraded, talk.breakers.of("OpenAI").open) == (Degraded.EMBEDDER_DOWN, False)
+
+
+async def test_a_slow_embedder_is_told_once(
+    talk: House, openai: OpenAIServer, embedder: OpenAIEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may still do for indexing, so the breaker stays closed; askers do not wait for it again for a while."""
+    monkeypatch.setattr("bot.memory.recall._EMBEDDER_SECONDS", 0.1)
+    openai.fault = Fault.HANG
+    recall = talk.recall(embedder)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await recall.recall("kiln", everywhere(), 5)
+            talk.clock.forward(timedelta(seconds=31))
+    assert [log["event"] for log in logs] == ["embedder_slow"]
+    assert not talk.breakers.of("OpenAI").open
+
+
+async def test_a_question_asked_before_needs_no_embedder(
+    talk: House, openai: OpenAIServer, embedder: OpenAIEmbedder
+) -> None:
+    """Its vector is remembered, which neither ends the outage nor is touched by it."""
+    recall = talk.recall(embedder)
+    await recall.recall("kiln", everywhere(), 5)
+    await openai.stop()
+    talk.breakers.of("OpenAI").failed("refused")
+    assert (await recall.recall("kiln", everywhere(), 5)).degraded is None
+    assert talk.breakers.of("OpenAI").open
 
 
 async def test_nothing_but_stop_words_finds_nothing_by_keywords(talk: House) -> None:
