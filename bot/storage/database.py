@@ -63,6 +63,7 @@ class Database:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage")
         self._writing = asyncio.Lock()
         self._closed = False
+        self.writes = 0  # transactions so far: while this stands still, nothing has changed
         self._wiper: scrub.Wiper | None = None
 
     @classmethod
@@ -82,9 +83,12 @@ class Database:
         """
         async with self._writing:
             self._refuse_if_closed()
-            with _reported():
-                async with self._writer.begin() as connection:
-                    yield connection
+            try:
+                with _reported():
+                    async with self._writer.begin() as connection:
+                        yield connection
+            finally:
+                self.writes += 1
 
     async def transact(self, work: Callable[[Connection], R]) -> R:
         """Run `work` as one transaction that may write, in a single trip to a worker thread. Raises as `write`.
@@ -99,7 +103,10 @@ class Database:
 
         async with self._writing:
             self._refuse_if_closed()
-            return await self._in_thread(trip)
+            try:
+                return await self._in_thread(trip)
+            finally:
+                self.writes += 1
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

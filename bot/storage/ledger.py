@@ -58,18 +58,24 @@ class Ledger:
     def __init__(self, database: Database, retraction: Retraction) -> None:
         self._database = database
         self._retraction = retraction
+        self._idle_at: int | None = None  # the database's count of writes when nothing waited
 
     async def waiting(self, limit: int) -> list[Entry]:
         """The oldest entries the journal does not have. Expired messages are none of its business."""
+        writes = self._database.writes
+        if writes == self._idle_at:
+            return []
         buried = select(tombstone.c.id, tombstone.c.guild_id, tombstone.c.reason, tombstone.c.at)
         buried = buried.where(_waiting, tombstone.c.reason != "expired").order_by(tombstone.c.at).limit(limit)
         opted = select(opt_out.c.guild_id, opt_out.c.user_id, opt_out.c.started_at, opt_out.c.ended_at)
         opted = opted.where(opt_out.c.journalled == literal_column("0")).order_by(opt_out.c.id).limit(limit)
         async with self._database.read() as connection:
-            return [
+            entries: list[Entry] = [
                 *(OptedOut(*row) for row in await connection.execute(opted)),
                 *(Buried(*row) for row in await connection.execute(buried)),
             ]
+        self._idle_at = None if entries else writes
+        return entries
 
     async def written(self, entries: Sequence[Entry], journal_size: int) -> None:
         """Note that the journal, now of this many bytes, has these entries; what changed meanwhile waits again."""

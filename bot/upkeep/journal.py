@@ -22,7 +22,7 @@ from bot.upkeep.threads import in_thread
 
 STATE = "journal"
 _PAGE = 1000
-_LOOK_EVERY = 0.5  # seconds; what nobody journalled is an empty partial index, so looking costs next to nothing
+_LOOK_EVERY = 0.5  # seconds; while nothing is written, looking is no more than comparing two numbers
 _RETRY_AFTER = 5.0
 
 log = structlog.get_logger(__name__)

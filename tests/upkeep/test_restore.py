@@ -100,6 +100,7 @@ async def test_what_was_taken_back_since_stays_away(settings: Settings, backup: 
     assert restored.taken_back > 20
     assert not restored.recheck
     async with opened(settings) as app:
+        assert await app.index.retrieve(GUILD, [FOREIGN, tea.id, message_memory_id(said(12, "", ANN))]) == []
         await app.indexer.drain()
         _assert_same(await answers(app), before)
         held = await app.messages.get(range(1, 61))
@@ -108,7 +109,6 @@ async def test_what_was_taken_back_since_stays_away(settings: Settings, backup: 
         assert app.consent.opted_out_since(GUILD, CLEO) == START
         assert not await app.messages.capture(said(12, "the meeting", ANN))
         assert await app.messages.capture_many([said(n, "again", BEN) for n in range(1, 60)]) == 0
-        assert await app.index.retrieve(GUILD, [FOREIGN, tea.id, message_memory_id(said(12, "", ANN))]) == []
 
 
 async def test_without_the_journal_recall_is_off(settings: Settings, backup: Path) -> None:
