@@ -94,13 +94,22 @@ class Retraction:
         facts = extent.facts_of_guild(guild_id).where(fact.c.said_at < to_ms(facts_before)).limit(STEP)
         return Retracted(messages) + await self._in_steps(lambda c, at: _remove_facts(c, facts, at, EXPIRED))
 
-    async def past(self, guild_id: int, messages_before: datetime) -> tuple[int, int]:
-        """How many messages `expire` would remove, and how many are held."""
-        past = func.count().filter(message.c.captured_at < to_ms(messages_before))
-        query = select(past, func.count()).where(message.c.guild_id == guild_id)
+    async def past(
+        self, guild_id: int, messages_before: datetime, facts_before: datetime | None
+    ) -> list[tuple[int, int]]:
+        """Of the guild's messages and of its facts: how many `expire` would remove, and how many are held."""
+        counts: list[tuple[int, int]] = []
         async with self._database.read() as connection:
-            gone, held = (await connection.execute(query)).one()
-        return gone, held
+            for table, at, before in (
+                (message, message.c.captured_at, messages_before),
+                (fact, fact.c.said_at, facts_before),
+            ):
+                past = func.count().filter(at < (to_ms(before) if before else 0))
+                gone, held = (
+                    await connection.execute(select(past, func.count()).where(table.c.guild_id == guild_id))
+                ).one()
+                counts.append((gone, held))
+        return counts
 
     async def facts_forgotten(self, guild_id: int, fact_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
         """Remove facts and refuse them from now on; the messages they rest on stay.

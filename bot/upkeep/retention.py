@@ -39,8 +39,8 @@ class Retention:
     """Removes what is past its time, every hour.
 
     A clock that is wrong by years, as after a start without network time, must not forget everything at
-    once. So after more than a day without a run, a server that would lose more than half of its messages
-    and servers that the bot has left are held back until the next run, with an error in the log: an hour
+    once. So after more than a day without a run, a server that would lose more than half of its messages or
+    facts and servers that the bot has left are held back until the next run, with an error in the log: an hour
     to put the clock right. After a long absence of the bot that costs this hour and nothing else.
     """
 
@@ -115,17 +115,19 @@ class Retention:
         facts_days = self._settings.facts_days_of(guild_id)
         facts_before = now - timedelta(days=facts_days) if facts_days else None
         if jumped:
-            past, held = await self._retraction.past(guild_id, messages_before)
-            if past > held / 2:
-                log.error("expiry_held_back", guild_id=guild_id, messages=past, held=held, clock=now.isoformat())
+            messages, facts = await self._retraction.past(guild_id, messages_before, facts_before)
+            if any(past > held / 2 for past, held in (messages, facts)):
+                log.error(
+                    "expiry_held_back", guild_id=guild_id, messages=messages[0], facts=facts[0], clock=now.isoformat()
+                )
                 return Retracted()
         return await self._retraction.expire(guild_id, messages_before, facts_before)
 
     async def _forget(self, guild_id: int) -> Retracted:
         """Remove everything of a server; its departure stays noted until nothing is left."""
-        async with self._indexer.lock:
-            removed = await self._retraction.guild_forgotten(guild_id)
-            self._observations.forget_guild(guild_id)
+        removed = await self._retraction.guild_forgotten(guild_id)
+        self._observations.forget_guild(guild_id)
+        async with self._indexer.lock:  # a write that began before would bring some of it back
             await self._index.drop_guild(guild_id)
         await self._departures.returned(guild_id)
         return removed

@@ -155,6 +155,18 @@ async def test_a_clock_that_jumps_is_given_an_hour(house: House, indexer: Indexe
     assert await one.expire() == Expired(messages=1, guilds=1)
 
 
+async def test_a_jump_spares_facts_too(house: House, indexer: Indexer) -> None:
+    """Facts outlive their messages: where only facts are left, more than half of them wait as well."""
+    await house.messages.capture_many([said(1, "one")])
+    await house.learn(fact_of("a fact", [said(1, "one")]))
+    one = expiring(house, indexer, facts_days=400)
+    house.clock.forward(31 * DAY)
+    assert await one.expire() == Expired(messages=1)
+    house.clock.forward(3000 * DAY)
+    assert await one.expire() == Expired()
+    assert await one.expire() == Expired(facts=1)
+
+
 async def test_a_bot_at_work_is_never_held_back(house: House, indexer: Indexer) -> None:
     """All of a quiet server's messages may go in one run if the last was an hour ago."""
     await house.messages.capture_many([said(n, "hello") for n in range(1, 6)])
