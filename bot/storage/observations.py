@@ -175,7 +175,7 @@ class Observations:
         await self._change([observation_id], reach)
 
     async def place_gone(self, guild_id: int, channel_ids: Iterable[int]) -> None:
-        """End every interval of channels and threads that Discord no longer has: nothing is left to be read or announced."""
+        """End every interval of places that Discord no longer has: nothing is left to read or announce."""
         now = from_ms(to_ms(self._clock()))
         gone = [one.id for id in channel_ids for one in self._intervals.get((guild_id, id), ())]
         await self._change(gone, lambda one: replace(one, ended_at=one.ended_at or now, fetched=True, announced=True))
