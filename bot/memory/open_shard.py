@@ -11,6 +11,7 @@ from bot.memory.index import ScoredPoint, Search
 from bot.memory.shard_folders import fsync, fsync_all
 
 _FLUSH_AFTER = 2000  # a start replays this many changes in half a second
+_FLUSH_COPY_AFTER = 5000  # no start replays a copy's log, but it takes 12 kB a point
 
 
 class OpenShard:
@@ -79,7 +80,7 @@ class OpenShard:
             self.upsert([same_point(record) for record in records])
         if gone := set(instead_of) - {str(record.id) for record in records}:
             self.delete(list(gone))
-        if self._unflushed >= _FLUSH_AFTER:
+        if self._unflushed >= _FLUSH_COPY_AFTER:
             self.flush()
 
     def sync(self) -> None:
