@@ -97,11 +97,13 @@ class Comparison:
     async def keep_on(self, sweep: Sweep) -> bool:
         """Make one pass, whatever is out of order; whether anything is left to compare then."""
         try:
-            return await self.go_on(sweep, lambda found: None)
+            left = await self.go_on(sweep, lambda found: None)
         except (Unreadable, StorageUnavailable) as error:
             self._outages.began("cannot_recheck", str(error), guild_id=sweep.guild_id)
             sweep.outage = error if isinstance(error, Unreachable | StorageUnavailable) else None
             return True
+        self._outages.over("cannot_recheck", guild_id=sweep.guild_id)
+        return left
 
     async def go_on(self, sweep: Sweep, report: Callable[[Rechecked], None], messages: int | None = None) -> bool:
         """Make one pass over the places that are left; whether any is left then.

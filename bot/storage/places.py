@@ -32,7 +32,7 @@ class Places:
         self._database = database
 
     async def held(self, guild_id: int) -> list[int]:
-        """Ids of the guild's channels and threads with a message or a fact: channels before their threads, latest first."""
+        """Ids of channels and threads with a message or a fact: channels before their threads, latest first."""
         async with self._database.read() as connection:
             rows = [
                 row for query in (_HELD, _RESTED_ON) for row in await connection.execute(query, {"guild_id": guild_id})
@@ -41,7 +41,7 @@ class Places:
         return list(dict.fromkeys(channels + [row.channel_id for row in rows]))
 
     async def messages(self, place_id: int, before: int, limit: int) -> dict[int, datetime]:
-        """The latest messages held of a place with ids below `before`, latest first, and when their words were written."""
+        """The latest messages held of a place with ids below `before`, latest first, and the times of their words."""
         query = select(message.c.id, message.c.created_at, message.c.edited_at)
         query = query.where(message.c.channel_id == place_id, message.c.id < before)
         async with self._database.read() as connection:
