@@ -37,12 +37,16 @@ class Story:
 
     def message(self, number: int, **changes: Any) -> Message:
         place = number % PLACES
-        channel_id, access_id = self.places[place], self.places[0 if place == 1 else place]
         when = self.began + number * MINUTE
         id = ((to_ms(when) - DISCORD_EPOCH_MS) << 22) + self.guild_id
-        author_id = ANA if number % 2 else BEN
-        fields = {"guild_id": self.guild_id, "channel_id": channel_id, "access_id": access_id, "created_at": when}
-        return said(id, author_id=author_id, **fields | changes)
+        fields: dict[str, Any] = {
+            "guild_id": self.guild_id,
+            "channel_id": self.places[place],
+            "access_id": self.places[0 if place == 1 else place],
+            "author_id": ANA if number % 2 else BEN,
+            "created_at": when,
+        }
+        return said(id, **fields | changes)
 
     def step(self, what: str, number: int) -> Coroutine[Any, Any, object]:
         vault, now = self.vault, self.vault.clock.now
