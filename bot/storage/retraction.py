@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select, delete, func, select, text
 
 from bot.model import Memory, utcnow
-from bot.storage import extent, residue
+from bot.storage import extent
 from bot.storage.burial import EXPIRED, bury, bury_author, drawn_from, hidden, place_key, retracted
 from bot.storage.cascade import expire_messages, hide, of_guild, remove_facts, remove_messages
 from bot.storage.database import Database
@@ -243,8 +243,6 @@ def _forget_facts(connection: Connection, guild_id: int, query: Select[str], rea
 def _forget_points(connection: Connection, guild_id: int, points: set[str], reason: str, at: int) -> Retracted:
     foreign = points - set(connection.execute(select(fact.c.id).where(among(fact.c.id, points))).scalars())
     buried = set(connection.execute(select(tombstone.c.id).where(among(tombstone.c.id, foreign))).scalars())
-    if foreign:
-        residue.mark(connection, [guild_id], at)
     bury(connection, guild_id, foreign, reason, at)
     hide(connection, guild_id, foreign, at)
     return Retracted(facts=len(foreign - buried))

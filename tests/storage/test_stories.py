@@ -33,7 +33,6 @@ class Story:
         self.guild_id = GUILD + number
         self.places = [number * 10 + place for place in range(PLACES)]
         self.began = vault.clock.now
-        self.leases: list[Any] = []
 
     def message(self, number: int, **changes: Any) -> Message:
         place = number % PLACES
