@@ -20,4 +20,4 @@ async def test_the_benchmark_reports_every_figure() -> None:
     assert process.returncode == 0, progress.decode()
     figures = json.loads(out)
     assert {"rate", "rss_growth_mb", "recall_p95_ms"} <= figures.keys()
-    assert figures["facts"] == 3 * figures["llm_calls"]
+    assert figures["facts"] > figures["llm_calls"] > 0
