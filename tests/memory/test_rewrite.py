@@ -12,7 +12,7 @@ import pytest
 from house import holding
 
 from bot.errors import IndexUnavailable
-from bot.memory import shards
+from bot.memory import open_shard, shards
 from bot.memory.bm25 import Bm25
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import IndexPoint, Key, Search
@@ -90,8 +90,9 @@ async def test_no_byte_of_removed_text_stays(index: EdgeIndex, folder: Path) -> 
     assert holding(folder, *words) == {"walrus", "penguin"}
 
 
-async def test_what_is_held_stays_exactly_as_it_is(index: EdgeIndex) -> None:
+async def test_what_is_held_stays_exactly_as_it_is(index: EdgeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """Payloads and all four keys are the same to the last bit, however often they are rewritten."""
+    monkeypatch.setattr(open_shard, "_FLUSH_COPY_AFTER", 50)
     full = point(1)
     some = [
         full,
