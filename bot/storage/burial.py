@@ -4,6 +4,7 @@ A tombstone with the reason `expired` stands for raw text past its time: the rec
 and hidden like any other, but facts that rest on the message stay.
 """
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ EXPIRED = "expired"
 
 PLACE, AUTHOR = "channel/", "author/"  # how the keys of places and authors begin
 _new = insert(tombstone)
+# Written out, because every group of captures asks and SQLAlchemy would take longer than the answer.
+_UNDER = "SELECT id, reason, at FROM tombstone WHERE id IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ def bury_author(connection: Connection, guild_id: int, user_id: int, reason: str
 
 def burials(connection: Connection, keys: Collection[str]) -> dict[str, Burial]:
     """Those of these keys that are buried."""
-    return _by_key(connection.execute(_under(keys)))
+    return _by_key(connection.exec_driver_sql(_UNDER, _as_parameter(keys)))
 
 
 def is_buried(found: Mapping[str, Burial], keys: Iterable[str], said_at: int) -> bool:
@@ -111,7 +114,8 @@ async def retracted(connection: AsyncConnection, memories: Iterable[Memory]) -> 
     shown = list(memories)
     own = {one.id: _own_keys(one) for one in shown}
     all_keys = {one.id: own[one.id] | _resting_keys(one) for one in shown}
-    found = _by_key(await connection.execute(_under({key for keys in all_keys.values() for key in keys})))
+    parameter = _as_parameter(set().union(*all_keys.values()))
+    found = _by_key(await connection.exec_driver_sql(_UNDER, parameter))
     lasting = {key: burial for key, burial in found.items() if burial.reason != EXPIRED}
     gone = await hidden(connection, own)
     return gone | {
@@ -131,8 +135,8 @@ def _resting_keys(memory: Memory) -> set[str]:
     return places | set(map(str, memory.sources))
 
 
-def _under(keys: Collection[str]) -> Select[str, str, int]:
-    return select(tombstone.c.id, tombstone.c.reason, tombstone.c.at).where(among(tombstone.c.id, keys))
+def _as_parameter(keys: Collection[str]) -> tuple[str]:
+    return (json.dumps(list(keys)),)
 
 
 def _by_key(rows: Iterable[AnyRow]) -> dict[str, Burial]:

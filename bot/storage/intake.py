@@ -1,23 +1,27 @@
 """What a group of captures changes: newest content wins, and a tombstone beats them all."""
 
+import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from bot.model import Message
 from bot.storage import windows
 from bot.storage.burial import EXPIRED, Burial, burials, is_buried, keys_of
 from bot.storage.cascade import facts_outdated, messages_edited
-from bot.storage.rows import MESSAGE_COLUMNS, among, maybe_ms, message_of, message_row, to_ms
+from bot.storage.rows import MESSAGE_COLUMNS, maybe_ms, message_of, message_row, to_ms
 from bot.storage.tables import message, schedule
 
+# Statements are made once: to make one anew for each group would take as long as to execute it.
+_given = func.json_each(bindparam("ids")).table_valued("value")
+_KNOWN = select(*MESSAGE_COLUMNS).where(message.c.id.in_(select(_given.c.value)))
 _columns = [column.name for column in message.c]
 _renewed = [name for name in _columns if name not in ("id", "captured_at")]  # raw text counts from its capture
 _values = itemgetter(*_columns)
@@ -36,12 +40,10 @@ def record(connection: Connection, captured: Sequence[Message], now: int, first_
 
     `now` and `first_due`, when the first batch of a new guild is due, are in milliseconds.
     """
-    known = select(*MESSAGE_COLUMNS).where(among(message.c.id, [one.id for one in captured]))
-    held = {row.id: message_of(row) for row in connection.execute(known)}
-    keys = [{str(one.id), *keys_of(one.guild_id, one.channel_id, one.access_id, [one.author_id])} for one in captured]
-    buried = burials(connection, set().union(*keys))
-    plan = Plan(held, buried)
-    results = [plan.take(one, its) for one, its in zip(captured, keys, strict=True)]
+    known = connection.execute(_KNOWN, {"ids": json.dumps([one.id for one in captured])})
+    held = {row.id: message_of(row) for row in known}
+    plan = Plan(held, burials(connection, _keys(captured)))
+    results = [plan.take(one) for one in captured]
 
     if plan.changed:
         messages_edited(connection, {plan.held[id].guild_id for id in plan.changed}, plan.changed, now)
@@ -96,10 +98,10 @@ class Plan:
         self.outdating: dict[int, int] = {}  # when expired messages, of which facts may be left, were edited
         self._buried = buried
 
-    def take(self, captured: Message, keys: Collection[str]) -> bool:
-        """Whether the capture brings anything new. `keys` are those under which it may be buried."""
+    def take(self, captured: Message) -> bool:
+        """Whether the capture brings anything new."""
         id, current = captured.id, self.held.get(captured.id)
-        if self._buried and is_buried(self._buried, keys, to_ms(captured.created_at)):
+        if self._buried and is_buried(self._buried, _keys([captured]), to_ms(captured.created_at)):
             self._refuse(captured)
             return False
         if current is None:
@@ -123,6 +125,13 @@ class Plan:
         burial = self._buried.get(str(captured.id))
         if burial is not None and burial.reason == EXPIRED and captured.edited_at is not None:
             self.outdating[captured.id] = max(_stamp(captured), self.outdating.get(captured.id, 0))
+
+
+def _keys(captured: Sequence[Message]) -> set[str]:
+    """The keys of which one may be buried, and a message with it: its own, its places' and its author's."""
+    places = {(one.guild_id, one.channel_id, one.access_id, one.author_id) for one in captured}
+    shared = (keys_of(guild_id, channel_id, access_id, [author]) for guild_id, channel_id, access_id, author in places)
+    return {str(one.id) for one in captured}.union(*shared)
 
 
 def _stamp(captured: Message) -> int:
