@@ -14,6 +14,7 @@ from _chaos_stores import DATABASE, INDEX
 from _chaos_wire import Fault, Wire
 
 from bot.sandbox.discord import DiscordServer
+from bot.sandbox.ollama import GARBAGE
 
 
 class Surroundings:
@@ -78,15 +79,25 @@ class Surroundings:
                     yield
             case "index":
                 self._link(self._spoilt() if outage.fault is Fault.GARBAGE else self._nothing)
-                yield
-                self._link(self._volume)
+                try:
+                    yield
+                finally:
+                    self._link(self._volume)
             case wire:
                 await self._wires[wire].disturb(outage.fault)
-                yield
-                if wire == "gateway" and not outage.resumable:
-                    self.discord.gateway.invalidate()  # for who is still connected
-                    self.discord.gateway.forget_sessions()
-                await self._wires[wire].mend()
+                try:
+                    yield
+                finally:
+                    self._sequel(outage)
+                    await self._wires[wire].mend()
+
+    def _sequel(self, outage: Outage) -> None:
+        """What goes on being wrong for a moment when a service is back."""
+        if outage.service == "gateway" and not outage.resumable:
+            self.discord.gateway.invalidate()  # for who is still connected
+            self.discord.gateway.forget_sessions()
+        if (outage.service, outage.fault) == ("ollama", Fault.GARBAGE) and not self.model.replies:
+            self.model.replies.append(GARBAGE)  # once: two in a row are a message nobody can read, and put aside
 
     def _link(self, target: Path) -> None:
         """Put another volume where the index is, all at once."""

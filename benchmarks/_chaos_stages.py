@@ -19,6 +19,8 @@ from _chaos_stores import INDEX, Stores, has_keys, read_database, read_index, wi
 
 from bot.memory.index import Key
 
+_NOT_INDEXED = ("pending", "taken")
+
 
 def struck(data: Path, guild_ids: Iterable[int], sent: Collection[int], answered: Set[str]) -> set[Stage]:
     """The stages a process that has just died was in. `data` is its folder, and stays as it is.
@@ -36,7 +38,7 @@ def struck(data: Path, guild_ids: Iterable[int], sent: Collection[int], answered
     found = {Stage.CLAIM if answered.isdisjoint(TOKEN.findall(text)) else Stage.LLM for text in leased}
     if any(id not in stores.rows for id in sent):
         found.add(Stage.CAPTURE)
-    if any(fact.indexing == "pending" and fact.id not in stores.points for fact in stores.facts.values()):
+    if any(fact.indexing in _NOT_INDEXED and fact.id not in stores.points for fact in stores.facts.values()):
         found.add(Stage.FACTS)
     if _written(stores):
         found.add(Stage.INDEX)
@@ -46,7 +48,7 @@ def struck(data: Path, guild_ids: Iterable[int], sent: Collection[int], answered
 def _written(stores: Stores) -> bool:
     """Whether a point is newer than its row knows: of a fact never indexed, or with just the keys its row waits for."""
     for fact in stores.facts.values():
-        if fact.indexing == "pending" and fact.id in stores.points:
+        if fact.indexing in _NOT_INDEXED and fact.id in stores.points:
             return True
     for line, window in windows(row.line for row in stores.rows.values()):
         point = stores.points.get(line.point_id)

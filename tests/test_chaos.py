@@ -12,14 +12,22 @@ import pytest
 from _chaos_host import fault_of
 from _chaos_script import FAULTS, Act, Do, Kill, Outage, Script, Stage, token
 from _chaos_services import DIMENSIONS
-from _chaos_stores import FactRow, Line, Row, Stores, terms, windows
+from _chaos_stages import struck
+from _chaos_stores import INDEX, FactRow, Line, Row, Stores, terms, windows
 from _chaos_verdict import judge, settled
 from _chaos_wire import Fault, Wire
 from aiohttp import web
+from records import GUILD, MINUTE, said, stated
 
+from bot.memory.edge import EdgeIndex
 from bot.memory.index import IndexPoint, Key, SparseVector
+from bot.model import message_memory_id
 from bot.sandbox.listener import Listener
 from bot.sandbox.openai import embed
+from bot.storage.database import Database
+from bot.storage.facts import FactStore
+from bot.storage.messages import MessageStore
+from bot.storage.queue import ExtractionQueue
 
 BENCH = Path(__file__).parents[1] / "benchmarks" / "chaos.py"
 PLACES = {"tea/leaves": None, "tea/forum": None, "tea/leaves/secret": "tea/leaves"}
@@ -175,6 +183,39 @@ def test_only_what_no_outage_excuses_is_an_exception() -> None:
     assert fault_of({"event": "Task was destroyed", "level": "error"})
     assert fault_of({"event": "refused", "level": "error", "reason": "The database is locked."}) is None
     assert fault_of({"event": "batch", "level": "info"}) is None
+
+
+async def test_a_kill_counts_for_the_stages_it_is_seen_to_have_struck(tmp_path: Path) -> None:
+    """Leases, facts and points left behind tell the stage; what was sent and answered tells the rest."""
+    database = await Database.open(tmp_path)
+    messages, queue, facts = MessageStore(database), ExtractionQueue(database), FactStore(database)
+    index = EdgeIndex(tmp_path / INDEX, DIMENSIONS)
+    (tmp_path / INDEX).mkdir()
+    await messages.capture_many([said(1, token(1)), said(2, token(2))])
+
+    async def stages(sent: Sequence[int] = (), answered: str = "") -> set[Stage]:
+        return await asyncio.to_thread(struck, tmp_path, [GUILD], sent, {answered})
+
+    assert await stages() == set()
+    assert await stages(sent=[1, 3]) == {Stage.CAPTURE}
+    lease = await queue.claim([1, 2], MINUTE)
+    assert await stages(answered=token(9)) == {Stage.CLAIM}
+    assert await stages(answered=token(1)) == {Stage.CLAIM, Stage.LLM}
+    fact = stated(f"Ana has {token(1)}", [1])
+    await queue.commit(lease, [fact])
+    assert await stages() == {Stage.FACTS}
+    await index.upsert(GUILD, [point(fact.id, "fact", fact.text, 1, fact.text)])
+    assert await stages() == {Stage.INDEX}
+    [one, other] = await messages.to_index(2, embedding=True)
+    await facts.mark_indexed(await facts.to_index(1, embedding=True), complete=True)
+    assert await stages() == set()
+    window = f"{one.line}\n{other.line}"
+    await index.upsert(GUILD, [point(message_memory_id(one), "message", one.text, 1, one.line, window)])
+    assert await stages() == {Stage.INDEX}
+    await messages.mark_indexed([one], complete=True)
+    assert await stages() == set()
+    await index.close()
+    await database.close()
 
 
 def stores(lines: Sequence[Line]) -> Stores:
