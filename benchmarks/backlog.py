@@ -47,7 +47,7 @@ from bot.storage.observations import Observations
 CHANNELS = 10
 CHUNK = 2000
 PACE = timedelta(seconds=6)  # between messages of the server: one a minute in each channel
-PAUSE = 0.1  # seconds between an answer and the next question
+PAUSE = 0.2  # seconds between an answer and the next question
 WARM_UP = 10  # questions before and after the start's own work is done; the latter are the calm ones
 LOOK = 0.2  # seconds
 CALM = 10.0  # per cent of a core

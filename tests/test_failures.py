@@ -37,6 +37,7 @@ from structlog.testing import capture_logs
 from town import connected, eventually
 
 from bot.app import App
+from bot.capture.catchup import Pace
 from bot.errors import StorageUnavailable
 from bot.memory.index import Key
 from bot.model import Degraded, Message, Recalled, Scope
@@ -303,7 +304,9 @@ async def test_a_qdrant_server_may_come_late_and_go_away(stage: Stage) -> None:
 # The database
 
 
-async def test_what_a_full_disk_refuses_is_caught_up_with(discord_server: DiscordServer, tmp_path: Path) -> None:
+async def test_what_a_full_disk_refuses_is_caught_up_with(
+    discord_server: DiscordServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The event is refused loudly and counted; once there is room again, history gives back what was refused."""
     world = discord_server.world
     ann = world.add_user("ann")
@@ -311,6 +314,7 @@ async def test_what_a_full_disk_refuses_is_caught_up_with(discord_server: Discor
     general = world.add_channel(guild, "general")
     async with connected(discord_server, tmp_path, {"ollama": {"url": "http://127.0.0.1:9"}}) as app:
         await app.observations.switch_on(guild.id, general.id, ann.id)
+        monkeypatch.setattr(app.catchup, "_pace", Pace(retry=0.05))
         catching_up = asyncio.create_task(app.catchup.run())
         kept = await discord_server.say(general, ann, "before")
         pages = await set_most_pages(app, 1)
