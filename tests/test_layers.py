@@ -23,6 +23,7 @@ ROOMS = [
     "commands",
     "web",
     "sandbox",
+    "rooms",
     "app",
     "cli",
     "__main__",

@@ -10,13 +10,15 @@ search, which answers while the index is down, still knows the record's own word
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from traceback import format_tb
 from typing import Any
 
 import structlog
 
-from bot.errors import EmbedderUnavailable, IndexUnavailable
+from bot.errors import EmbedderUnavailable, IndexUnavailable, RecollectError, ServiceUnavailable
 from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import Embedder
 from bot.memory.index import IndexPoint, VectorIndex
@@ -29,6 +31,7 @@ from bot.storage.retraction import Retraction
 log = structlog.get_logger(__name__)
 
 PAGE = 256
+EVERY = timedelta(hours=1)
 # What mem0 wrote about the text itself is left as it is.
 _MEM0_KEYS = frozenset({"data", "hash", "created_at", "updated_at", "text_lemmatized", "user_id"})
 
@@ -56,6 +59,19 @@ class Reconciler:
         self._retraction = retraction
         self._embed_messages = embed_messages
         self._lock = lock
+
+    async def run(self, guild_ids: Callable[[], Awaitable[Iterable[int]]], every: timedelta = EVERY) -> None:
+        """Complete what other clients wrote, now and then. What they wrote badly must not stop the bot."""
+        while True:
+            try:
+                await self.run_once(await guild_ids())
+            except ServiceUnavailable as error:
+                log.info("reconcile_postponed", reason=str(error))
+            except RecollectError:
+                raise
+            except Exception as error:
+                log.error("reconcile_failed", error=type(error).__name__, stack="".join(format_tb(error.__traceback__)))
+            await asyncio.sleep(every.total_seconds())
 
     async def run_once(self, guild_ids: Iterable[int]) -> int:
         """Complete these guilds' points that another client added or changed; how many.
