@@ -40,6 +40,8 @@ OWNERS = {
     "qdrant_edge": {"memory"},
     "starlette": {"web"},
     "uvicorn": {"web"},
+    "prometheus_client": {"web"},
+    "ijson": {"capture"},
 }
 # The demo is the one story told through the whole house, so it alone stands above the composition root.
 ABOVE_APP = {"sandbox/demo.py"}
