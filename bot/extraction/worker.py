@@ -36,6 +36,7 @@ _LEASE = timedelta(hours=1)
 _LINGER = 0.2  # seconds: captures come in bursts, and each wakes the worker
 _LONGEST_SLEEP = timedelta(hours=1)
 _REST = timedelta(minutes=1)  # a guild whose batch broke is left alone for so long
+_BREATH = timedelta(seconds=5)  # and so long if the database refused, which has kept it waiting before
 
 _log = structlog.get_logger(__name__)
 
@@ -87,6 +88,7 @@ class BatchWorker:
         self._running: set[int] = set()
         self._guild_locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._resting: dict[int, datetime] = {}
+        self._unreleased: list[Lease] = []
         self._flushes: set[asyncio.Task[BatchReport]] = set()
         self._outages = Outages(_log)
 
@@ -120,7 +122,7 @@ class BatchWorker:
                     self._outages.over("schedule_failed")
                 except Exception as error:
                     self._log_failure("schedule_failed", error)
-                    pause = _REST.total_seconds()
+                    pause = _rest(error).total_seconds()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._woken.wait()
@@ -167,6 +169,7 @@ class BatchWorker:
 
     async def _start_due(self, batches: asyncio.TaskGroup) -> float:
         """Start the batches that are due; the seconds until the next one is."""
+        await self._release()
         now = self._clock()
         retry_at = self._breaker.retry_at
         next_at = now + _LONGEST_SLEEP
@@ -193,7 +196,7 @@ class BatchWorker:
             self._resting.pop(guild.guild_id, None)
         except Exception as error:
             self._log_failure("batch_failed", error, guild_id=guild.guild_id)
-            self._resting[guild.guild_id] = self._clock() + _REST
+            self._resting[guild.guild_id] = self._clock() + _rest(error)
         finally:
             self._running.discard(guild.guild_id)
             self._woken.set()
@@ -277,13 +280,24 @@ class BatchWorker:
         except AnswerRejected as error:
             return await self._after_refusal(window, lease, error, tally)
         except BaseException:
-            await self._queue.release(lease)
+            self._unreleased.append(lease)
+            await self._release()
             raise
         tally.messages += len(lease.messages)
         tally.facts += stored
         if stored:
             self._on_facts()
         return ()
+
+    async def _release(self) -> None:
+        """Give back the leases of windows that were not read, those included whose release the database refused."""
+        while self._unreleased:
+            lease = self._unreleased.pop()
+            try:
+                await self._queue.release(lease)
+            except BaseException:
+                self._unreleased.append(lease)
+                raise
 
     async def _after_refusal(
         self, window: Window, lease: Lease, error: AnswerRejected, tally: _Tally
@@ -295,3 +309,7 @@ class BatchWorker:
         tally.dead += 1
         _log.warning("message_put_aside", message_id=lease.messages[0].id, reason=str(error))
         return ()
+
+
+def _rest(error: Exception) -> timedelta:
+    return _BREATH if isinstance(error, StorageUnavailable) else _REST

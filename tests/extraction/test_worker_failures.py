@@ -447,7 +447,7 @@ async def test_one_guilds_bug_stops_neither_the_loop_nor_the_others(
 async def test_a_batch_that_cannot_begin_is_not_tried_at_once(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its deadline could not be moved, so the worker itself lets a minute pass."""
+    """Its deadline could not be moved, so the worker itself lets a moment pass."""
     await prepare(workshop)
 
     async def full(guild_id: int, next_due: datetime) -> None:
@@ -459,9 +459,28 @@ async def test_a_batch_that_cannot_begin_is_not_tried_at_once(
             await workshop.worker.run_due()
     assert [log["event"] for log in logs] == ["batch_failed"]
     monkeypatch.undo()
-    workshop.clock.forward(minutes=2)
+    workshop.clock.forward(seconds=5)
     await workshop.worker.run_due()
     assert await all_are(workshop, "done")
+
+
+async def test_a_lease_that_could_not_be_given_back_is_given_back_later(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is locked while facts are committed and for longer: the messages do not wait for the lease's end."""
+    await prepare(workshop)
+
+    async def locked(*_: object) -> None:
+        raise StorageUnavailable
+
+    monkeypatch.setattr(workshop.queue, "commit", locked)
+    monkeypatch.setattr(workshop.queue, "release", locked)
+    await workshop.worker.run_due()
+    assert await all_are(workshop, "leased")
+    monkeypatch.undo()
+    await workshop.worker.run_due()
+    assert await all_are(workshop, "waiting")
+    assert (await workshop.worker.flush(GUILD)).messages == 4
 
 
 async def test_a_database_outage_is_one_line_until_it_changes_or_is_over(
