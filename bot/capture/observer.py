@@ -109,14 +109,16 @@ class Observer:
         kept, or there are none any more, the message is retracted for good: the held words are not
         what its author says now.
         """
-        place = message.channel
+        place, ids = message.channel, [message.id]
         if message.edited_at is None or not isinstance(place, PLACES) or not by_a_person(message):
             return
-        retract = partial(self._retraction.messages_deleted, place.guild.id, [message.id])
+        guild_id = place.guild.id
         if record := self.accept(message):
-            await self.certainly("edit", [message.id], partial(self._messages.capture, record), retract)
-        elif self._may_keep(place, message.author.id, message.created_at):
-            await self.certainly("edit", [message.id], retract)
+            retract = partial(self._retraction.messages_deleted, guild_id, ids)
+            await self.certainly("edit", ids, partial(self._messages.capture, record), retract)
+        elif self.ever_observed(guild_id, *_observed_with(place)):
+            unheld = ids if self._may_keep(place, message.author.id, message.created_at) else []
+            await self.certainly("edit", ids, partial(self._retract, guild_id, ids, unheld))
 
     async def deleted(self, guild_id: int, place: discord.abc.Snowflake, message_ids: Iterable[int]) -> None:
         """Retract messages. `place` is their channel or thread, or its bare id if discord.py does not know it.
@@ -125,7 +127,8 @@ class Observer:
         are handled side by side, so a deletion may overtake its message.
         """
         ids = list(message_ids)
-        await self.certainly("deletion", ids, partial(self._retract, guild_id, place, ids))
+        unheld = [id for id in ids if self._observed(guild_id, place, snowflake_time(id))]
+        await self.certainly("deletion", ids, partial(self._retract, guild_id, ids, unheld))
 
     async def place_deleted(self, guild_id: int, place_id: int) -> None:
         """Retract everything said in a channel or thread that Discord no longer has, and observe it no longer.
@@ -150,8 +153,9 @@ class Observer:
         """Try a last time to commit the edits and deletions that the database refused."""
         await self._retries.close()
 
-    async def _retract(self, guild_id: int, place: discord.abc.Snowflake, ids: list[int]) -> None:
-        gone = [id for id in ids if self._observed(guild_id, place, snowflake_time(id))]
+    async def _retract(self, guild_id: int, ids: list[int], unheld: list[int]) -> None:
+        """Retract those of these messages that are held, and those of `unheld` in any case."""
+        gone = list(unheld)
         if len(gone) < len(ids):
             gone += (await self._messages.get(set(ids).difference(gone))).keys()
         if gone:

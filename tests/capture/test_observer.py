@@ -15,6 +15,7 @@ from bot.model import Attachment, Mention, Message, utcnow
 from bot.sandbox.discord import Attachment as File
 from bot.sandbox.discord import ChannelKind, MessageKind
 from bot.sandbox.discord.entities import Json
+from bot.storage.observations import Source
 
 ZALGO = "Z̸̡̢̛̲̩̤̖̪̟̃̾͌́̚a̶̧̛͓͔̲̦̿̈́͝l̴̢̛̙̳̣̎̓̈́g̵̡̛̼̤̾̿̚o̶̡̳̙̎͌"
 RIGHT_TO_LEFT = "\N{HEBREW LETTER SHIN}\N{HEBREW LETTER LAMED} \u202eabc\u202c \N{ARABIC LETTER SEEN} 123"
@@ -274,6 +275,22 @@ async def test_words_written_too_late_are_not_kept_by_an_edit(town: Town, stoppe
             await town.server.edit(other, payload, "not for the bot")
 
         assert contents(await town.held(client)) == ["left as it was"]
+
+
+async def test_an_edit_after_the_opt_out_takes_away_words_of_a_past_opened_afterwards(town: Town) -> None:
+    """There, too, the held words are not what their author says now."""
+    start = town.clock.now
+    place = (town.guild.id, town.general.id)
+    await town.observations.open_interval(*place, start, start + timedelta(hours=2), town.alice.id, Source.BACKFILL)
+    town.clock.now = start + timedelta(hours=2)
+    await town.observe(town.general)
+    async with town.watched() as client:
+        said = await town.server.say(town.general, town.bob, "before", at=start + timedelta(hours=1))
+        await town.until_held([said])
+        await town.consent.opt_out(town.guild.id, town.bob.id)
+        await town.server.edit(town.general, said, "not for the bot")
+
+        assert await town.held(client) == []
 
 
 async def test_an_edit_of_what_was_never_kept_is_not_noted(town: Town) -> None:
