@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     CompoundSelect,
     Select,
     String,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    union,
     union_all,
 )
 
@@ -65,16 +67,17 @@ def facts_about(guild_id: int, user_id: int) -> Select[str]:
 def written_by(guild_id: int, user_id: int, limit: int, before: int | None = None) -> Messages:
     """Some of a member's messages: those held, and those no longer held on which a fact still rests.
 
-    With a time, only held ones written before it.
+    With a time, only those written before it.
     """
     held = select(message.c.id).where(message.c.guild_id == guild_id, message.c.author_id == user_id)
-    if before is not None:
-        return held.where(message.c.created_at < before).limit(limit)
     cited = (
         select(fact_source.c.message_id)
         .join(fact, fact.c.id == fact_source.c.fact_id)
         .where(fact.c.guild_id == guild_id, fact_source.c.author_id == user_id)
     )
+    if before is not None:
+        held = held.where(message.c.created_at < before)
+        cited = cited.where(fact_source.c.message_id < _first_id(literal(before)))
     return held.union(cited).limit(limit)
 
 
@@ -82,27 +85,44 @@ def captured_before(guild_id: int, before: int, after_id: int, limit: int) -> Me
     """The next messages captured before a time, in id order: they were said before it, which their ids tell."""
     return (
         select(message.c.id)
-        .where(message.c.id > after_id, message.c.id < (before - DISCORD_EPOCH_MS) << 22, of_guild(message, guild_id))
+        .where(message.c.id > after_id, message.c.id < _first_id(literal(before)), of_guild(message, guild_id))
         .where(message.c.captured_at < before)
         .order_by(message.c.id)
         .limit(limit)
     )
 
 
-def buried_places_with_messages() -> Select[int, int]:
-    """Guild and id of the places that are buried and of which messages are held."""
+def buried_places_with_remains() -> Select[int, int]:
+    """Guild and id of the places that are buried and of which messages or facts are held."""
     place_id = cast(func.substr(tombstone.c.id, len(PLACE) + 1), BigInteger)
     said = exists().where(message.c.channel_id == place_id)
     below = exists().where(message.c.access_id == place_id, _IN_A_THREAD)
-    return select(tombstone.c.guild_id, place_id).where(begins_with(PLACE), or_(said, below))
+    # Facts are found by no index: they are read once, and not for each of the places.
+    of_facts = union(*(select(literal(PLACE) + cast(place, String)) for place in (fact.c.channel_id, fact.c.access_id)))
+    learnt = tombstone.c.id.in_(of_facts)
+    return select(tombstone.c.guild_id, place_id).where(begins_with(PLACE), or_(said, below, learnt))
 
 
-def buried_authors_with_messages() -> Select[int, int, str, int]:
-    """Guild, user, reason and time of the members who are buried and of whom older messages are held."""
+def buried_authors_with_remains() -> Select[int, int, str, int]:
+    """Guild, user, reason and time of the members who are buried and of whose older messages anything is held.
+
+    That is a message, or a fact that rests on one.
+    """
     guild_id = tombstone.c.guild_id
     before_the_user = func.length(literal(AUTHOR) + cast(guild_id, String) + "/")
     user_id = cast(func.substr(tombstone.c.id, before_the_user + 1), BigInteger)
     written = exists().where(
         message.c.guild_id == guild_id, message.c.author_id == user_id, message.c.created_at < tombstone.c.at
     )
-    return select(guild_id, user_id, tombstone.c.reason, tombstone.c.at).where(begins_with(AUTHOR), written)
+    cited = exists().where(
+        fact_source.c.author_id == user_id,
+        fact_source.c.message_id < _first_id(tombstone.c.at),
+        fact.c.id == fact_source.c.fact_id,
+        fact.c.guild_id == guild_id,
+    )
+    return select(guild_id, user_id, tombstone.c.reason, tombstone.c.at).where(begins_with(AUTHOR), or_(written, cited))
+
+
+def _first_id(at: ColumnElement[int]) -> ColumnElement[int]:
+    """The smallest id of a message said at this time in milliseconds."""
+    return (at - DISCORD_EPOCH_MS).bitwise_lshift(22)

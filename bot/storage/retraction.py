@@ -138,9 +138,9 @@ class Retraction:
     async def resume(self) -> Retracted:
         """Do what a crash left undone: remove what is still held of deleted places and of forgotten members."""
         total = Retracted()
-        for guild_id, place_id in await self._rows(extent.buried_places_with_messages()):
+        for guild_id, place_id in await self._rows(extent.buried_places_with_remains()):
             total += await self.place_deleted(guild_id, place_id)
-        for guild_id, user_id, reason, at in await self._rows(extent.buried_authors_with_messages()):
+        for guild_id, user_id, reason, at in await self._rows(extent.buried_authors_with_remains()):
             total += await self._remove_messages(guild_id, extent.written_by(guild_id, user_id, STEP, at), reason)
         return total
 
@@ -210,9 +210,11 @@ class Retraction:
 
 
 def _bury_places(connection: Connection, guild_id: int, places: Collection[int], at: int) -> set[int]:
-    """Bury these places and the private threads observed below them; which those are."""
+    """Bury these places and the private threads observed below them; which those are. Nothing is in doubt there."""
     threads = set(connection.execute(extent.private_threads(guild_id, places)).scalars())
-    bury(connection, guild_id, [place_key(id) for id in {*places, *threads}], "deleted", at)
+    gone = {*places, *threads}
+    bury(connection, guild_id, map(place_key, gone), "deleted", at)
+    connection.execute(delete(doubt).where(among(doubt.c.place_id, gone)))
     return threads
 
 

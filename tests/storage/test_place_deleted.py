@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert
 
 from bot.model import Fact, Message, Scope, memory_id, message_memory, message_memory_id
 from bot.storage import retraction
+from bot.storage.doubts import Doubts
 from bot.storage.keyword import KeywordSearch
 from bot.storage.retraction import Retracted
 from bot.storage.tables import observation, schedule
@@ -150,6 +151,34 @@ async def test_a_forgetting_that_crashed_is_resumed(vault: Vault) -> None:
     assert await vault.messages.capture(later) is True
     assert await vault.retraction.resume() == Retracted(messages=left)
     assert (await vault.messages.get(range(1, 201))).keys() == {*range(2, 101, 2), 200}
+
+
+async def test_facts_that_outlived_their_messages_are_resumed_too(vault: Vault) -> None:
+    """A crash right after the tombstones leaves no fact behind whose messages had expired before."""
+    vault.clock.move(timedelta(hours=1))
+    said_by_ben = said(2, author_id=BEN, channel_id=ELSEWHERE)
+    await vault.hold(said(1), said_by_ben)
+    of_place = stated("a", [1], subject_id=None)
+    of_author = stated("b", [2], subject_id=None, channel_id=ELSEWHERE, access_id=ELSEWHERE, speaker_ids=(BEN,))
+    await vault.extract(of_place, of_author)
+    await vault.retraction.expire(GUILD, vault.clock.now + timedelta(minutes=1), None)
+    with crashing(vault, after_steps=1):
+        await vault.retraction.place_deleted(GUILD, CHANNEL)
+    with crashing(vault, after_steps=1):
+        await vault.retraction.member_forgotten(GUILD, BEN)
+    assert (await vault.facts.get([of_place.id, of_author.id])).keys() == {of_place.id, of_author.id}
+    assert await vault.retraction.resume() == Retracted(facts=2)
+    assert await vault.retraction.resume() == Retracted()
+
+
+async def test_nothing_is_in_doubt_in_a_deleted_channel(vault: Vault) -> None:
+    """Nobody is asked any more whether messages were deleted there."""
+    doubts = Doubts(vault.database, vault.clock)
+    await vault.hold(said(1), said(2))
+    await doubts.put(GUILD, CHANNEL, [1, 2], held=2)
+    await doubts.put(GUILD, ELSEWHERE, [3], held=2)
+    await vault.retraction.place_deleted(GUILD, CHANNEL)
+    assert [doubt.place_id for doubt in await doubts.all()] == [ELSEWHERE]
 
 
 async def test_a_forgotten_guild_leaves_nothing_but_opt_outs_and_tombstones(vault: Vault) -> None:

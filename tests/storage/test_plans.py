@@ -13,6 +13,7 @@ from bot.storage.keyword import KeywordSearch
 
 # A scan without an index, or through an index of which only the guild is used for a choice among its messages.
 WALK = re.compile(r"SCAN (message|fact|fact_source|tombstone)$|message_by_author \(guild_id=\?\)$")
+MEANT = {"resume": "SCAN fact"}  # once an hour all facts are read, instead of once for each deleted place
 
 
 def operations(vault: Vault) -> dict[str, Coroutine[Any, Any, object]]:
@@ -78,4 +79,5 @@ async def test_every_query_uses_an_index(vault: Vault, subtests: pytest.Subtests
         assert seen, name
         for statement, parameters in seen:
             with subtests.test(name, statement=statement):
-                assert [step for step in await plan(vault, statement, parameters) if WALK.search(step)] == []
+                walks = {step for step in await plan(vault, statement, parameters) if WALK.search(step)}
+                assert walks <= {MEANT.get(name)}
