@@ -56,7 +56,7 @@ class ControlServer:
                     else:
                         writer.close()
 
-                server = await asyncio.start_unix_server(attend, sock=listener)
+                server = await asyncio.start_unix_server(attend, sock=listener, limit=_LONGEST_LINE)
                 self.listening.set()
                 try:
                     await asyncio.Event().wait()

@@ -71,6 +71,17 @@ async def test_an_operation_reports_and_answers(tmp_path: Path) -> None:
     assert reports[-1] == ("doubling", 3, 3)
 
 
+async def test_a_request_may_be_long(tmp_path: Path) -> None:
+    """As one is that names the files of a large import."""
+    files = [f"/exports/a folder/channel {n}.json" for n in range(10_000)]
+
+    async def count(arguments: Mapping[str, Any], _: Report) -> dict[str, Any]:
+        return {"files": len(arguments["files"])}
+
+    async with serving(tmp_path / SOCKET, count=count):
+        assert await call(tmp_path / SOCKET, "count", {"files": files}, ignore) == {"files": 10_000}
+
+
 async def test_only_the_owner_may_connect(tmp_path: Path) -> None:
     """The socket's file has mode 0600 while the bot runs and is gone afterwards."""
     async with serving(tmp_path / SOCKET, double=double):
