@@ -148,12 +148,13 @@ class Indexer:
         Raises `ServiceUnavailable` as `drain` does. Vectors that are still to come do not matter here.
         """
         async with self._draining:
+            began = self._clock()
             await self._ready()
             await self.remove_pending()
+            behind = self._left_alone(began)  # even those that recover below: their removals were left out
             while batch := await self._next_unfound():
                 await self._write(batch)
-            await self.remove_pending()
-        return self._left_alone()
+            return behind | self._left_alone(began)
 
     async def remove_pending(self) -> int:
         """Take retracted points out of the index now; how many. Raises `ServiceUnavailable` as `drain` does."""
@@ -310,9 +311,10 @@ class Indexer:
             self._outages.over("guild_not_indexed", guild_id=guild_id)
         return True
 
-    def _left_alone(self) -> set[int]:
-        now = self._clock()
-        return {guild_id for guild_id, broken in self._broken.items() if broken.pause(now)}
+    def _left_alone(self, since: datetime | None = None) -> set[int]:
+        """The guilds that are left alone now, or were at some time `since`."""
+        then = since or self._clock()
+        return {guild_id for guild_id, broken in self._broken.items() if broken.pause(then)}
 
 
 def _points(

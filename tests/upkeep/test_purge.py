@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 
 from bot.errors import IndexUnavailable, StorageUnavailable
 from bot.memory.indexer import Indexer
+from bot.model import Fact
 from bot.storage.residue import Residue
 from bot.upkeep import purge
 from bot.upkeep.purge import Purge, Purged
@@ -106,6 +108,28 @@ async def test_a_guild_whose_removals_wait_is_not_taken_for_purged(house: House,
     assert (await one.now()).postponed == {GUILD}
     house.clock.forward(HOUR)
     assert await one.now() == Purged(1, frozenset())
+
+
+async def test_a_guild_that_failed_only_for_a_moment_is_not_taken_for_purged(
+    house: House, indexer: Indexer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An edit that its files did not take is not in them, even if the guild may be tried again by now."""
+    await house.edit(1, "the penguin sings", START + HOUR)
+    house.index.broken_guild = GUILD
+    to_index = house.facts.to_index
+
+    async def look_last(*arguments: Any, **options: Any) -> list[Fact]:
+        found = await to_index(*arguments, **options)
+        house.index.broken_guild = None
+        house.clock.forward(HOUR)
+        return found
+
+    one = purging(house, indexer)
+    with monkeypatch.context() as patched:
+        patched.setattr(house.facts, "to_index", look_last)
+        assert await one.now() == Purged(0, frozenset({GUILD}))
+    assert await one.now() == Purged(1, frozenset())
+    assert holding(tmp_path, "walrus", "penguin") == {"penguin"}
 
 
 async def test_an_outage_takes_nothing_for_purged(
