@@ -176,6 +176,7 @@ class Rooms:
             self.queue,
             self.state,
             self.clock,
+            has_left=lambda guild_id: self.client.ready.is_set() and self.client.get_guild(guild_id) is None,
         )
         self.held = Held(self.messages, self.facts, self.retraction, self.index)
         self.reconciler = Reconciler(
@@ -288,6 +289,7 @@ class Rooms:
         self.catchup = Catchup(self.client, self.observer, self.observations, reader, comparison, self.clock)
         self.client.presence = Presence(self.departures, self.observations, self.observer, self.clock)
         self.client.began, self.client.available = self.catchup.began, self.catchup.guild_available
+        self.client.access_changed = self.catchup.access_changed
         self.observer.missed = self.catchup.missed
 
     async def _compare(self, guild_id: int) -> None:

@@ -46,6 +46,8 @@ class _Session:
     caught_up: dict[int, set[int]] = field(default_factory=dict)  # their ids; a new set once one fell behind
     complete: set[int] = field(default_factory=set)
     closed: set[int] = field(default_factory=set)  # the bot may not read there now
+    sweeps: dict[int, Sweep] = field(default_factory=dict)  # by guild: what is left to compare with Discord
+    sweeping: asyncio.Event = field(default_factory=asyncio.Event)  # there is more to compare than before
     read: asyncio.Event = field(default_factory=asyncio.Event)  # all of it, for the first time
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -53,6 +55,12 @@ class _Session:
         """Another session has begun."""
         self.over.set()
         self.read.set()  # nobody waits for it any more
+        self.sweeping.set()
+
+    def sweep(self, guild_id: int) -> None:
+        """What is held of a guild is to be compared, be it for a second time."""
+        self.sweeps[guild_id] = Sweep(guild_id)
+        self.sweeping.set()
 
     def fall_behind(self, observation_id: int, place_id: int | None = None) -> None:
         """A place, or all of them, is to be read again, even if it is being read right now."""
@@ -64,7 +72,7 @@ class _Session:
 class Catchup:
     """Reads what was said while nobody listened, and notes how far everything is committed.
 
-    `began`, `missed` and `guild_available` tell it what happens on the gateway; `run` does the work.
+    `began`, `missed`, `guild_available` and `access_changed` tell it what happens on the gateway; `run` does the work.
     """
 
     def __init__(
@@ -107,7 +115,14 @@ class Catchup:
         """A guild came, or is back after an outage: everything there is behind."""
         for one in self._observations.unread(guild_id):
             self._session.fall_behind(one.id)
+        self._session.sweep(guild_id)
         self._wake()
+
+    def access_changed(self, guild_id: int) -> None:
+        """The bot may see more or less of a guild than before, perhaps only for a moment."""
+        for one in self._observations.unread(guild_id):
+            if one.source is Source.LIVE:
+                self._hears(one, self._session)
 
     def missed(self, place_id: int) -> None:
         """A message could not be captured there: that place is behind again."""
@@ -251,7 +266,7 @@ class Catchup:
         for one in self._unread():
             if one.id not in session.caught_up:  # opened since
                 self._wake()
-            if one.source is not Source.LIVE or not self._open(one, session):
+            if one.source is not Source.LIVE or not self._hears(one, session):
                 continue
             if one.ended_at is not None:
                 if one.id in session.complete and one.ended_at <= self._clock() - _LAG:
@@ -262,8 +277,8 @@ class Catchup:
                 await self._reader.cursors.move(one.id, dict.fromkeys(done, horizon))
         await self._observations.mark_read(moved)
 
-    def _open(self, one: Observation, session: _Session) -> bool:
-        """Whether the bot hears what is said there; what was said while it did not is behind once it does again."""
+    def _hears(self, one: Observation, session: _Session) -> bool:
+        """Whether the bot hears what happens there; what happened while it did not is looked for once it does again."""
         guild = self._client.get_guild(one.guild_id)
         place = guild.get_channel_or_thread(one.channel_id) if guild else None
         try:
@@ -276,6 +291,7 @@ class Catchup:
         if one.id in session.closed:
             session.closed.discard(one.id)
             session.fall_behind(one.id)
+            session.sweep(one.guild_id)
             self._wake()
             return False
         return True
@@ -285,11 +301,16 @@ class Catchup:
         while True:
             session = self._session
             await session.read.wait()
-            sweeps = [Sweep(guild.id) for guild in self._client.guilds]
+            for guild in self._client.guilds:
+                session.sweep(guild.id)
             while not session.over.is_set():
-                sweeps = [sweep for sweep in sweeps if await self._comparison.keep_on(sweep)]
+                session.sweeping.clear()
+                for sweep in list(session.sweeps.values()):
+                    if not await self._comparison.keep_on(sweep) and session.sweeps[sweep.guild_id] is sweep:
+                        del session.sweeps[sweep.guild_id]
+                sweeps = session.sweeps.values()
                 pause = self._pace.retry if any(sweep.outage for sweep in sweeps) else self._pace.hourly
-                await _within(pause if sweeps else None, session.over)
+                await _within(pause if sweeps else None, session.sweeping)
 
 
 async def _within(seconds: float | None, event: asyncio.Event) -> None:

@@ -28,7 +28,8 @@ class Client(Connection):
     it none of these is switched on. `announce_interval` posts the one of an interval opened
     afterwards, `announce_services` tells of services that changed since. `presence` keeps track of guilds
     the bot leaves. `began` and `available` hear of every session that does not continue the one before,
-    and of every guild that comes or comes back.
+    and of every guild that comes or comes back, `access_changed` of every guild in which what the bot
+    may see may have changed.
     """
 
     def __init__(self, settings: DiscordSettings, observer: Observer) -> None:
@@ -43,6 +44,7 @@ class Client(Connection):
         self.presence: Presence | None = None
         self.began: Callable[[], None] = lambda: None
         self.available: Callable[[int], None] = lambda guild_id: None
+        self.access_changed: Callable[[int], None] = lambda guild_id: None
 
     async def close(self) -> None:
         """Leave Discord, and let the observer commit what it still owes."""
@@ -80,9 +82,25 @@ class Client(Connection):
         if self.presence is not None:
             await self.presence.left(guild.id)
 
+    async def on_guild_channel_update(self, before: discord.abc.GuildChannel, after: discord.abc.GuildChannel) -> None:
+        self.access_changed(after.guild.id)
+
+    async def on_guild_role_update(self, before: discord.Role, after: discord.Role) -> None:
+        self.access_changed(after.guild.id)
+
+    async def on_guild_role_delete(self, role: discord.Role) -> None:
+        self.access_changed(role.guild.id)
+
+    async def on_member_update(self, before: discord.Member, after: discord.Member) -> None:
+        """The bot's own roles changed; without the members intent Discord tells of nobody else."""
+        self.access_changed(after.guild.id)
+
     async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
-        if self._observer.ever_observed(channel.guild.id, channel.id):
-            await self._observer.place_deleted(channel.guild.id, channel.id)
+        guild_id = channel.guild.id
+        if self._observer.ever_observed(guild_id, channel.id) or self._observer.has_private_threads(
+            guild_id, channel.id
+        ):
+            await self._observer.place_deleted(guild_id, channel.id)
 
     async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:
         if self._observer.ever_observed(payload.guild_id, payload.thread_id, payload.parent_id):

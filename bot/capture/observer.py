@@ -92,6 +92,10 @@ class Observer:
         """Whether one of these channels or threads is or once was observed."""
         return not self._observations.ever(guild_id).isdisjoint(place_ids)
 
+    def has_private_threads(self, guild_id: int, channel_id: int) -> bool:
+        """Whether a private thread of this channel is or once was observed."""
+        return bool(self._observations.private_threads(guild_id, channel_id))
+
     async def message(self, message: discord.Message) -> None:
         """Capture a message, if it is one to keep."""
         if record := self.accept(message):

@@ -59,6 +59,7 @@ class Absence:
         )
         self.client.presence = Presence(self.departures, town.observations, town.observer, town.clock)
         self.client.began, self.client.available = self.catchup.began, self.catchup.guild_available
+        self.client.access_changed = self.catchup.access_changed
         town.observer.missed = self.catchup.missed
 
     async def held(self) -> list[Message]:

@@ -393,6 +393,20 @@ async def test_a_deleted_channel_or_thread_is_forgotten(town: Town) -> None:
         assert [one.channel_id for one in town.observations.active(town.guild.id)] == [town.general.id]
 
 
+async def test_an_archived_private_thread_goes_with_its_channel(town: Town) -> None:
+    """Discord tells of the channel only, which itself was never observed."""
+    channel = town.world.add_channel(town.guild, "channel")
+    thread = town.world.add_thread(channel, "thread", owner=town.alice, private=True, members=[town.world.bot])
+    await town.observe(town.general)
+    await town.observations.switch_on(town.guild.id, thread.id, town.alice.id, parent_id=channel.id)
+    async with town.watched() as client:
+        await town.until_held([await town.server.say(thread, town.alice, "psst")])
+        town.world.update_thread(thread, archived=True)
+        town.world.remove_channel(channel)
+
+        assert await town.held(client) == []
+
+
 async def test_a_message_in_an_unknown_place_is_refused(town: Town) -> None:
     """Of a channel discord.py does not know nobody can say who may read it: nothing of it is kept."""
     await town.observe(town.general)

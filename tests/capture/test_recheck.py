@@ -144,6 +144,24 @@ async def test_a_permission_lost_while_reading_forgets_nothing(town: Town, monke
         assert await absence.doubts.all() == []
 
 
+async def test_deletions_out_of_sight_are_found(town: Town) -> None:
+    """In one session: as soon as the bot may see the channel again, what is held of it is compared."""
+    await town.observe(town.general)
+    said = await heard(town, town.general, 5)
+    async with back(town, Pace(move=0.01, retry=0.01, hourly=NEVER)) as absence, asyncio.timeout(10):
+        await absence.held()
+        told = asyncio.create_task(absence.client.wait_for("guild_channel_update"))
+        town.world.deny(town.general, town.guild, Permission.VIEW_CHANNEL)
+        await told
+        await absence.client.settle()
+        await town.server.delete(town.general, said[2])
+        town.world.allow(town.general, town.guild, Permission.VIEW_CHANNEL)
+        held = await absence.all()
+        while len(held) == 5:
+            held = await absence.all()
+    assert [message.id for message in held] == [int(one["id"]) for one in said if one is not said[2]]
+
+
 async def test_without_the_content_intent_nothing_is_compared(town: Town) -> None:
     """Empty words are no edit, and a comparison that cannot be made to its end says so."""
     await town.observe(town.general)
