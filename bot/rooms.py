@@ -176,6 +176,7 @@ class Rooms:
             self.queue,
             self.state,
             self.clock,
+            has_left=lambda guild_id: self.client.ready.is_set() and self.client.get_guild(guild_id) is None,
         )
         self.held = Held(self.messages, self.facts, self.retraction, self.index)
         self.reconciler = Reconciler(

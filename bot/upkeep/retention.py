@@ -10,7 +10,6 @@ import structlog
 from bot.errors import ServiceUnavailable
 from bot.memory.index import VectorIndex
 from bot.memory.indexer import Indexer
-from bot.model import utcnow
 from bot.settings import RetentionSettings
 from bot.storage.departures import Departures
 from bot.storage.observations import Observations
@@ -42,6 +41,9 @@ class Retention:
     once. So after more than a day without a run, a server that would lose more than half of its messages or
     facts and servers that the bot has left are held back until the next run, with an error in the log: an hour
     to put the clock right. After a long absence of the bot that costs this hour and nothing else.
+
+    `has_left` says whether it is certain now that the bot is not in a server: while it is not connected,
+    someone may have invited it again.
     """
 
     def __init__(
@@ -54,7 +56,8 @@ class Retention:
         settings: RetentionSettings,
         queue: ExtractionQueue,
         state: StateStore,
-        clock: Callable[[], datetime] = utcnow,
+        clock: Callable[[], datetime],
+        has_left: Callable[[int], bool],
     ) -> None:
         self._retraction = retraction
         self._departures = departures
@@ -65,6 +68,7 @@ class Retention:
         self._queue = queue
         self._state = state
         self._clock = clock
+        self._has_left = has_left
         self._outages = Outages(log)
 
     async def run(self) -> None:
@@ -93,18 +97,22 @@ class Retention:
         now = self._clock()
         last = await self._last()
         jumped = last is not None and now - last > _A_JUMP
-        departed = [guild_id for guild_id, at in (await self._departures.all()).items() if self._is_over(at, now)]
-        gone = Retracted()
+        departed = {guild_id for guild_id, at in (await self._departures.all()).items() if self._is_over(at, now)}
+        gone, forgotten = Retracted(), 0
         for schedule in await self._queue.guilds():
             if schedule.guild_id not in departed:
                 gone += await self._expire(schedule.guild_id, now, jumped)
         if jumped and departed:
             log.error("expiry_held_back", left_guilds=len(departed), clock=now.isoformat())
-            departed = []
+            departed.clear()
         for guild_id in departed:
-            gone += await self._forget(guild_id)
+            if self._has_left(guild_id):
+                gone += await self._forget(guild_id)
+                forgotten += 1
+            else:
+                gone += await self._expire(guild_id, now, jumped)
         await self._state.put(STATE, now.isoformat())
-        expired = Expired(gone.messages, gone.facts, len(departed))
+        expired = Expired(gone.messages, gone.facts, forgotten)
         if expired != Expired():
             log.info("expired", messages=expired.messages, facts=expired.facts, guilds=expired.guilds)
             self._indexer.wake()

@@ -1,6 +1,7 @@
 """Retention: what is past its time goes by itself, everywhere at once, and a wrong clock is given an hour."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def indexer(house: House) -> Indexer:
     return house.indexer()
 
 
-def expiring(house: House, indexer: Indexer, **settings: object) -> Retention:
+def expiring(
+    house: House, indexer: Indexer, has_left: Callable[[int], bool] = lambda _: True, **settings: object
+) -> Retention:
     return Retention(
         house.retraction,
         Departures(house.database),
@@ -39,6 +42,7 @@ def expiring(house: House, indexer: Indexer, **settings: object) -> Retention:
         house.queue,
         StateStore(house.database),
         house.clock,
+        has_left,
     )
 
 
@@ -121,6 +125,21 @@ async def test_a_server_that_removed_the_bot_is_forgotten_in_time(house: House, 
     assert one._observations.guilds() == set()
     assert [schedule.guild_id for schedule in await house.queue.guilds()] == [OTHER_GUILD]
     assert await one.expire() == Expired()
+
+
+async def test_a_server_is_not_forgotten_before_it_is_certain_that_the_bot_is_not_there(
+    house: House, indexer: Indexer
+) -> None:
+    """While the bot was down someone may have invited it again: until Discord has told, only old words go."""
+    await house.messages.capture_many([said(1, "hello")])
+    await Departures(house.database).left(GUILD, house.clock())
+    left = set[int]()
+    one = expiring(house, indexer, left.__contains__)
+    house.clock.forward(8 * DAY)
+    assert await one.expire() == Expired()
+    left.add(GUILD)
+    house.clock.forward(HOUR)
+    assert await one.expire() == Expired(messages=1, guilds=1)
 
 
 async def test_a_server_is_forgotten_once_the_index_is_back(house: House, indexer: Indexer) -> None:
