@@ -127,7 +127,7 @@ async def plant(zoo: Zoo) -> None:
     await zoo.says("gone", zoo.ada, "I play with the okapicanary", zoo.doomed)
     await zoo.says("quiet", zoo.ada, "what a nice day")
     quiet = list((await zoo.app.messages.get([zoo.id_of("quiet")])).values())
-    lease = await zoo.app.queue.claim([zoo.id_of("quiet")], timedelta(minutes=5))
+    lease = (await zoo.app.queue.take([zoo.id_of("quiet")], timedelta(minutes=5))).lease
     assert await zoo.app.queue.commit(lease, [fact_of("Somebody keeps a kiwicanary", quiet)]) == 1
     await zoo.app.worker.flush(zoo.guild.id)
     await zoo.app.indexer.drain()

@@ -198,7 +198,7 @@ async def test_a_kill_counts_for_the_stages_it_is_seen_to_have_struck(tmp_path: 
 
     assert await stages() == set()
     assert await stages(sent=[1, 3]) == {Stage.CAPTURE}
-    lease = await queue.claim([1, 2], MINUTE)
+    lease = (await queue.take([1, 2], MINUTE)).lease
     assert await stages(answered=token(9)) == {Stage.CLAIM}
     assert await stages(answered=token(1)) == {Stage.CLAIM, Stage.LLM}
     fact = stated(f"Ana has {token(1)}", [1])

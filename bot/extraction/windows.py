@@ -11,7 +11,7 @@ from itertools import accumulate, islice
 from bot.extraction.prompt import CONTEXT_TOKENS, MOST_QUOTES, short_name
 from bot.extraction.text import most_tokens, one_line
 from bot.model import Message, Window
-from bot.storage.queue import Taken
+from bot.storage.lease import Taken
 
 _MOST_LINES = 100  # in a window of short remarks; each may make a fact of the answer
 _CONTEXT_SHARE = 6  # context takes at most a sixth of what a window may: the answer needs the rest

@@ -27,8 +27,9 @@ from bot.extraction.windows import halve, pack, refreshed
 from bot.model import Message, ServiceHealth, Window, utcnow
 from bot.settings import BatchSettings
 from bot.storage.breaker import Breaker
+from bot.storage.lease import Lease
 from bot.storage.messages import MessageStore
-from bot.storage.queue import ExtractionQueue, GuildSchedule, Lease
+from bot.storage.queue import ExtractionQueue, GuildSchedule
 from bot.telemetry import Outages
 
 _CHUNK = 1000  # messages in memory at once: a backlog of any size takes no more

@@ -38,6 +38,7 @@ from bot.telemetry import Outages
 log = structlog.get_logger(__name__)
 
 BATCH = 256
+_GATHERING_SECONDS = 1.0  # while facts trickle in: a batch of three costs as much as one of a hundred
 _EMBEDDING_SECONDS = 20.0  # a message is to be found within a minute, if by its words alone
 _PING_SECONDS = 2.0
 
@@ -126,9 +127,10 @@ class Indexer:
             self._doubted.set()
             self._woken.set()
 
-    async def drain(self) -> int:
+    async def drain(self, gathering: float = 0.0) -> int:
         """Remove what is to be removed and index everything waiting; how many points were written.
 
+        After a batch that is not full, more has so many seconds to gather.
         Raises `ServiceUnavailable` if the index or the database is down; all that still waits is kept,
         as is what belongs to a guild that is left alone.
         """
@@ -138,8 +140,11 @@ class Indexer:
             await self._index_again(self._broken.keys() - self._left_alone())
             await self.remove_pending()
             while batch := await self._next():
+                full = len(batch.entries) >= self._embedded_at_once
                 written += await self._write(batch)
                 await self.remove_pending()
+                if not full:
+                    await asyncio.sleep(gathering)
         return written
 
     async def settle(self) -> set[int]:
@@ -212,7 +217,7 @@ class Indexer:
             self._doubted.clear()
             await self._answers()
         try:
-            written = await self.drain()
+            written = await self.drain(min(_GATHERING_SECONDS, self._interval.total_seconds()))
         except StorageUnavailable:
             self._index_breaker.end_pause()  # that says nothing about the index
             raise

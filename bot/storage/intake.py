@@ -1,6 +1,5 @@
 """What a group of captures changes: newest content wins, and a tombstone beats them all."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,19 +8,18 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from bot.model import Message
 from bot.storage import windows
 from bot.storage.burial import EXPIRED, Burial, burials, is_buried, keys_of
 from bot.storage.cascade import facts_outdated, messages_edited
-from bot.storage.rows import MESSAGE_COLUMNS, maybe_ms, message_of, message_row, to_ms
+from bot.storage.rows import MESSAGE_COLUMNS, given, listed, maybe_ms, message_of, message_row, to_ms
 from bot.storage.tables import message, schedule
 
 # Statements are made once: to make one anew for each group would take as long as to execute it.
-_given = func.json_each(bindparam("ids")).table_valued("value")
-_KNOWN = select(*MESSAGE_COLUMNS).where(message.c.id.in_(select(_given.c.value)))
+_KNOWN = select(*MESSAGE_COLUMNS).where(given(message.c.id, "ids"))
 _columns = [column.name for column in message.c]
 _renewed = [name for name in _columns if name not in ("id", "captured_at")]  # raw text counts from its capture
 _values = itemgetter(*_columns)
@@ -40,7 +38,7 @@ def record(connection: Connection, captured: Sequence[Message], now: int, first_
 
     `now` and `first_due`, when the first batch of a new guild is due, are in milliseconds.
     """
-    known = connection.execute(_KNOWN, {"ids": json.dumps([one.id for one in captured])})
+    known = connection.execute(_KNOWN, {"ids": listed(one.id for one in captured)})
     held = {row.id: message_of(row) for row in known}
     plan = Plan(held, burials(connection, _keys(captured)))
     results = [plan.take(one) for one in captured]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import ColumnElement, Row, bindparam, func, select
 
 from bot.model import Attachment, Fact, FactKind, Mention, Message
 from bot.storage.tables import message
@@ -64,6 +64,16 @@ def among(column: ColumnElement[Any], values: Iterable[int] | Iterable[str]) -> 
 def each(values: Iterable[int] | Iterable[str]) -> ColumnElement[Any]:
     """A column with these values as its rows, passed as one parameter."""
     return func.json_each(json.dumps(list(values))).table_valued("value").c.value
+
+
+def given(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """`among` for a statement made once: the parameter of this name is given `listed` values at each execution."""
+    return column.in_(select(func.json_each(bindparam(name)).table_valued("value").c.value))
+
+
+def listed(values: Iterable[int] | Iterable[str]) -> str:
+    """Values as the parameter of a `given` condition."""
+    return json.dumps(list(values))
 
 
 def clean(text: str) -> str:

@@ -90,7 +90,7 @@ async def test_status_waits_for_nobody(town: Town, monkeypatch: pytest.MonkeyPat
 async def test_status_names_what_needs_a_look(town: Town) -> None:
     """Messages set aside and events refused are told, and only then."""
     said = await town.says(town.ada, "My teapot is blue")
-    lease = await town.app.queue.claim([said.id], timedelta(minutes=5))
+    lease = (await town.app.queue.take([said.id], timedelta(minutes=5))).lease
     await town.app.queue.bury(lease, "no valid answer")
     town.app.observer.refused = 2
     told = fields(await town.use(town.admin, "status"))["Needs a look"]

@@ -79,7 +79,7 @@ class Town:
             importance=0.5,
             said_at=newest.created_at,
         )
-        lease = await self.app.queue.claim(ids, timedelta(minutes=5))
+        lease = (await self.app.queue.take(ids, timedelta(minutes=5))).lease
         assert await self.app.queue.commit(lease, [fact]) == 1
         await self.app.indexer.drain()
         return fact

@@ -13,7 +13,7 @@ from bot.extraction.windows import halve, pack, refreshed, tokens
 from bot.model import Message, Window
 from bot.sandbox.ollama import count_tokens
 from bot.settings import OllamaSettings
-from bot.storage.queue import Lease, Taken
+from bot.storage.lease import Lease, Taken
 
 BUDGET = 2400
 

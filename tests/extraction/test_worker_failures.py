@@ -17,7 +17,7 @@ from bot.errors import StorageUnavailable
 from bot.model import Fact, Message
 from bot.sandbox import extractor
 from bot.sandbox.ollama import BROKEN, BUSY, CUT_SHORT, GARBAGE, HANG, OllamaServer, Reply
-from bot.storage.queue import Lease, Taken
+from bot.storage.lease import Lease, Taken
 from bot.storage.tables import message as message_table
 
 BEES = "I keep bees"
@@ -400,7 +400,7 @@ async def test_cancellation_gives_the_lease_back(workshop: Workshop, server: Oll
 async def test_a_process_that_died_leaves_no_lease(workshop: Workshop) -> None:
     """At start the leases of the last process are taken back, and their messages become facts once."""
     await prepare(workshop)
-    await workshop.queue.claim(list(await workshop.states()), timedelta(hours=5))
+    await workshop.queue.take(list(await workshop.states()), timedelta(hours=5))
     async with running(workshop):
         await workshop.told.wait()
     assert await all_are(workshop, "done")

@@ -228,7 +228,7 @@ class House:
     async def learn(self, *facts: Fact) -> int:
         """Store facts as extraction does: leased messages, one transaction."""
         sources = {source for fact in facts for source in fact.sources}
-        lease = await self.queue.claim(sorted(sources), timedelta(minutes=5))
+        lease = (await self.queue.take(sorted(sources), timedelta(minutes=5))).lease
         return await self.queue.commit(lease, facts)
 
     async def edit(self, id: int, text: str, at: datetime) -> bool:

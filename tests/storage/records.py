@@ -8,8 +8,9 @@ from typing import Any
 from bot.model import Fact, FactKind, Message, memory_id
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
+from bot.storage.lease import Lease
 from bot.storage.messages import MessageStore
-from bot.storage.queue import ExtractionQueue, Lease
+from bot.storage.queue import ExtractionQueue
 from bot.storage.retraction import Retraction
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -87,7 +88,7 @@ class Vault:
 
     async def claim(self, *ids: int) -> Lease:
         """Lease these messages for a minute."""
-        return await self.queue.claim(ids, MINUTE)
+        return (await self.queue.take(ids, MINUTE)).lease
 
     async def extract(self, *facts: Fact, done: Sequence[int] = ()) -> int:
         """Store facts as one extraction of the messages they rest on, and of `done`."""

@@ -56,7 +56,7 @@ async def fill(app: App, count: int = 60) -> list[Fact]:
         fact_of("Ben repairs the printer", [held[16]], BEN),
         fact_of("Ann drinks tea", [held[3]], ANN),
     ]
-    lease = await app.queue.claim([5, 10, 16, 3], timedelta(minutes=5))
+    lease = (await app.queue.take([5, 10, 16, 3], timedelta(minutes=5))).lease
     await app.queue.commit(lease, facts)
     await app.indexer.drain()
     foreign = {"data": "A mem0 client wrote of tea", "created_at": "2024-05-01T00:00:00+00:00", "user_id": str(ANN)}

@@ -87,7 +87,7 @@ async def learn(room: Room, text: str, *ids: int, subject: int | None = None) ->
     """A fact resting on held messages; its id."""
     sources = list((await room.messages.get(ids)).values())
     fact = fact_of(text, sources, subject)
-    lease = await room.queue.claim(list(ids), timedelta(minutes=5))
+    lease = (await room.queue.take(list(ids), timedelta(minutes=5))).lease
     await room.queue.commit(lease, [fact])
     return fact.id
 

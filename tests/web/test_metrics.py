@@ -60,7 +60,7 @@ async def scraped(metrics: Metrics) -> dict[str, float]:
 async def test_what_waits_and_what_is_wrong_can_be_scraped(database: Database) -> None:
     """Every metric has its value of now."""
     queue = ExtractionQueue(database, lambda: NOON)
-    await queue.bury(await queue.claim([1], timedelta(hours=1)), "no valid answer")
+    await queue.bury((await queue.take([1], timedelta(hours=1))).lease, "no valid answer")
     assert await scraped(await metrics(database)) == {
         "recollect_messages_waiting/7": 2,
         "recollect_oldest_waiting_seconds/7": 7200,
