@@ -59,15 +59,17 @@ class Backfills:
 
     def told(self, place: Place, since: datetime) -> str:
         """What will happen, for whoever has to agree to it."""
-        days = self._settings.retention.raw_days_of(place.guild.id)
+        retention = self._settings.retention
+        days, facts_days = retention.raw_days_of(place.guild.id), retention.facts_days_of(place.guild.id)
         sentences = [
             f"I will read {place.mention} from {dated(since)} on and remember what was said.",
             "Its members are told there; nothing is kept of those who have opted out.",
         ]
         if since < self._clock() - timedelta(days=days):
+            facts = f"go {counted(facts_days, 'day')} after what they tell was said" if facts_days else "stay"
             sentences.append(
                 f"Messages older than {counted(days, 'day')} are kept for {counted(days, 'day')} from now on, like new "
-                "ones; the facts noted from them stay."
+                f"ones; the facts noted from them {facts}."
             )
         return " ".join(sentences)
 

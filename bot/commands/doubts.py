@@ -71,7 +71,7 @@ def _described(doubt: Doubt) -> str:
     first, last = (dated(snowflake_time(id)) for id in (min(doubt.missing), max(doubt.missing)))
     gone, looked_for = counted(len(doubt.missing), "message"), counted(doubt.held, "message")
     return (
-        f"**{gone} in <#{doubt.place_id}> are gone from Discord**, said between {first} and {last}. I noticed it "
-        f"{ago(doubt.at)}, when I looked for {looked_for} there. That is too many to be sure that they were deleted, "
-        "so I have kept them so far. If they were, I forget them and the facts that rest on them."
+        f"**{gone} in <#{doubt.place_id}> are gone from Discord**, said between {first} and {last}. I noticed the "
+        f"last of it {ago(doubt.at)}, when I looked for {looked_for} there. That is too many to be sure that "
+        "they were deleted, so I have kept them so far. If they were, I forget them and the facts that rest on them."
     )

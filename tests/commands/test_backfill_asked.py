@@ -95,6 +95,21 @@ async def test_observe_on_takes_the_past_along(town: Town) -> None:
     assert again.content.endswith("`/backfill` reads what was said before.")
 
 
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"retention": {}}, "stay."),
+        ({"retention": {"facts_days": 60}}, "go 60 days after what they tell was said."),
+    ],
+)
+async def test_how_long_the_past_is_kept_is_said(town: Town, told: str) -> None:
+    """Messages count from when they are read, facts from when they were said."""
+    channel = await tearoom(town, [50])
+    asked = await town.use(town.admin, "backfill", channel=channel, since="55d")
+    assert "older than 30 days are kept for 30 days from now on, like new ones" in asked.content
+    assert asked.content.endswith(f"the facts noted from them {told}")
+
+
 async def test_a_private_thread_goes_with_its_channel(town: Town) -> None:
     """Its intervals know the channel below which it is."""
     with born_long_ago(town.server):
