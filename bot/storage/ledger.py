@@ -129,8 +129,8 @@ class Ledger:
         news = await self._unknown(one for one in _of(Buried, entries) if _about_facts(one.id))
         for (guild_id, reason), group in _by_guild_and_reason(news).items():
             ids = {one.id for one in group if "/" not in one.id}
-            drawn = await self._drawn_from([one.id for one in group if "/" in one.id])
-            await self._retraction.facts_forgotten(guild_id, ids | drawn, reason)
+            reworded = await self._drawn_from(await self._of_facts_not_held(group))
+            await self._retraction.facts_forgotten(guild_id, ids | reworded, reason)
             await self._retraction.points_forgotten(guild_id, ids, reason)
         await self._note(news)
         return len(news)
@@ -143,6 +143,18 @@ class Ledger:
         async with self._database.read() as connection:
             known = {row.id: row.at for row in await connection.execute(query)}
         return [one for id, one in wanted.items() if known.get(id, -1) < one.at]
+
+    async def _of_facts_not_held(self, group: Sequence[Buried]) -> list[str]:
+        """What facts were drawn from that this database does not hold: it may hold them in other words.
+
+        Where it holds every fact that was forgotten at a time, what else was drawn from the same was not forgotten.
+        """
+        pairs = [one for one in group if "/" in one.id]
+        facts = {one.id: one.at for one in group if "/" not in one.id}
+        async with self._database.read() as connection:
+            held = set((await connection.execute(select(fact.c.id).where(among(fact.c.id, facts)))).scalars())
+        accounted = {facts[id] for id in held} - {at for id, at in facts.items() if id not in held}
+        return [one.id for one in pairs if one.at not in accounted]
 
     async def _drawn_from(self, pairs: Sequence[str]) -> set[str]:
         """Ids of the held facts about a subject that rest on a message, by "<message id>/<subject id or SERVER>"."""

@@ -267,6 +267,23 @@ async def test_a_fact_forgotten_in_other_words_goes_too(tmp_path: Path) -> None:
         assert await room.facts.about(GUILD, ANN) == []
 
 
+async def test_what_else_a_message_says_is_not_forgotten(tmp_path: Path) -> None:
+    """The copy holds the very fact that was forgotten since, and another one from the same message, which stays."""
+    async with opened(tmp_path) as room:
+        await room.messages.capture(said(1, "I like bees and fear wasps"))
+        lease = (await room.queue.take([1], timedelta(minutes=5))).lease
+        bees, wasps = (fact_of(text, [said(1, "")], ANN) for text in ("Ann likes bees", "Ann fears wasps"))
+        await room.queue.commit(lease, [bees, wasps])
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    async with opened(tmp_path) as room:
+        await room.retraction.facts_forgotten(GUILD, [bees.id])
+        await room.journal.flush()
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "copy").rename(tmp_path / "data")
+    async with opened(tmp_path) as room:
+        assert [fact.id for fact in await room.facts.about(GUILD, ANN)] == [wasps.id]
+
+
 async def _reworded(room: Room) -> str:
     """Have the message edited and read again: the fact it makes now; its id."""
     await room.messages.capture(replace(said(1, "I do like bees"), edited_at=START + timedelta(hours=1)))
