@@ -71,7 +71,7 @@ class Reader:
         """
         progress = Progress(places=1)
         try:
-            places = await self._places(one)
+            places, cursors = await self._places(one), await self.cursors.of(one.id)
         except Exception as error:
             return await self._failed(one.guild_id, one.channel_id, error, progress)
         progress = Progress(places=len(places))
@@ -84,7 +84,8 @@ class Reader:
 
         for place in places:
             try:
-                if place.id in done or await self._read_place(one, place, going_on, told):
+                after = max(self._start(one), cursors.get(place.id, 0))
+                if place.id in done or await self._read_place(one, place, after, going_on, told):
                     done.add(place.id)
                     progress = replace(progress, places_done=progress.places_done + 1)
                     self._outages.over("cannot_read", place_id=place.id)
@@ -110,11 +111,11 @@ class Reader:
         self,
         one: Observation,
         place: Place,
+        after: int,
         going_on: Callable[[], bool],
         told: Callable[[Sequence[discord.Message], int], None],
     ) -> bool:
-        """Read a place to the end of the interval or its latest message; whether it came that far."""
-        after = max(self._start(one), (await self.cursors.of(one.id)).get(place.id, 0))
+        """Read a place from a message to the end of the interval or its latest message; whether it came that far."""
         if _says_nothing_after(place, after):
             return True
         while going_on() and (now := self.observations.get(one.id)):

@@ -1,12 +1,26 @@
 """How far each place of an observation is read, where it is behind or ahead of the rest."""
 
+import json
 from collections.abc import Mapping
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import Integer, bindparam, cast, func, select, true
 from sqlalchemy.dialects.sqlite import insert
 
 from bot.storage.database import Database
 from bot.storage.tables import cursor, observation
+
+# One statement for all places: a channel may have thousands of threads, and writers wait for each other.
+_given = func.json_each(bindparam("read_to")).table_valued("key", "value")
+_moved = insert(cursor).from_select(
+    ["observation_id", "place_id", "read_to"],
+    select(observation.c.id, cast(_given.c.key, Integer), _given.c.value)
+    .join_from(observation, _given, true())
+    .where(observation.c.id == bindparam("observation")),
+)
+_MOVE = _moved.on_conflict_do_update(
+    index_elements=[cursor.c.observation_id, cursor.c.place_id],
+    set_={"read_to": func.max(cursor.c.read_to, _moved.excluded.read_to)},
+)
 
 
 class Cursors:
@@ -24,11 +38,4 @@ class Cursors:
     async def move(self, observation_id: int, read_to: Mapping[int, int]) -> None:
         """Note how far these places are read; none is set back, and an observation that is gone has none."""
         async with self._database.write() as connection:
-            for place_id, message_id in read_to.items():
-                row = select(observation.c.id, literal(place_id), literal(message_id))
-                moved = insert(cursor).from_select(
-                    ["observation_id", "place_id", "read_to"], row.where(observation.c.id == observation_id)
-                )
-                newest = func.max(cursor.c.read_to, moved.excluded.read_to)
-                keys = [cursor.c.observation_id, cursor.c.place_id]
-                await connection.execute(moved.on_conflict_do_update(index_elements=keys, set_={"read_to": newest}))
+            await connection.execute(_MOVE, {"observation": observation_id, "read_to": json.dumps(read_to)})
