@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
 import portalocker
+import stamina
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
@@ -30,6 +31,7 @@ READERS = 4
 _HANDING_BACK = 3.0  # seconds that transactions at work have at the end
 _WIPING_ATTEMPTS = 20
 _WIPING_PAUSE = 0.25  # seconds between them
+_OPENING_ATTEMPTS = 6  # while it is locked
 
 _PRAGMAS = (
     "busy_timeout=5000",
@@ -260,13 +262,19 @@ def _hold(folder: Path) -> portalocker.Lock[IO[str]]:
     return lock
 
 
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
+
+
 def _prepare(path: Path) -> Engine:
     """Create the database or check the one that is there, and migrate it if its revision is an older one."""
     engine = create_engine(URL.create("sqlite", database=str(path)), pool_size=1, **_OPTIONS)
     _set_up(engine, "BEGIN IMMEDIATE")
     try:
-        with engine.begin() as connection:
-            schema.upgrade(connection, path)
+        # Whoever writes at our start, be it a copy by other means, is waited for: each attempt takes five seconds.
+        for attempt in stamina.retry_context(_is_locked, attempts=_OPENING_ATTEMPTS, timeout=None, wait_max=0.1):
+            with attempt, engine.begin() as connection:
+                schema.upgrade(connection, path)
     except DBAPIError as error:
         engine.dispose()
         raise DataFolderError(

@@ -153,6 +153,22 @@ async def test_a_locked_database_is_told_as_unavailable(database: Database, tmp_
     assert await names(database) == ["later"]
 
 
+async def test_a_database_that_is_locked_at_the_start_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes into it when the bot starts holds the start up, and does not prevent it."""
+    await (await Database.open(tmp_path)).close()
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("bot.storage.database._PRAGMAS", ("busy_timeout=10", "journal_mode=WAL"))
+    monkeypatch.setattr("bot.storage.database._OPENING_ATTEMPTS", 1000)
+    opening = asyncio.create_task(Database.open(tmp_path))
+    await asyncio.wait({opening}, timeout=0.2)  # the first attempt is over by now
+    assert not opening.done()
+    other.close()
+    await (await opening).close()
+
+
 async def test_a_full_disk_is_told_as_unavailable(database: Database) -> None:
     """When there is no space left the transaction is refused whole, and works again once there is."""
 
