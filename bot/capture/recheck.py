@@ -29,6 +29,7 @@ from bot.telemetry import Outages
 log = structlog.get_logger(__name__)
 
 _PLACES_AT_ONCE = 2
+_PLACES_A_PASS = 500  # of a guild: each archived thread takes two requests even if nothing has changed
 _MANY = 0.2  # of the messages looked for
 _ASKED_FOR_ALONE = 50  # messages of a place at a time
 _STEP = 2000  # messages of a place at a time, if there is no bound
@@ -55,6 +56,7 @@ class Sweep:
     guild_id: int
     found: Rechecked = Rechecked()
     done: set[int] = field(default_factory=set)  # places
+    tried: set[int] = field(default_factory=set)  # places of which nothing, or not all, could be compared so far
     before: dict[int, int] = field(default_factory=dict)  # by place: everything held from this id on is compared
     steps: int = 0
     outage: Exception | None = None  # of the last pass
@@ -97,7 +99,7 @@ class Comparison:
     async def keep_on(self, sweep: Sweep) -> bool:
         """Make one pass, whatever is out of order; whether anything is left to compare then."""
         try:
-            left = await self.go_on(sweep, lambda found: None)
+            left = await self.go_on(sweep, lambda found: None, places=_PLACES_A_PASS)
         except (Unreadable, StorageUnavailable) as error:
             self._outages.began("cannot_recheck", str(error), guild_id=sweep.guild_id)
             sweep.outage = error if isinstance(error, Unreachable | StorageUnavailable) else None
@@ -105,16 +107,24 @@ class Comparison:
         self._outages.over("cannot_recheck", guild_id=sweep.guild_id)
         return left
 
-    async def go_on(self, sweep: Sweep, report: Callable[[Rechecked], None], messages: int | None = None) -> bool:
-        """Make one pass over the places that are left; whether any is left then.
+    async def go_on(
+        self,
+        sweep: Sweep,
+        report: Callable[[Rechecked], None],
+        messages: int | None = None,
+        places: int | None = None,
+    ) -> bool:
+        """Make one pass over the places that are left, at most `places` of them; whether any is left then.
 
         Raises `Unreadable` if nothing can be read there now, and `StorageUnavailable`.
         """
         sweep.outage = None
         self._history.guild(sweep.guild_id)
         await self._history.check_content()
-        todo = deque(id for id in await self._places.held(sweep.guild_id) if id not in sweep.done)
-        sweep.found = replace(sweep.found, places=len(sweep.done) + len(todo))
+        left = [id for id in await self._places.held(sweep.guild_id) if id not in sweep.done]
+        sweep.found = replace(sweep.found, places=len(sweep.done) + len(left))
+        # Last those tried before, lest what Discord refuses keep the others waiting.
+        todo = deque(sorted(left, key=sweep.tried.__contains__)[:places])
 
         async def work() -> None:
             while todo:
@@ -127,6 +137,7 @@ class Comparison:
         return len(sweep.done) < sweep.found.places
 
     async def _try(self, sweep: Sweep, place_id: int, messages: int) -> None:
+        sweep.tried.add(place_id)
         try:
             if await self._compare_place(sweep, place_id, messages):
                 sweep.done.add(place_id)

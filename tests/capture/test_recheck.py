@@ -8,6 +8,7 @@ import structlog
 from absence import NEVER, Absence, back
 from watching import Town, contents
 
+from bot.capture import recheck
 from bot.capture.catchup import Pace
 from bot.capture.history import Unreadable
 from bot.capture.recheck import Rechecked
@@ -78,6 +79,26 @@ async def test_the_catch_up_looks_for_deletions_by_itself(town: Town) -> None:
     assert [{int(said[20]["id"])}, {int(said[1]["id"]), int(said[20]["id"])}] == [
         ids for ids, before in zip(buried[1:], buried, strict=False) if ids != before
     ]
+
+
+async def test_a_pass_goes_over_so_many_places(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of threads are not asked for at once, and those that Discord refuses do not keep others waiting."""
+    places = [town.world.add_channel(town.guild, f"channel {number}") for number in range(5)]
+    await town.observe(*places)
+    for place in places:
+        await heard(town, place, 1)
+    for place in places[-2:]:  # the latest, which are first
+        town.world.deny(place, town.guild, Permission.READ_MESSAGE_HISTORY)
+    monkeypatch.setattr(recheck, "_PLACES_A_PASS", 2)
+    async with back(town) as absence:
+        sweep = recheck.Sweep(town.guild.id)
+        done = []
+        for _ in range(3):
+            assert await absence.comparison.keep_on(sweep)
+            done.append(set(sweep.done))
+    first = {place.id for place in places[:3]}
+    assert [len(ids) for ids in done] == [0, 2, 3]
+    assert done[-1] == first
 
 
 async def test_edits_while_away_are_found(town: Town) -> None:
