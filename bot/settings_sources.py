@@ -25,7 +25,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SettingsSourceError
 
 from bot.errors import SettingsError
-from bot.settings import Settings
+from bot.settings import GuildRetention, Settings
 
 # What the ecosystem and earlier deployments already use, as environment variables or secret files.
 _WELL_KNOWN = {
@@ -41,6 +41,7 @@ _WELL_KNOWN_ADDRESSES = {
     ("ollama", "url"): "OLLAMA_HOST or OLLAMA_BASE_URL",
     ("qdrant", "url"): "QDRANT_URL or MEM0_QDRANT_HOST",
 }
+_GUILDS = "BOT_RETENTION__GUILDS"
 
 
 def load(config: Path | None = None) -> Settings:
@@ -79,6 +80,8 @@ def _not_json(reason: str) -> str:
     """What to do about a variable that should hold JSON; the library's words name its section in quotes."""
     section = "".join(re.findall(r'field "(\w+)"', reason)[:1])
     whole = f"BOT_{section}".upper()
+    if section == "retention" and _GUILDS in os.environ and whole not in os.environ:
+        return f'{_GUILDS} must be JSON such as {{"123": {{"raw_days": 7}}}}.'
     wrong = [name for name in os.environ if name == whole or (name.startswith(whole) and "{" in os.environ[name])]
     return f"{' or '.join(wrong) or whole} must be JSON; or set each key on its own, as in BOT_BATCH__INTERVAL=1h."
 
@@ -175,6 +178,10 @@ def _explain(errors: list[ErrorDetails], sources: Mapping[str, PydanticBaseSetti
         if section is None or len(location) == 1:
             problem = (
                 f"[{location[0]}] is no section of the settings{_closest(location[0], list(Settings.model_fields))}"
+            )
+        elif len(location) > 2:
+            problem = (
+                f"{'.'.join(location)} is not a setting{_closest(location[-1], list(GuildRetention.model_fields))}"
             )
         else:
             problem = f"{key} is not a setting{_closest(location[1], _keys(section), location[0] + '.')}"

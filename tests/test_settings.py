@@ -174,6 +174,13 @@ def test_a_wrong_file_is_one_sentence(text: str, sentence: str, tmp_path: Path) 
     [
         ("BOT_BATCH", "{bad", "BOT_BATCH must be JSON"),
         ("BOT_RETENTION__GUILDS", "{bad", "BOT_RETENTION__GUILDS must be JSON"),
+        ("BOT_RETENTION__GUILDS", "7", "BOT_RETENTION__GUILDS: retention.guilds is wrong"),
+        ("BOT_RETENTION__GUILDS", "seven", 'BOT_RETENTION__GUILDS must be JSON such as {"123": {"raw_days": 7}}'),
+        (
+            "BOT_RETENTION__GUILDS",
+            '{"123": {"raw_day": 7}}',
+            "retention.guilds.123.raw_day is not a setting, did you mean raw_days",
+        ),
         ("BOT_STORAGE__PATH", "", "BOT_STORAGE__PATH: storage.path is wrong: it must be a path"),
         ("BOT_WEB__HOST", "", "BOT_WEB__HOST: web.host is wrong: it must be an address such as 127.0.0.1 or 0.0.0.0"),
         ("BOT_BATCH__INTERVAL", "never", "BOT_BATCH__INTERVAL: batch.interval is wrong"),
