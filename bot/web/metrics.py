@@ -67,9 +67,9 @@ class Metrics:
         )
         dead = GaugeMetricFamily("recollect_dead_letters", "Messages put aside, replayable.", labels=["guild"])
         try:
-            since = await self.messages.oldest_waiting()
+            since, now = await self.messages.oldest_waiting(), self.clock()
             for one in await self.queue.guilds():
-                guild, age = [str(one.guild_id)], self.clock() - since.get(one.guild_id, self.clock())
+                guild, age = [str(one.guild_id)], now - since.get(one.guild_id, now)
                 waiting.add_metric(guild, one.waiting)
                 oldest.add_metric(guild, age.total_seconds())
                 alert.add_metric(guild, one.guild_id in self.alerts.raised)

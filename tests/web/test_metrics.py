@@ -3,7 +3,9 @@
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,15 @@ async def test_what_waits_and_what_is_wrong_can_be_scraped(database: Database) -
         "recollect_refused_events_total": 5,
         "recollect_places_behind": 2,
     }
+
+
+async def test_where_nothing_waits_nothing_is_old(database: Database) -> None:
+    """The age is 0, and not what passed between two looks at the clock."""
+    queue, ticks = ExtractionQueue(database, lambda: NOON), count()
+    await queue.bury((await queue.take([1, 2, 3], timedelta(hours=1))).lease, "no valid answer")
+    of_now = await metrics(database)
+    of_now = replace(of_now, clock=lambda: NOON + timedelta(seconds=next(ticks)))
+    assert (await scraped(of_now))["recollect_oldest_waiting_seconds/7"] == 0
 
 
 async def test_a_database_that_cannot_be_read_hides_nothing_else(tmp_path: Path, database: Database) -> None:
