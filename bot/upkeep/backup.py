@@ -161,6 +161,8 @@ class _Writer:
 def _refuse(file: Path, folder: Path, replace: bool) -> None:
     if file.absolute().is_relative_to(folder.absolute()):
         raise RecollectError(f"A backup must lie outside the data folder {folder}: name another place.")
+    if file.is_dir():
+        raise RecollectError(f"{file} is a folder: name a file in it.")
     if file.exists() and not replace:
         raise RecollectError(f"{file} exists already: name another file, or add --force to replace it.")
 

@@ -55,7 +55,10 @@ class Journal:
             try:
                 await self._catch_up()
             except OSError as error:
-                self._fail(f"The journal {self._path} cannot be written ({error.strerror or error}).")
+                self._fail(
+                    f"The journal {self._path} cannot be written ({error.strerror or error}):"
+                    " make it writable, or point journal.path elsewhere."
+                )
             except JournalDamaged:
                 self._fail(f"The journal {self._path} is damaged: move it away, and it is written anew.")
             except StorageUnavailable as error:

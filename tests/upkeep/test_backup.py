@@ -87,6 +87,12 @@ async def test_a_place_that_will_not_do_is_one_sentence(
         await back_up(settings_of(tmp_path, openai), tmp_path / where)
 
 
+async def test_a_folder_instead_of_a_file_is_refused_at_once(tmp_path: Path, openai: OpenAIServer) -> None:
+    """Not only after everything was read, and not with the advice to replace it."""
+    with pytest.raises(RecollectError, match="is a folder: name a file in it"):
+        await back_up(settings_of(tmp_path, openai), tmp_path)
+
+
 async def test_a_folder_in_the_way_is_one_sentence(tmp_path: Path, openai: OpenAIServer) -> None:
     """Whatever keeps the file from being written is said, and not hidden by the clearing away."""
     (tmp_path / "b.zip.partial-db").mkdir()

@@ -200,6 +200,7 @@ async def test_an_unwritable_journal_is_said_once_and_made_up_for(tmp_path: Path
             await room.retraction.messages_deleted(GUILD, [1])
             await room.journal.flush()
             assert room.journal.problem is not None
+            assert "make it writable, or point journal.path elsewhere" in room.journal.problem
             (tmp_path / "journal").rmdir()
             await room.journal.flush()
             assert room.journal.problem is None
