@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 EVERY_SECONDS = 2.0  # between two edits of the progress; Discord takes five in five seconds
 
 _NOT_READ = "Nothing was read"
+_ASKED_AGO = timedelta(minutes=1)  # at most; "30d" is then no more than 30 days ago
 
 
 class Backfills:
@@ -65,7 +66,7 @@ class Backfills:
             f"I will read {place.mention} from {dated(since)} on and remember what was said.",
             "Its members are told there; nothing is kept of those who have opted out.",
         ]
-        if since < self._clock() - timedelta(days=days):
+        if since < self._clock() - timedelta(days=days) - _ASKED_AGO:
             facts = f"go {counted(facts_days, 'day')} after what they tell was said" if facts_days else "stay"
             sentences.append(
                 f"Messages older than {counted(days, 'day')} are kept for {counted(days, 'day')} from now on, like new "

@@ -38,6 +38,12 @@ async def test_what_was_said_before_is_read(town: Town) -> None:
     assert interval.ended_at == town.app.observations.active(town.guild.id)[0].started_at
 
 
+async def test_as_far_back_as_words_are_kept_is_not_further(town: Town) -> None:
+    """Nobody is told of older messages when there can be none."""
+    asked = await town.use(town.admin, "backfill", channel=await tearoom(town, [60, 20]), since="30d")
+    assert "Messages older than" not in asked.content
+
+
 async def test_threads_are_read_and_opt_outs_hold(town: Town) -> None:
     """What was said below the channel counts too; of who has opted out by now nothing is kept."""
     channel = await tearoom(town, [10])
