@@ -101,7 +101,7 @@ def list_dead_letters(guild: OfGuild = None, as_json: AsJson = False, config: Co
 
 @deadletters.command("replay")
 def replay_dead_letters(
-    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID…]", help="Ids of messages; otherwise all.")] = None,
+    ids: Annotated[list[int] | None, typer.Argument(metavar="id", help="Ids of messages; otherwise all.")] = None,
     guild: OfGuild = None,
     as_json: AsJson = False,
     config: Config = None,
@@ -113,7 +113,7 @@ def replay_dead_letters(
 
 @cli.command("import")
 def import_files(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Exports in DiscordChatExporter's format Json.")],
+    files: Annotated[list[Path], typer.Argument(metavar="file", help="Exports in DiscordChatExporter's format Json.")],
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
