@@ -70,7 +70,7 @@ class Indexer:
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self.lock = asyncio.Lock()  # held around every write to the index, whoever writes
-        self._draining = asyncio.Lock()  # of two drains at once, one could write what the other had read anew
+        self._draining = asyncio.Lock()  # of two batches at once, one could write what the other had read anew
         self._opened = False
         self._backlog = Backlog(messages, facts, embed_messages)
         self._retraction = retraction
@@ -138,14 +138,17 @@ class Indexer:
         async with self._draining:
             await self._ready()
             await self._index_again(self._broken.keys() - self._left_alone())
-            await self.remove_pending()
-            while batch := await self._next():
+        while True:
+            async with self._draining:  # for a batch: while there is always more, `settle` has its turn in between
+                await self.remove_pending()
+                batch = await self._next()
+                if batch is None:
+                    return written
                 full = len(batch.entries) >= self._embedded_at_once
                 written += await self._write(batch)
-                await self.remove_pending()
-                if not full:
-                    await asyncio.sleep(gathering)
-        return written
+            if not full:
+                self._index_breaker.succeeded()  # it holds all but the newest: recall may ask it again
+                await asyncio.sleep(gathering)
 
     async def settle(self) -> set[int]:
         """Have the index follow every retraction and edit before this call; the guilds where it has to wait with it.

@@ -24,6 +24,7 @@ from bot.storage.breaker import Breaker, Breakers
 
 ALL_KEYS = set(Key)
 HOUR = timedelta(hours=1)
+MANY = 2000  # more messages than a test can wait for
 
 
 @asynccontextmanager
@@ -541,6 +542,32 @@ async def test_a_doubted_index_is_looked_at(house: House) -> None:
         assert breaker.open
 
 
+async def always_more(house: House) -> None:
+    """One message after the other, each once the one before is indexed."""
+    for id in range(1, MANY):
+        await house.messages.capture(said(id, f"message number {id}"))
+        while (await house.messages.stats(GUILD)).not_indexed:
+            await house.index.written.wait()
+
+
+async def test_while_there_is_always_more_others_have_their_turn(house: House) -> None:
+    """A purge has the index settled between two batches, and an outage is over before all is written."""
+    breaker = impatient()
+    breaker.failed("refused")
+    indexer = house.indexer(interval=timedelta(milliseconds=100), index_breaker=breaker)
+    talking = asyncio.create_task(always_more(house))
+    async with running(indexer):
+        await house.index.written.wait()
+        async with indexer._draining:  # as `settle` does
+            assert not talking.done()
+        while breaker.open:
+            await house.messages.stats(GUILD)
+        assert not talking.done()
+        talking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await talking
+
+
 async def test_vectors_of_another_size_end_the_loop(house: House) -> None:
     """An index made for other vectors is no outage: no waiting cures it, so whoever runs the loop is told."""
     house.index.break_down(IndexMismatch("The index holds vectors of size 8."))
@@ -559,14 +586,19 @@ async def test_an_idle_loop_starts_at_once_when_woken(house: House) -> None:
         await house.index.written.wait()
 
 
-async def test_a_busy_loop_lets_messages_gather(house: House) -> None:
+async def test_a_busy_loop_lets_messages_gather(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often it is woken, within an interval after a batch the loop writes no other."""
     indexer = house.indexer(interval=HOUR)
+    rest, at_rest = indexer._rest, asyncio.Event()
+
+    async def noted(busy: bool) -> None:
+        at_rest.set()
+        await rest(busy)
+
+    monkeypatch.setattr(indexer, "_rest", noted)
     await house.messages.capture(said(1, "message number 1"))
     async with running(indexer):
-        await house.index.written.wait()
-        for _ in range(50):  # many more trips to the database than the loop needs to see that nothing else waits
-            await house.database.ping()
+        await at_rest.wait()
         for id in range(2, 21):
             await house.messages.capture(said(id, f"message number {id}"))
             indexer.wake()
