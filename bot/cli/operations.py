@@ -74,13 +74,12 @@ def restore(
 def purge(as_json: AsJson = False, config: Config = None) -> None:
     """Take the last bytes of removed text off the disk now, not only within `retention.purge_within`."""
     done = ask(config, "purge", needs_data=True)
-    if not done["guilds"] and not done["postponed"]:
-        sentence = "Nothing was removed since the last time."
-    else:
-        sentence = f"Nothing that was removed is left in the files of {counted(done['guilds'], 'server')}."
+    sentences = []
+    if done["guilds"]:
+        sentences.append(f"Nothing that was removed is left in the files of {counted(done['guilds'], 'server')}.")
     if done["postponed"]:
-        sentence += f" Those of {counted(len(done['postponed']), 'server')} have to wait: the log says why."
-    tell(done, sentence, as_json)
+        sentences.append(f"Files of {counted(len(done['postponed']), 'server')} have to wait: the log says why.")
+    tell(done, " ".join(sentences) or "Nothing was removed since the last time.", as_json)
 
 
 deadletters = typer.Typer(help="Messages put aside because the language model gave no usable answer about them.")

@@ -156,7 +156,7 @@ async def call(path: Path, name: str, arguments: Mapping[str, Any], report: Repo
         _send(writer, {"do": name, "with": arguments})
         with suppress(ConnectionError):
             await writer.drain()
-            while line := await reader.readline():
+            while (line := await reader.readline()).endswith(b"\n"):  # else the bot was killed
                 answer = json.loads(line)
                 if progress := answer.get("progress"):
                     report(progress["what"], progress["done"], progress["total"])

@@ -82,6 +82,20 @@ async def test_a_request_may_be_long(tmp_path: Path) -> None:
         assert await call(tmp_path / SOCKET, "count", {"files": files}, ignore) == {"files": 10_000}
 
 
+async def test_an_answer_that_is_cut_short_is_no_answer(tmp_path: Path) -> None:
+    """A bot that is killed while it writes a line has not done what it was asked for."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b'{"progress": {"wh')
+        writer.close()
+
+    server = await asyncio.start_unix_server(answer, tmp_path / SOCKET)
+    async with server:
+        with pytest.raises(RecollectError, match="stopped before this was done"):
+            await call(tmp_path / SOCKET, "double", {"number": 21}, ignore)
+
+
 async def test_only_the_owner_may_connect(tmp_path: Path) -> None:
     """The socket's file has mode 0600 while the bot runs and is gone afterwards."""
     async with serving(tmp_path / SOCKET, double=double):
