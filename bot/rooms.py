@@ -195,6 +195,7 @@ class Rooms:
             self.settings.memory.person_facts,
             clock=self.clock,
             on_facts=self.indexer.wake,
+            give_way=self.recall.quiet,
         )
         opened.push_async_callback(self.worker.close)
 

@@ -10,7 +10,7 @@ no other conversation waiting.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -63,8 +63,15 @@ class _Tally:
         return BatchReport(self.messages, self.facts, self.dead, stopped_by)
 
 
+async def _at_once() -> None:
+    pass
+
+
 class BatchWorker:
-    """Runs the batches of every guild: one at a time for each guild, one question at a time for the model."""
+    """Runs the batches of every guild: one at a time for each guild, one question at a time for the model.
+
+    `on_facts` is called when facts were stored, and `give_way` is awaited before each window is begun.
+    """
 
     def __init__(
         self,
@@ -76,12 +83,14 @@ class BatchWorker:
         person_facts: PersonFacts,
         clock: Callable[[], datetime] = utcnow,
         on_facts: Callable[[], None] = lambda: None,
+        give_way: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         self._queue = queue
         self._messages = messages
         self._settings = batch
         self._clock = clock
         self._on_facts = on_facts
+        self._give_way = give_way
         self._woken = asyncio.Event()
         self._breaker = breaker
         # The guilds that waited for the breaker can go on once the model answers.
@@ -270,6 +279,7 @@ class BatchWorker:
 
     async def _extract(self, window: Window, tally: _Tally) -> Sequence[Window]:
         """Take one window from lease to commit; the smaller windows to try instead, if its answers were refused."""
+        await self._give_way()
         ids = [message.id for message in window.messages]
         taken = await self._queue.take(ids, _LEASE, self._settings.context_lines)
         lease, window = taken.lease, refreshed(window, taken, self._settings.window_tokens)

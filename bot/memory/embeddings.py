@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
+import json
 from array import array
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol
 
 import stamina
@@ -169,15 +171,16 @@ class OpenAIEmbedder:
         # Only the third generation can shorten its vectors; other models refuse the parameter.
         dimensions = self.dimensions if self.model.startswith("text-embedding-3") else openai.omit
         try:
-            answer = await self._client.embeddings.create(
+            answer = await self._client.embeddings.with_raw_response.create(
                 input=texts, model=self.model, dimensions=dimensions, encoding_format="base64"
             )
-            vectors = [_vector(item.embedding) for item in sorted(answer.data, key=lambda item: item.index)]
+            # The client's own objects of a large answer would hold up the event loop.
+            vectors = await asyncio.to_thread(_vectors, answer.content)
         except openai.APIStatusError as error:
             raise self._refusal(error) from error
         except openai.APIConnectionError as error:
             raise _Temporary(f"The embedder at {shown_url(self._settings.base_url)} cannot be reached.") from error
-        except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:  # the client hardly checks
+        except (openai.OpenAIError, LookupError, TypeError, ValueError) as error:  # the client hardly checks
             where = shown_url(self._settings.base_url)
             raise EmbedderUnavailable(f"{where} does not answer like OpenAI's API.") from error
         if len(vectors) != len(texts):
@@ -276,6 +279,10 @@ def _cut(text: str) -> str:
     """The text, or as much of its beginning as one input may hold."""
     encoded = text.encode(errors="replace")  # a lone surrogate cannot be sent
     return encoded[:_INPUT_BYTES].decode(errors="ignore")
+
+
+def _vectors(answer: bytes) -> list[Sequence[float]]:
+    return [_vector(item["embedding"]) for item in sorted(json.loads(answer)["data"], key=itemgetter("index"))]
 
 
 def _vector(embedding: str | Sequence[float]) -> Sequence[float]:

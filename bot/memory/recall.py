@@ -7,6 +7,7 @@ fused. When a service is down the answer is a lesser one and says so, within abo
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -37,6 +38,7 @@ _EMBEDDER_SECONDS = 1.5
 _INDEX_SECONDS = 5.0
 _SLOW_PAUSE = timedelta(seconds=30)
 _AT_ONCE = 4
+_GIVE_WAY_SECONDS = 0.25
 
 # The lists of a recall by key: the name of each signal, and the score of what a list leaves out.
 _SIGNALS: dict[Key, tuple[str, float | None]] = {Key.DENSE: ("dense", None), Key.BM25: ("bm25", 0.0)}
@@ -76,6 +78,9 @@ class Recall:
         self._slow_until = clock()
         self._outages = Outages(log)
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._asking = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self.paused = paused
 
     async def recall(self, query: str, scope: Scope, limit: int) -> Recalled:
@@ -84,6 +89,23 @@ class Recall:
         Raises `QueryTooShort` for a query without two letters or digits, `RecallPaused` while it cannot be
         known what was deleted on Discord, and `StorageUnavailable` when it cannot be known what was retracted.
         """
+        self._asking += 1
+        self._quiet.clear()
+        try:
+            return await self._recall(query, scope, limit)
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._quiet.set()
+
+    async def quiet(self) -> None:
+        """Return once nobody waits for an answer, or after a moment: who has much to do gives way to who asks."""
+        if self._asking:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_GIVE_WAY_SECONDS):
+                    await self._quiet.wait()
+
+    async def _recall(self, query: str, scope: Scope, limit: int) -> Recalled:
         if self.paused():
             raise RecallPaused()
         query = _checked(query)

@@ -104,10 +104,10 @@ class OpenAIServer(Listener):
         if fault is Fault.WRONG_SIZE:
             size += 1
         encode = _base64 if body.get("encoding_format") == "base64" else list
-        data = [
-            {"object": "embedding", "index": index, "embedding": encode(embed(text, size))}
-            for index, text in enumerate(texts)
-        ]
+        data = []
+        for index, text in enumerate(texts):
+            data.append({"object": "embedding", "index": index, "embedding": encode(embed(text, size))})
+            await asyncio.sleep(0)  # a question does not stand in line behind a batch of documents
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return web.json_response({"object": "list", "data": data, "model": body["model"], "usage": usage})
 

@@ -1,5 +1,6 @@
 """The queue from messages to facts: leases, and the transaction in which facts and messages change together."""
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -110,7 +111,9 @@ class ExtractionQueue:
             .limit(limit)
         )
         async with self._database.read() as connection:
-            return [message_of(row) for row in await connection.execute(query)]
+            rows = await connection.execute(query)
+            # A thousand would hold up the event loop for long.
+            return await asyncio.to_thread(lambda: [message_of(row) for row in rows])
 
     async def take(self, ids: Sequence[int], lease_for: timedelta, context_lines: int = 0) -> Taken:
         """Lease those of these messages that wait or whose lease has ended; that may be fewer, or none.

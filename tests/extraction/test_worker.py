@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 from workshop import CHANNEL, GUILD, START, Workshop, facts, said, stated
 
+from bot.extraction.worker import BatchWorker
 from bot.model import Message
 from bot.sandbox.ollama import OllamaServer
 
@@ -50,6 +51,25 @@ async def test_a_batch_runs_when_an_interval_has_passed(workshop: Workshop) -> N
     assert [fact.text for fact in await workshop.stored()] == ["Ann keeps bees in the yard"]
     assert await workshop.states() == {1: "done", 2: "done"}
     assert workshop.told.is_set()
+
+
+async def test_a_window_is_not_begun_before_others_let_it(workshop: Workshop) -> None:
+    """Who has priority is waited for before anything is leased."""
+    await workshop.messages.capture_many(chatter(3))
+    asked, free = asyncio.Event(), asyncio.Event()
+
+    async def give_way() -> None:
+        asked.set()
+        await free.wait()
+
+    workshop.worker = BatchWorker(
+        workshop.queue, workshop.messages, workshop.llm, workshop.breaker, workshop.batch, "self", give_way=give_way
+    )
+    flush = asyncio.create_task(workshop.worker.flush(GUILD))
+    await asked.wait()
+    assert set((await workshop.states()).values()) == {"waiting"}
+    free.set()
+    assert (await flush).messages == 3
 
 
 async def test_the_deadline_outlives_a_restart(workshop: Workshop) -> None:

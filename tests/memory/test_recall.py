@@ -173,6 +173,38 @@ async def test_an_index_that_hangs_does_not_hold_up_the_answer(
     assert (texts(recalled), recalled.degraded) == (["the kiln arrives on monday"], Degraded.INDEX_DOWN)
 
 
+async def test_who_gives_way_waits_for_the_answer(talk: House, embedder: OpenAIEmbedder) -> None:
+    """`quiet` returns at once when nobody asks, and otherwise with the last answer, be it a failure."""
+    recall = talk.recall(embedder)
+    await recall.quiet()
+    talk.index.hangs = True
+    talk.index.tried.clear()
+    asking = asyncio.create_task(recall.recall("kiln", everywhere(), 5))
+    await talk.index.tried.wait()
+    giving_way = asyncio.create_task(recall.quiet())
+    await asyncio.sleep(0)
+    assert not giving_way.done()
+    asking.cancel()
+    await giving_way
+    assert asking.done()
+
+
+async def test_nobody_gives_way_for_long(
+    talk: House, embedder: OpenAIEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one question follows the other, a backlog goes on all the same."""
+    monkeypatch.setattr("bot.memory.recall._GIVE_WAY_SECONDS", 0.01)
+    recall = talk.recall(embedder)
+    talk.index.hangs = True
+    talk.index.tried.clear()
+    asking = asyncio.create_task(recall.recall("kiln", everywhere(), 5))
+    await talk.index.tried.wait()
+    await recall.quiet()
+    assert not asking.done()
+    asking.cancel()
+    await asyncio.wait([asking])
+
+
 async def test_an_index_known_to_be_down_is_not_asked(talk: House, embedder: OpenAIEmbedder) -> None:
     """Nobody waits for what the indexer has found out already, and nothing is logged about it again."""
     talk.breakers.of("Qdrant").failed("refused")
