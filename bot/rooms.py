@@ -118,6 +118,7 @@ class Rooms:
         self.recheck = Recheck(self.state, self.guilds, self._compare)
         await self.observations.load()
         await self.consent.load()
+        self.journal.on_replayed = self.consent.load  # a file that could not be read at first
         await self.recheck.load()
 
     def _open_memory(self, opened: AsyncExitStack) -> None:

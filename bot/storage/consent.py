@@ -23,12 +23,13 @@ class Consent:
         self._intervals: dict[tuple[int, int], list[Interval]] = defaultdict(list)
 
     async def load(self) -> None:
-        """Read every interval into memory."""
-        self._intervals.clear()
+        """Read every interval into memory; until then what was known holds."""
+        intervals: dict[tuple[int, int], list[Interval]] = defaultdict(list)
         async with self._database.read() as connection:
             for row in await connection.execute(select(opt_out).order_by(opt_out.c.id)):
                 interval = (from_ms(row.started_at), maybe_time(row.ended_at))
-                self._intervals[row.guild_id, row.user_id].append(interval)
+                intervals[row.guild_id, row.user_id].append(interval)
+        self._intervals = intervals
 
     async def opt_out(self, guild_id: int, user_id: int, at: datetime | None = None) -> bool:
         """Keep nothing of the member's from now or `at` on; False if that is so already.

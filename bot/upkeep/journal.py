@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class Journal:
         self._opened = False
         self._flushing = asyncio.Lock()
         self.problem: str | None = None
+        self.on_replayed: Callable[[], Awaitable[None]] | None = None
+        """Called once the database learnt from the file, for those who keep in memory what it says."""
 
     async def run(self) -> None:
         """Write forever what is to be journalled, within a second; an unwritable file only delays it."""
@@ -90,6 +92,8 @@ class Journal:
         if known is not None and found == known and (length := await in_thread(_trimmed, self._path)) >= size:
             if learned := await replay(self._path, self._ledger, size):
                 log.warning("journal_replayed", entries=learned)
+            if self.on_replayed:
+                await self.on_replayed()
             await self._ledger.written((), length)
             return
         if known is None:

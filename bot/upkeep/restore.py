@@ -86,7 +86,8 @@ def settle_unfinished(folder: Path) -> None:
     """
     if (folder / _INSIDE).exists():
         raise DataFolderError(f"A restore into {folder} was cut short: repeat it, or empty the folder.")
-    (_beside(folder.resolve()) / _LOADING).unlink(missing_ok=True)
+    for place in (_beside(folder.resolve()), folder):
+        (place / _LOADING).unlink(missing_ok=True)
 
 
 async def _built(
@@ -194,15 +195,18 @@ def _extract(content: IO[bytes], path: Path) -> None:
 
 
 def _put_in_place(aside: Path, target: Path) -> None:
-    (aside / _LOADING).unlink(missing_ok=True)
+    """The mark goes last: until then what the server holds is known to be this restore's."""
     if aside.parent == target:
         for entry in aside.iterdir():
-            entry.rename(target / entry.name)
-        aside.rmdir()  # the last step: now a bot may start
+            if entry.name != _LOADING:
+                entry.rename(target / entry.name)
+        (aside / _LOADING).unlink(missing_ok=True)
+        aside.rmdir()  # now a bot may start
     else:
         if target.exists():
             target.rmdir()
         aside.rename(target)
+        (target / _LOADING).unlink(missing_ok=True)
     _sync(target.parent)
 
 

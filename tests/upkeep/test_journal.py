@@ -75,6 +75,7 @@ async def opened(folder: Path, name: str = "journal", clock: Clock | None = None
         await journal.flush()
         ledger.told.clear()
         await consent.load()
+        journal.on_replayed = consent.load
         messages, queue = MessageStore(database, clock), ExtractionQueue(database, clock)
         yield Room(
             path, database, messages, FactStore(database), queue, retraction, consent, journal, ledger.told, clock
@@ -250,6 +251,26 @@ async def test_a_data_folder_put_back_by_hand_learns_what_it_missed(tmp_path: Pa
         before = room.path.read_bytes()
     async with opened(tmp_path) as room:
         assert room.path.read_bytes() == before
+
+
+async def test_an_opt_out_learnt_late_holds_at_once(tmp_path: Path) -> None:
+    """A copy put back by hand whose journal cannot be read at first keeps to what it says as soon as it can."""
+    async with opened(tmp_path) as room:
+        await room.messages.capture(said(1, "hello"))
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    async with opened(tmp_path) as room:
+        await room.consent.opt_out(GUILD, ANN, START)
+        await room.journal.flush()
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "copy").rename(tmp_path / "data")
+    away = (tmp_path / "journal").rename(tmp_path / "away")
+    (tmp_path / "journal").mkdir()
+    async with opened(tmp_path) as room:
+        assert room.consent.opted_out_since(GUILD, ANN) is None
+        (tmp_path / "journal").rmdir()
+        away.rename(tmp_path / "journal")
+        await room.journal.flush()
+        assert room.consent.opted_out_since(GUILD, ANN) == START
 
 
 async def test_a_fact_forgotten_in_other_words_goes_too(tmp_path: Path) -> None:
