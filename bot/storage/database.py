@@ -245,7 +245,7 @@ def _open(folder: Path) -> tuple[Engine, portalocker.Lock[IO[str]]]:
 def _hold(folder: Path) -> portalocker.Lock[IO[str]]:
     """Create the folder if need be, and keep every other process out of it."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(0o700, parents=True, exist_ok=True)
         lock = portalocker.Lock(folder / LOCK_FILE, fail_when_locked=True)
         lock.acquire()
     except (FileExistsError, NotADirectoryError):

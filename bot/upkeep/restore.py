@@ -182,7 +182,7 @@ def _begin(aside: Path, collection: str) -> None:
             if entry.name not in _NOT_OURS:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     _clear_away(aside)
-    aside.mkdir(parents=True)
+    aside.mkdir(0o700, parents=True)
     if collection:
         (aside / _LOADING).write_text(collection, "utf-8")
 
