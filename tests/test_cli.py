@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import uuid
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from processes import recollect, running
 
 from bot.app import App
+from bot.cli import main
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import IndexPoint
 from bot.sandbox.discord import DiscordServer, Intent
@@ -153,12 +155,30 @@ async def test_a_backup_of_a_running_bot_and_of_one_at_rest(discord_server: Disc
         code, out, err = await recollect(tmp_path, "backup", "one.zip", "--json")
         assert (code, err) == (0, "")
         assert json.loads(out)["messages"] == 0
+        assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
         assert await bot.terminate() == 0
     assert await recollect(tmp_path, "deadletters", "list") == (0, "No message was put aside.\n", "")
     code, out, err = await recollect(tmp_path, "backup", "two.zip")
     assert (code, err) == (0, "")
     assert "holds 0 messages, 0 facts" in out
     assert sorted(os.listdir(tmp_path)) == ["data", "data-journal", "one.zip", "two.zip"]
+
+
+def test_a_command_stopped_by_ctrl_c_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence on stderr, and the exit code that shells know."""
+
+    async def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bot.cli.common._ask", interrupted)
+    monkeypatch.setattr("sys.argv", ["recollect", "purge"])
+    monkeypatch.setattr("bot.cli.common.configured", lambda config: Settings())
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "recollect: Stopped before the end; repeat the command.\n"
 
 
 async def test_a_bot_restored_without_its_journal_checks_discord_first(

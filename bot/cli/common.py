@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,8 @@ def ask(config: Path | None, operation: str, *, needs_data: bool = False, **argu
 
     Raises `RecollectError` with the sentence to show; so for a folder without data, if that would be pointless.
     """
-    return asyncio.run(_ask(configured(config), operation, needs_data, arguments))
+    with told_when_stopped():
+        return asyncio.run(_ask(configured(config), operation, needs_data, arguments))
 
 
 async def _ask(settings: Settings, operation: str, needs_data: bool, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,6 +61,16 @@ async def _ask(settings: Settings, operation: str, needs_data: bool, arguments: 
 
             async with App(settings) as app:
                 return await app.operations()[operation](arguments, report)
+
+
+@contextmanager
+def told_when_stopped() -> Iterator[None]:
+    """After Ctrl-C, say that not everything was done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("recollect: Stopped before the end; repeat the command.", file=sys.stderr)
+        raise
 
 
 @contextmanager

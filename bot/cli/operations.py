@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bot.cli.common import AsJson, Config, ask, cli, configured, counted, progress_bars, tell
+from bot.cli.common import AsJson, Config, ask, cli, configured, counted, progress_bars, tell, told_when_stopped
 
 
 @cli.command()
@@ -58,7 +58,7 @@ def restore(
     from bot.upkeep.restore import restore as bring_back
 
     settings = configured(config)
-    with progress_bars() as report:
+    with told_when_stopped(), progress_bars() as report:
         made = asyncio.run(bring_back(settings, file, partial(open_index, settings), report))
     held = f"{settings.storage.path} holds {counted(made.messages, 'message')} and {counted(made.facts, 'fact')} again"
     after = (
