@@ -225,6 +225,7 @@ class Rooms:
             health=self._health,
             refused=lambda: self.observer.refused,
             behind=self.catchup.behind,
+            refusals=self.catchup.refusals,
             problems=self._problems,
         )
         self.client.announce = announcer(settings)

@@ -139,6 +139,10 @@ class Catchup:
         behind = [one.id for one in self._unread(guild_id) if one.id not in session.complete]
         return sum(max(1, session.places.get(id, 1) - len(session.caught_up.get(id, ()))) for id in behind)
 
+    def refusals(self, guild_id: int) -> dict[int, str]:
+        """The guild's places that Discord does not let the bot read, and why."""
+        return {place: reason for (guild, place), reason in self._reader.refusals.items() if guild == guild_id}
+
     async def caught_up(self) -> None:
         """Wait until nothing is behind."""
         while self.behind():

@@ -59,6 +59,8 @@ class Reader:
     names: Names
     retention: RetentionSettings
     clock: Callable[[], datetime] = utcnow
+    refusals: dict[tuple[int, int], str] = field(default_factory=dict)
+    """Why Discord did not let the bot read a place when last asked, by guild and place."""
     _outages: Outages = field(default_factory=lambda: Outages(log))
 
     async def read(
@@ -89,6 +91,7 @@ class Reader:
                     done.add(place.id)
                     progress = replace(progress, places_done=progress.places_done + 1)
                     self._outages.over("cannot_read", place_id=place.id)
+                    self.refusals.pop((one.guild_id, place.id), None)
             except Exception as error:
                 progress = await self._failed(one.guild_id, place.id, error, progress)
         return progress
@@ -152,6 +155,7 @@ class Reader:
 
     async def _failed(self, guild_id: int, place_id: int, error: Exception, progress: Progress) -> Progress:
         """Note why a place was not read, once; one that is gone is forgotten, and counts as read."""
+        self.refusals.pop((guild_id, place_id), None)
         if isinstance(error, PlaceGone):
             await self.observer.place_deleted(guild_id, place_id)
             return replace(progress, places_done=progress.places_done + 1)
@@ -162,6 +166,8 @@ class Reader:
             self._outages.began("cannot_read", str(error), place_id=place_id)
         if isinstance(error, Unreachable | StorageUnavailable):
             return replace(progress, unreachable=progress.unreachable + 1)
+        if isinstance(error, Unreadable):
+            self.refusals[guild_id, place_id] = str(error)
         return replace(progress, refused=progress.refused + 1)
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Self
 
 import discord
@@ -23,6 +24,7 @@ from bot.storage.queue import ExtractionQueue
 
 HEALTH_SECONDS = 5.0
 FIELD_UNITS = 1024  # Discord's limit for a field
+MOST_REFUSALS = 5
 
 HealthCheck = Callable[[], Awaitable[ServiceHealth]]
 
@@ -31,9 +33,9 @@ HealthCheck = Callable[[], Awaitable[ServiceHealth]]
 class Status:
     """A guild's state as an admin wants to know it.
 
-    `refused` counts events since the start, of all guilds, and `behind` the channels and threads still
-    being caught up with. `waiting_since` is when the oldest waiting message was captured. `problems`
-    are sentences about the whole bot.
+    `refused` counts events since the start, of all guilds. `behind` are the channels and threads still
+    being caught up with, `refusals` those the bot may not read, and why. `waiting_since` is when the
+    oldest waiting message was captured. `problems` are sentences about the whole bot.
     """
 
     queue: QueueStats
@@ -44,6 +46,7 @@ class Status:
     services: tuple[ServiceHealth, ...]
     waiting_since: datetime | None = None
     behind: int = 0
+    refusals: Mapping[int, str] = field(default_factory=dict)
     doubts: tuple[Doubt, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -58,6 +61,7 @@ async def read_status(
     health: Mapping[str, HealthCheck],
     refused: Callable[[], int],
     behind: Callable[[int], int],
+    refusals: Callable[[int], Mapping[int, str]],
     problems: Callable[[], Sequence[str]],
 ) -> Status:
     """Ask everyone; `health` is by the service's name. Raises `StorageUnavailable`."""
@@ -71,6 +75,7 @@ async def read_status(
         services=await read_health(health, HEALTH_SECONDS),
         waiting_since=(await messages.oldest_waiting()).get(guild_id),
         behind=behind(guild_id),
+        refusals=refusals(guild_id),
         doubts=tuple(await doubts.all(guild_id)),
         problems=tuple(problems()),
     )
@@ -160,6 +165,10 @@ def _troubles(status: Status, now: datetime, patience: timedelta) -> list[str]:
         )
     if status.refused:
         told.append(f"{counted(status.refused, 'event')} the database refused since the start")
+    told += [f"I cannot read <#{id}>: {reason}" for id, reason in islice(status.refusals.items(), MOST_REFUSALS)]
+    if len(status.refusals) > MOST_REFUSALS:
+        more = counted(len(status.refusals) - MOST_REFUSALS, "other channel or thread", "other channels and threads")
+        told.append(f"I cannot read {more} either")
     if missing:
         told.append(
             f"{counted(missing, 'message')} in {counted(len(status.doubts), 'place')} are gone from Discord, "

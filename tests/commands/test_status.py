@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import discord
 import pytest
-from town import Town
+from town import Town, eventually
 
 from bot.commands import flush, status
 from bot.errors import RecallPaused, StorageUnavailable
 from bot.model import ServiceHealth, utcnow
-from bot.sandbox.discord import Answer, NotAllowed
+from bot.sandbox.discord import Answer, NotAllowed, Permission
 from bot.sandbox.ollama import GARBAGE, HANG, OllamaServer
 
 
@@ -29,6 +30,13 @@ def sections(ollama: OllamaServer) -> dict[str, Any]:
 def fields(answer: Answer) -> dict[str, str]:
     [card] = answer.embeds
     return {field["name"]: field["value"] for field in card["fields"]}
+
+
+def may_read(town: Town) -> bool:
+    """Whether the bot knows that it may read the general channel's history."""
+    channel = town.app.client.get_channel(town.general.id)
+    assert isinstance(channel, discord.TextChannel)
+    return channel.permissions_for(channel.guild.me).read_message_history
 
 
 async def test_status_of_a_fresh_start(town: Town) -> None:
@@ -105,6 +113,21 @@ async def test_status_tells_how_much_is_behind(town: Town) -> None:
     await town.app.observations.switch_on(town.guild.id, town.general.id, town.admin.id)
     told = fields(await town.use(town.admin, "status"))
     assert told["Observed"] == "1 channel; 1 channel or thread still being caught up with"
+
+
+async def test_status_names_what_the_bot_may_not_read(town: Town) -> None:
+    """A channel that stays behind is named with what is missing there, until the bot may read it."""
+    await town.app.observations.switch_on(town.guild.id, town.general.id, town.admin.id)
+    town.server.world.deny(town.general, town.server.world.bot, Permission.READ_MESSAGE_HISTORY)
+    await eventually(lambda: not may_read(town))
+    [one] = town.app.observations.unread()
+    await town.app.catchup.backfill(one)
+    told = fields(await town.use(town.admin, "status"))["Needs a look"]
+    assert told == f"I cannot read <#{town.general.id}>: the bot lacks Read Message History there"
+    town.server.world.allow(town.general, town.server.world.bot, Permission.READ_MESSAGE_HISTORY)
+    await eventually(lambda: may_read(town))
+    await town.app.catchup.backfill(one)
+    assert "Needs a look" not in fields(await town.use(town.admin, "status"))
 
 
 async def test_a_message_that_was_said_long_ago_is_no_alert(town: Town) -> None:
