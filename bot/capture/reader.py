@@ -1,6 +1,7 @@
 """Reading what was said in an observed interval from Discord's history into the queue."""
 
-from collections.abc import Callable, MutableSet, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, MutableSet, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from traceback import format_tb
@@ -19,6 +20,8 @@ from bot.storage.messages import MessageStore
 from bot.storage.names import Names
 from bot.storage.observations import Observation, Observations, Source
 from bot.telemetry import Outages
+
+_COMMITTING = 1.0  # seconds that a page being committed has when the reading is stopped
 
 log = structlog.get_logger(__name__)
 
@@ -125,13 +128,22 @@ class Reader:
             page = await self.history.after(place, after)
             said = [message for message in page if now.ended_at is None or message.created_at < now.ended_at]
             if said:
-                kept = await self.keep(one.guild_id, said)
+                await _to_its_end(self._take(one, place, said, told))
                 after = said[-1].id
-                await self.cursors.move(one.id, {place.id: after})
-                told(said, kept)
             if len(page) < PAGE or len(said) < len(page):
                 return True
         return False
+
+    async def _take(
+        self,
+        one: Observation,
+        place: Place,
+        page: Sequence[discord.Message],
+        told: Callable[[Sequence[discord.Message], int], None],
+    ) -> None:
+        kept = await self.keep(one.guild_id, page)
+        await self.cursors.move(one.id, {place.id: page[-1].id})
+        told(page, kept)
 
     def _start(self, one: Observation) -> int:
         """The id after which an interval is to be read; what would expire at once is left out of live ones."""
@@ -176,3 +188,15 @@ def _says_nothing_after(place: Place, message_id: int) -> bool:
     if not isinstance(place, discord.Thread) or not place.archived or place.last_message_id is None:
         return False
     return place.last_message_id <= message_id
+
+
+async def _to_its_end(taking: Coroutine[None, None, None]) -> None:
+    """Take a page: whoever stops the reading in the middle is told of what is being committed, if it does not hang."""
+    task = asyncio.ensure_future(taking)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_COMMITTING)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise

@@ -203,7 +203,13 @@ class Comparison:
         if len(missing) > max(1, _MANY * compared):
             await self._doubts.put(sweep.guild_id, place.id, missing, compared)
             sweep.add(doubted=len(missing))
-            log.warning("deletions_doubted", place_id=place.id, missing=len(missing), held=compared)
+            log.warning(
+                "deletions_doubted",
+                place_id=place.id,
+                missing=len(missing),
+                held=compared,
+                hint="too many to be sure: an admin decides with Review… in /status",
+            )
         elif missing:
             gone = await self._retraction.messages_deleted(sweep.guild_id, missing)
             sweep.add(forgotten=gone.messages)

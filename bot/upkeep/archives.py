@@ -143,4 +143,4 @@ def _sensible(file: Path) -> Iterator[None]:
     except RecollectError:
         raise
     except _SENSELESS as error:
-        raise BackupDamaged(f"{file} is damaged, or no backup of Recollect ({type(error).__name__}).") from error
+        raise BackupDamaged(f"{file} is damaged, or no backup of Recollect: try another one.") from error

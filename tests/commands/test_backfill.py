@@ -1,6 +1,7 @@
 """/backfill, as those who manage the server see it through."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from past import LONG_AGO, Gate, born_long_ago, confirmed, done, held, intervals
 from structlog.testing import capture_logs
 from town import Town, connected, eventually
 
-from bot.model import utcnow
+from bot.model import Message, utcnow
 from bot.sandbox.discord import ChannelKind, DiscordServer, Permission
+from bot.storage.messages import MessageStore
 from bot.storage.observations import Source
 
 
@@ -93,6 +95,27 @@ async def test_progress_is_shown_and_can_be_cancelled(town: Town, monkeypatch: p
     observed = town.app.observations.observed
     assert observed(town.guild.id, channel.id, utcnow() - timedelta(days=20, minutes=1))
     assert not observed(town.guild.id, channel.id, utcnow() - timedelta(days=5))
+
+
+async def test_cancelled_while_a_page_is_being_kept(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the database has been handed counts as read, and lies within what is observed."""
+    channel = await tearoom(town, [20, 10])
+    Gate(monkeypatch, pages=1)
+    keeping, go_on, capture = asyncio.Event(), asyncio.Event(), MessageStore.capture_many
+
+    async def slow(store: MessageStore, messages: Sequence[Message]) -> int:
+        keeping.set()
+        await go_on.wait()
+        return await capture(store, messages)
+
+    monkeypatch.setattr(MessageStore, "capture_many", slow)
+    shown = await (await confirmed(town, channel, "30d")).until(lambda answer: "Reading" in answer.content)
+    await keeping.wait()
+    stopped = await shown.click("Cancel")
+    go_on.set()
+    assert (await done(stopped)).startswith("Stopped: 1 message read, 1 kept")
+    assert await held(town.app) == {"tea of 20 days ago"}
+    assert town.app.observations.observed(town.guild.id, channel.id, utcnow() - timedelta(days=20, minutes=1))
 
 
 async def test_cancelled_before_anything_was_read(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
