@@ -49,18 +49,18 @@ def recall_command(
         channel: Place | None = None,
         since: str | None = None,
     ) -> None:
-        await think(interaction)
-        asker = member(interaction)
-        if about and not may_ask_about(asker.id, about.id):
-            raise Refused("I answer no questions about another member; leave `about` out or name yourself.")
-        moment = parse_since(since, clock()) if since else None
-
         async def ask(press: Interaction) -> Recalled:
             visible = await visibility.for_member(member(press))
             scope = scope_in(asker.guild.id, visible, channel, about.id if about else None, moment)
             return await recall.recall(query, scope, limit)
 
-        await Answer(asker, ask, forgetting).turn(interaction)
+        with recall.attending():
+            await think(interaction)
+            asker = member(interaction)
+            if about and not may_ask_about(asker.id, about.id):
+                raise Refused("I answer no questions about another member; leave `about` out or name yourself.")
+            moment = parse_since(since, clock()) if since else None
+            await Answer(asker, ask, forgetting).turn(interaction)
 
     @command.autocomplete("since")
     async def suggest(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:

@@ -10,6 +10,7 @@ from bot.memory.index import IndexPoint, Key, Search, SparseVector
 
 DENSE_KEYS = (Key.DENSE, Key.WINDOW)
 SPARSE_KEYS = (Key.BM25, Key.BM25_WINDOW)
+FULL_VECTORS = "/vectors/"  # in the paths of the files that hold them: see `_QUANTISATION`
 _LOOKUP = edge.IntegerIndexParams(lookup=True, range=False)
 _PAYLOAD_INDEXES: dict[str, edge.KeywordIndexParams | edge.IntegerIndexParams] = {
     "guild_id": edge.KeywordIndexParams(),

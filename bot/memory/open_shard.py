@@ -6,8 +6,9 @@ from typing import Self
 
 import qdrant_edge as edge
 
-from bot.memory.edge_points import create_shard, load_shard, same_point, to_request
+from bot.memory.edge_points import FULL_VECTORS, create_shard, load_shard, same_point, to_request
 from bot.memory.index import ScoredPoint, Search
+from bot.memory.resident import page_out
 from bot.memory.shard_folders import fsync, fsync_all
 
 _FLUSH_AFTER = 2000  # a start replays this many changes in half a second
@@ -103,6 +104,7 @@ class OpenShard:
             fsync_all(self.folder)
         if self._unflushed:
             self._shard.flush()
+            page_out(self.folder, FULL_VECTORS)
         self._unflushed = 0
 
     def close(self) -> None:

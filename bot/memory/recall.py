@@ -6,8 +6,8 @@ fused. When a service is down the answer is a lesser one and says so, within abo
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -89,10 +89,16 @@ class Recall:
         Raises `QueryTooShort` for a query without two letters or digits, `RecallPaused` while it cannot be
         known what was deleted on Discord, and `StorageUnavailable` when it cannot be known what was retracted.
         """
+        with self.attending():
+            return await self._recall(query, scope, limit)
+
+    @contextmanager
+    def attending(self) -> Iterator[None]:
+        """While somebody waits for an answer: see `quiet`. `recall` itself is such a time."""
         self._asking += 1
         self._quiet.clear()
         try:
-            return await self._recall(query, scope, limit)
+            yield
         finally:
             self._asking -= 1
             if not self._asking:

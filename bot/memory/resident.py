@@ -1,0 +1,30 @@
+"""Pages of mapped files that are not read again soon, and this process's resident set."""
+
+import ctypes
+import sys
+from functools import cache
+from pathlib import Path
+
+_MAPS = Path("/proc/self/maps")
+_PAGEOUT = 21  # MADV_PAGEOUT of madvise(2), since Linux 5.4; it never changes what a page holds
+
+
+def page_out(folder: Path, part: str) -> None:
+    """Give back the resident pages of the mapped files under `folder` in whose path `part` is.
+
+    What was written through a mapping stays resident until memory is short. Only pages that are on disk
+    already are given back. It is advice: elsewhere than on Linux nothing happens, and no failure matters.
+    """
+    if sys.platform != "linux":
+        return
+    for line in _MAPS.read_text().splitlines():
+        if f" {folder.absolute()}/" in line and part in line:
+            start, end = (int(address, 16) for address in line.split(maxsplit=1)[0].split("-"))
+            _libc().madvise(start, end - start, _PAGEOUT)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return libc

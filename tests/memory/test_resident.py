@@ -1,0 +1,30 @@
+"""Giving back the resident pages of mapped files."""
+
+import mmap
+import os
+from pathlib import Path
+
+from bot.memory.resident import page_out
+
+SIZE = 32 * 2**20
+
+
+def _resident() -> int:
+    """Bytes of mapped files in this process's resident set (proc(5))."""
+    return int(Path("/proc/self/statm").read_text().split()[2]) * mmap.PAGESIZE
+
+
+def test_what_is_on_disk_is_given_back_and_still_holds(tmp_path: Path) -> None:
+    """Written pages leave the resident set once they are on disk, and read as they were."""
+    words = os.urandom(2**20) * (SIZE // 2**20)
+    with (tmp_path / "vectors.mmap").open("w+b") as file:
+        file.truncate(SIZE)
+        with mmap.mmap(file.fileno(), SIZE) as mapped:
+            mapped[:] = words
+            os.fsync(file.fileno())
+            before = _resident()
+            page_out(tmp_path, "elsewhere")
+            assert _resident() > before - SIZE // 2
+            page_out(tmp_path, "vectors")
+            assert _resident() < before - SIZE // 2
+            assert mapped[:] == words
