@@ -17,6 +17,9 @@ from bot.capture.visibility import missing_permissions
 from bot.errors import StorageUnavailable
 from bot.settings import DiscordSettings
 from bot.storage.observations import Observation
+from bot.telemetry import Outages
+
+AnnounceInterval = Callable[[Observable, Observation], Awaitable[discord.Message]]
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +41,9 @@ class Client(Connection):
         self._switched_on: set[int] = set()
         self._problems: dict[int, str] = {}
         self._announcing = asyncio.Lock()
+        self._outages = Outages(log)
         self.announce: Callable[[Observable], Awaitable[discord.Message]] | None = None
-        self.announce_interval: Callable[[Observable, Observation], Awaitable[discord.Message]] | None = None
+        self.announce_interval: AnnounceInterval | None = None
         self.announce_services: Callable[[], Awaitable[None]] | None = None
         self.presence: Presence | None = None
         self.began: Callable[[], None] = lambda: None
@@ -125,20 +129,29 @@ class Client(Connection):
 
     async def announce_intervals(self) -> None:
         """Tell the members of every place of which intervals were opened afterwards, without a word to them so far."""
-        if self.announce_interval is None:
+        tell = self.announce_interval
+        if tell is None:
             return
         async with self._announcing:
             for channel_id, intervals in groupby(sorted(self._observer.unannounced(), key=_channel_id), _channel_id):
-                parts = list(intervals)
-                place = self.get_channel(channel_id)
-                if not isinstance(place, Observable) or missing_permissions(place):
-                    log.info("interval_unannounced", guild_id=parts[0].guild_id, channel_id=channel_id)
-                    continue
-                try:
-                    await self.announce_interval(place, _whole(parts))
-                    await self._observer.announced(parts)
-                except (discord.HTTPException, StorageUnavailable) as error:
-                    log.warning("interval_unannounced", channel_id=place.id, error=type(error).__name__)
+                problem = await self._announce(tell, self.get_channel(channel_id), list(intervals))
+                if problem is None:
+                    self._outages.over("interval_unannounced", channel_id=channel_id)
+                else:
+                    self._outages.began("interval_unannounced", problem, channel_id=channel_id)
+
+    async def _announce(self, tell: AnnounceInterval, place: object, parts: Sequence[Observation]) -> str | None:
+        """Tell one place; what is in the way, if anything."""
+        if not isinstance(place, Observable):
+            return "the bot sees no text channel, forum or active thread of this id"
+        if missing := missing_permissions(place):
+            return f"the bot lacks {' and '.join(missing)} there"
+        try:
+            await tell(place, _whole(parts))
+            await self._observer.announced(parts)
+        except (discord.HTTPException, StorageUnavailable) as error:
+            return f"the notice could not be posted: {error}"
+        return None
 
     async def _observe_configured(self, channel_ids: Iterable[int]) -> None:
         """Switch on channels named in the settings, each once in the life of the process.
