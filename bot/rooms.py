@@ -143,6 +143,7 @@ class Rooms:
             self.breakers.of("OpenAI"),
             self.breakers.of("Qdrant"),
             self.clock,
+            give_way=lambda: self.recall.quiet(),
         )
         self.recall = Recall(
             self.index,

@@ -63,10 +63,6 @@ class _Tally:
         return BatchReport(self.messages, self.facts, self.dead, stopped_by)
 
 
-async def _at_once() -> None:
-    pass
-
-
 class BatchWorker:
     """Runs the batches of every guild: one at a time for each guild, one question at a time for the model.
 
@@ -83,7 +79,7 @@ class BatchWorker:
         person_facts: PersonFacts,
         clock: Callable[[], datetime] = utcnow,
         on_facts: Callable[[], None] = lambda: None,
-        give_way: Callable[[], Awaitable[None]] = _at_once,
+        give_way: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._queue = queue
         self._messages = messages
@@ -279,7 +275,8 @@ class BatchWorker:
 
     async def _extract(self, window: Window, tally: _Tally) -> Sequence[Window]:
         """Take one window from lease to commit; the smaller windows to try instead, if its answers were refused."""
-        await self._give_way()
+        if self._give_way is not None:
+            await self._give_way()
         ids = [message.id for message in window.messages]
         taken = await self._queue.take(ids, _LEASE, self._settings.context_lines)
         lease, window = taken.lease, refreshed(window, taken, self._settings.window_tokens)

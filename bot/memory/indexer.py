@@ -52,6 +52,7 @@ class Indexer:
     some day. While the embedder's breaker is open, entries are indexed by keywords at once and get
     their vectors later. While the index's is open, everything waits. A guild whose part of the index
     is broken is left alone for a while, longer each time. `interval` bounds how long a message waits.
+    `give_way` is awaited before each batch is written.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Indexer:
         embedder_breaker: Breaker,
         index_breaker: Breaker,
         clock: Callable[[], datetime] = utcnow,
+        give_way: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.lock = asyncio.Lock()  # held around every write to the index, whoever writes
         self._draining = asyncio.Lock()  # of two batches at once, one could write what the other had read anew
@@ -80,6 +82,7 @@ class Indexer:
         self._bm25 = bm25
         self._interval = interval
         self._clock = clock
+        self._give_way = give_way
         self._woken = asyncio.Event()
         self._doubted = asyncio.Event()
         self._embedder_breaker = embedder_breaker
@@ -260,6 +263,8 @@ class Indexer:
         points = _points(batch.entries, await sparse_keys(self._bm25, batch.entries), dense)
         unfit = {entry.memory.id: entry.memory.guild_id for entry in batch.entries if entry.memory.id not in points}
         written: list[str] = []
+        if self._give_way is not None:
+            await self._give_way()
         async with self.lock:
             current = await batch.current()
             for guild_id, group in _by_guild(points[id] for id in current & points.keys()).items():

@@ -12,6 +12,7 @@ from bot.memory.resident import page_out
 from bot.memory.shard_folders import fsync, fsync_all
 
 _FLUSH_AFTER = 2000  # a start replays this many changes in half a second
+_LOG = "/wal/"  # in the paths of its files, which only a start reads
 _FLUSH_COPY_AFTER = 5000  # no start replays a copy's log, but it takes 12 kB a point
 
 
@@ -94,6 +95,7 @@ class OpenShard:
         else:
             wal = self.folder / "wal"
             fsync(wal, *wal.iterdir())
+            page_out(self.folder, _LOG)
 
     def flush(self) -> None:
         """Put everything on disk, if anything changed.
@@ -104,7 +106,7 @@ class OpenShard:
             fsync_all(self.folder)
         if self._unflushed:
             self._shard.flush()
-            page_out(self.folder, FULL_VECTORS)
+            page_out(self.folder, FULL_VECTORS, _LOG)
         self._unflushed = 0
 
     def close(self) -> None:

@@ -9,8 +9,8 @@ _MAPS = Path("/proc/self/maps")
 _PAGEOUT = 21  # MADV_PAGEOUT of madvise(2), since Linux 5.4; it never changes what a page holds
 
 
-def page_out(folder: Path, part: str) -> None:
-    """Give back the resident pages of the mapped files under `folder` in whose path `part` is.
+def page_out(folder: Path, *parts: str) -> None:
+    """Give back the resident pages of the mapped files under `folder` in whose path one of the `parts` is.
 
     What was written through a mapping stays resident until memory is short. Only pages that are on disk
     already are given back. It is advice: elsewhere than on Linux nothing happens, and no failure matters.
@@ -18,7 +18,7 @@ def page_out(folder: Path, part: str) -> None:
     if sys.platform != "linux":
         return
     for line in _MAPS.read_text().splitlines():
-        if f" {folder.absolute()}/" in line and part in line:
+        if f" {folder.absolute()}/" in line and any(part in line for part in parts):
             start, end = (int(address, 16) for address in line.split(maxsplit=1)[0].split("-"))
             _libc().madvise(start, end - start, _PAGEOUT)
 
