@@ -32,7 +32,7 @@ from bot.storage.messages import MessageStore
 from bot.storage.queue import ExtractionQueue, GuildSchedule
 from bot.telemetry import Outages
 
-_CHUNK = 1000  # messages in memory at once: a backlog of any size takes no more
+_CHUNK = 400  # messages in memory at once: a backlog of any size takes no more
 _LEASE = timedelta(hours=1)
 _LINGER = 0.2  # seconds: captures come in bursts, and each wakes the worker
 _LONGEST_SLEEP = timedelta(hours=1)

@@ -85,17 +85,15 @@ class OpenShard:
         if self._unflushed >= _FLUSH_COPY_AFTER:
             self.flush()
 
-    def sync(self) -> None:
-        """Put the write-ahead log on disk, which survives a power cut as it stands, and now and then the segments.
+    def settle(self) -> Path | None:
+        """The folder of the write-ahead log, for `sync_log`; None if it was time to flush, for then all is on disk.
 
-        Only a flush shortens the log, which the next start would replay.
+        The log survives a power cut as it stands. Only a flush shortens it, which the next start would replay.
         """
-        if self._unflushed >= _FLUSH_AFTER:
-            self.flush()
-        else:
-            wal = self.folder / "wal"
-            fsync(wal, *wal.iterdir())
-            page_out(self.folder, _LOG)
+        if self._unflushed < _FLUSH_AFTER:
+            return self.folder / "wal"
+        self.flush()
+        return None
 
     def flush(self) -> None:
         """Put everything on disk, if anything changed.
@@ -117,3 +115,9 @@ class OpenShard:
         self._unflushed += len(ids)
         if self.changed is not None:
             self.changed.update(ids)
+
+
+def sync_log(log: Path) -> None:
+    """Put a write-ahead log on disk, whose pages only a start reads. Raises `FileNotFoundError` if it is gone."""
+    fsync(log, *log.iterdir())
+    page_out(log.parent, _LOG)

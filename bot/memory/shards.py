@@ -7,7 +7,7 @@ import json
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import qdrant_edge as edge
@@ -16,7 +16,7 @@ import structlog
 from bot.errors import IndexMismatch, IndexUnavailable
 from bot.memory.edge_points import from_edge, to_edge
 from bot.memory.index import IndexPoint, Key, ScoredPoint, Search
-from bot.memory.open_shard import OpenShard
+from bot.memory.open_shard import OpenShard, sync_log
 from bot.memory.shard_folders import ShardFolders, discard, fsync, fsync_all, size
 
 UNMAPPED = "unmapped"
@@ -220,9 +220,12 @@ class Shards:
             raise IndexUnavailable(f"The index in {self._folders.root / name} failed: {error}") from error
 
     def _sync(self, guild_id: int | None) -> None:
+        """Put what was written on disk. The log goes there while others use the shard: it takes the longest."""
         with self._use(guild_id) as shard:
-            if shard is not None:
-                shard.sync()
+            log = None if shard is None else shard.settle()
+        if log is not None:
+            with suppress(FileNotFoundError):  # a purge has put a fresh shard in its place, which is on disk
+                sync_log(log)
 
     def _opened(self, name: str) -> OpenShard | None:
         with self._mutex:
