@@ -37,7 +37,7 @@ from bot.telemetry import Outages
 
 log = structlog.get_logger(__name__)
 
-BATCH = 256
+BATCH = 128
 _GATHERING_SECONDS = 1.0  # while facts trickle in: a batch of three costs as much as one of a hundred
 _EMBEDDING_SECONDS = 20.0  # a message is to be found within a minute, if by its words alone
 _PING_SECONDS = 2.0
