@@ -265,6 +265,7 @@ class BatchWorker:
                     read_to[channel_id], backlog = chunk[-1].id, True
                 refused = {message.id for window in halves for message in window.messages}
                 fresh = [message for message in chunk if message.id not in refused]
+                await self._quiet()
                 for window in await asyncio.to_thread(self._windows, fresh, rule):
                     halves += await self._extract(window, tally)
         return halves
@@ -275,8 +276,7 @@ class BatchWorker:
 
     async def _extract(self, window: Window, tally: _Tally) -> Sequence[Window]:
         """Take one window from lease to commit; the smaller windows to try instead, if its answers were refused."""
-        if self._give_way is not None:
-            await self._give_way()
+        await self._quiet()
         ids = [message.id for message in window.messages]
         taken = await self._queue.take(ids, _LEASE, self._settings.context_lines)
         lease, window = taken.lease, refreshed(window, taken, self._settings.window_tokens)
@@ -296,6 +296,11 @@ class BatchWorker:
         if stored:
             self._on_facts()
         return ()
+
+    async def _quiet(self) -> None:
+        """Let whoever waits for an answer go first."""
+        if self._give_way is not None:
+            await self._give_way()
 
     async def _release(self) -> None:
         """Give back the leases of windows that were not read, those included whose release the database refused."""

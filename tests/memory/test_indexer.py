@@ -81,7 +81,7 @@ async def test_a_burst_takes_few_requests(house: House, openai: OpenAIServer, em
 
     assert await house.indexer(embedder).drain() == 301
 
-    assert openai.requests == 2
+    assert openai.requests == 3
     assert openai.texts.count("Ann: all alone") == 1
     assert "Ann: message number 1\nAnn: message number 2\nAnn: message number 3\nAnn: message number 4" in openai.texts
     assert set(map(frozenset, (await keys_of(house)).values())) == {frozenset(ALL_KEYS)}
@@ -241,7 +241,7 @@ async def test_a_slow_embedder_is_asked_for_less_at_once(
     openai.fault = None
     house.clock.forward(HOUR)
     await indexer.drain()
-    assert [len(texts) for texts in house.index.upserts] == [256, 44, 128, 172]
+    assert [len(texts) for texts in house.index.upserts] == [128, 128, 44, 64, 128, 108]
 
 
 async def test_a_text_the_embedder_refuses_holds_up_no_other(
