@@ -13,8 +13,11 @@ _PATIENCE = 60.0  # seconds
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
-    """The machine's environment without any setting of its own; data and secrets lie in `folder`."""
-    foreign = ("BOT_", "DISCORD_", "OPENAI_", "OLLAMA_", "QDRANT_", "MEM0_")
+    """The machine's environment without any setting of its own; data and secrets lie in `folder`.
+
+    Nor is the bot watched for coverage, should a test have begun this: what is measured is the bot alone.
+    """
+    foreign = ("BOT_", "DISCORD_", "OPENAI_", "OLLAMA_", "QDRANT_", "MEM0_", "COVERAGE_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     ours = {
         "BOT_STORAGE__PATH": str(folder / "data"),

@@ -156,7 +156,8 @@ async def take_back(zoo: Zoo) -> None:
     unwanted = await zoo.memories(lambda one: any(word in one.text for word in ("kiwi", "gnu", "emu")))
     assert len(unwanted) == 3
     await zoo.app.forget.memories(zoo.guild.id, unwanted)
-    assert (await zoo.app.retention.expire()).messages == 1
+    await zoo.app.retention.expire()  # unless it was time for that by itself
+    assert not await zoo.app.messages.holds(zoo.id_of("old"))
 
 
 async def test_what_is_taken_back_is_on_no_byte_of_the_disk(tmp_path: Path) -> None:
