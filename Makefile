@@ -2,12 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench format lock clean
+.PHONY: demo test coverage check bench format lock clean
 
 demo: .venv/.installed
 	$(BIN)/recollect demo
 
 test: .venv/.installed
+	$(BIN)/pytest -n auto --dist worksteal
+
+coverage: .venv/.installed
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 
 check: .venv/.installed
