@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
+import aiohttp
+
 _LONGEST_LINE = 2**22  # bytes; a stack is one line of the log
 _PATIENCE = 60.0  # seconds
 
@@ -70,6 +72,16 @@ class Bot:
                 if self._silent:
                     raise RuntimeError(f"the bot ended without {event!r}: {self.noise[-3:] or self.events[-3:]}")
                 await self._news.wait()
+
+    async def ready(self, look_every: float = 0.2) -> None:
+        """Wait for a 200 from /readyz, asked for every so many seconds. Raises `TimeoutError`."""
+        url = f"http://{(await self.logged('started'))['probes']}/readyz"
+        async with asyncio.timeout(_PATIENCE), aiohttp.ClientSession() as session:
+            while True:
+                async with session.get(url) as response:
+                    if response.status == 200:
+                        return
+                await asyncio.sleep(look_every)
 
     async def kill(self) -> None:
         """SIGKILL, unless it has ended already; returns when it is dead and its log is read."""

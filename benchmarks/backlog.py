@@ -92,7 +92,7 @@ async def _run(count: int) -> dict[str, float]:
 
 
 async def _measure(bot: Bot, town: "Town", database: Path, ollama: str, count: int) -> dict[str, float]:
-    await _ready(f"http://{(await bot.logged('started'))['probes']}")
+    await bot.ready()
     process = psutil.Process(bot.process.pid)
     asking = Asking(town)
     for _ in range(WARM_UP):
@@ -254,16 +254,6 @@ async def _process(*arguments: str | Path) -> AsyncIterator[str]:
     finally:
         process.kill()
         await process.wait()
-
-
-async def _ready(probes: str) -> None:
-    async with aiohttp.ClientSession() as session:
-        for _ in range(int(PATIENCE / LOOK)):
-            async with session.get(f"{probes}/readyz") as response:
-                if response.status == 200:
-                    return
-            await asyncio.sleep(LOOK)
-    raise RuntimeError(f"the bot was not ready after {PATIENCE:.0f} seconds")
 
 
 async def _calm(process: psutil.Process) -> None:

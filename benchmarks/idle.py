@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import psutil
 from _bot import Bot
 from _report import main, progress
@@ -74,23 +73,13 @@ async def _run() -> Cost:
             )
             try:
                 process = psutil.Process(bot.process.pid)
-                await _ready(f"http://{(await bot.logged('started'))['probes']}")
+                await bot.ready(LOOK)
                 ready_s = time.perf_counter() - started
                 rss_when_ready = process.memory_info().rss
                 await _batch_and_recall(discord, community)
                 return Cost(ready_s, rss_when_ready, process.memory_info().rss)
             finally:
                 await bot.terminate()
-
-
-async def _ready(probes: str) -> None:
-    async with aiohttp.ClientSession() as session:
-        for _ in range(int(PATIENCE / LOOK)):
-            async with session.get(f"{probes}/readyz") as response:
-                if response.status == 200:
-                    return
-            await asyncio.sleep(LOOK)
-    raise RuntimeError(f"the bot was not ready after {PATIENCE:.0f} seconds")
 
 
 async def _batch_and_recall(discord: DiscordServer, community: Community) -> None:
