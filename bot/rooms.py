@@ -150,7 +150,6 @@ class Rooms:
             self.embedder,
             bm25,
             self.keyword,
-            self.messages,
             self.retraction,
             self.breakers.of("OpenAI"),
             self.breakers.of("Qdrant"),

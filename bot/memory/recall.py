@@ -8,7 +8,6 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -20,10 +19,9 @@ from bot.memory.embeddings import Embedder, TextsRefused
 from bot.memory.fusion import ScoreList, fuse
 from bot.memory.index import Key, ScoredPoint, Search, VectorIndex
 from bot.memory.mem0_adapter import from_payload
-from bot.model import Degraded, Hit, Memory, MemoryKind, Recalled, Scope, message_memory, utcnow
+from bot.model import Degraded, Hit, Memory, Recalled, Scope, utcnow
 from bot.storage.breaker import QUOTA_PAUSE, Breaker
 from bot.storage.keyword import KeywordSearch
-from bot.storage.messages import MessageStore
 from bot.storage.retraction import Retraction
 from bot.telemetry import Outages
 
@@ -57,7 +55,6 @@ class Recall:
         embedder: Embedder | None,
         bm25: Bm25,
         keyword: KeywordSearch,
-        messages: MessageStore,
         retraction: Retraction,
         embedder_breaker: Breaker,
         index_breaker: Breaker,
@@ -69,7 +66,6 @@ class Recall:
         self._embedder = embedder
         self._bm25 = bm25
         self._keyword = keyword
-        self._messages = messages
         self._retraction = retraction
         self._clock = clock
         self._embedder_breaker = embedder_breaker
@@ -118,7 +114,7 @@ class Recall:
         if not scope.access_ids:
             return Recalled(())
         vector, degraded = await self._embed(query)
-        words = await asyncio.to_thread(self._bm25.query, query)
+        words = self._bm25.query(query)  # in microseconds
         searches = [Search(Key.DENSE, vector, CANDIDATES)] if vector is not None else []
         if words.indices:
             searches.append(Search(Key.BM25, words, CANDIDATES))
@@ -127,8 +123,7 @@ class Recall:
         except (IndexUnavailable, IndexMismatch):
             return Recalled(tuple(await self._keyword.search(query, scope, limit)), Degraded.INDEX_DOWN)
         memories = await self._shown(scope, lists.values())
-        hits = await self._with_current_words(scope, _ranked(lists, memories)[:limit])
-        return Recalled(tuple(hits), degraded)
+        return Recalled(tuple(_ranked(lists, memories)[:limit]), degraded)
 
     async def _embed(self, query: str) -> tuple[Sequence[float] | None, Degraded | None]:
         """The query's vector, or why there is none. An embedder that failed or is slow is left alone for a while."""
@@ -179,26 +174,22 @@ class Recall:
         return {search.key: found for search, found in zip(searches, lists, strict=True)}
 
     async def _shown(self, scope: Scope, lists: Iterable[Sequence[ScoredPoint]]) -> dict[str, Memory]:
-        """The memories found that may be shown, by id.
+        """The memories found that may be shown, by id, with what their messages say now.
 
         The index filters by scope already. The payload decides again, because other clients write
-        there too; and what was retracted since it was indexed is left out.
+        there too, and so does what is held now: a retraction or an edit reaches the index later.
         """
         found = {point.id: from_payload(point.id, point.payload) for points in lists for point in points}
-        memories = {
-            id: memory
-            for id, memory in found.items()
-            if memory and memory.guild_id == scope.guild_id and memory.access_id in scope.access_ids
-        }
-        retracted = await self._retraction.retracted(memories.values())
-        return {id: memory for id, memory in memories.items() if id not in retracted}
+        standing = await self._retraction.standing(_within(scope, found.values()))
+        return {memory.id: memory for memory in _within(scope, standing.values())}
 
-    async def _with_current_words(self, scope: Scope, hits: Sequence[Hit]) -> list[Hit]:
-        """The hits with what their messages say now: the index holds an edited one by its old words for a while."""
-        said = {id for hit in hits if hit.memory.kind is MemoryKind.MESSAGE for id in hit.memory.sources}
-        changed = map(message_memory, await self._messages.not_indexed(said))
-        current = {memory.id: memory for memory in changed if memory.access_id in scope.access_ids}
-        return [replace(hit, memory=current.get(hit.memory.id, hit.memory)) for hit in hits]
+
+def _within(scope: Scope, memories: Iterable[Memory | None]) -> list[Memory]:
+    return [
+        memory
+        for memory in memories
+        if memory and memory.guild_id == scope.guild_id and memory.access_id in scope.access_ids
+    ]
 
 
 def _checked(query: str) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Select, String, cast, literal, select, true
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.model import Memory, MemoryKind
 from bot.storage.rows import AnyRow, among, each, to_ms
@@ -103,21 +102,20 @@ def is_buried(found: Mapping[str, Burial], keys: Iterable[str], said_at: int) ->
     )
 
 
-async def hidden(connection: AsyncConnection, point_ids: Iterable[str]) -> set[str]:
+def hidden(connection: Connection, point_ids: Iterable[str]) -> set[str]:
     """Those of these points that wait for their removal."""
     query = select(removal.c.point_id).where(among(removal.c.point_id, point_ids))
-    return set((await connection.execute(query)).scalars())
+    return set(connection.execute(query).scalars())
 
 
-async def retracted(connection: AsyncConnection, memories: Iterable[Memory]) -> set[str]:
+def retracted(connection: Connection, memories: Iterable[Memory]) -> set[str]:
     """Ids of those of these memories that must not be shown: on their way out, or buried in whatever way."""
     shown = list(memories)
     own = {one.id: _own_keys(one) for one in shown}
     all_keys = {one.id: own[one.id] | _resting_keys(one) for one in shown}
-    parameter = _as_parameter(set().union(*all_keys.values()))
-    found = _by_key(await connection.exec_driver_sql(_UNDER, parameter))
+    found = burials(connection, set().union(*all_keys.values()))
     lasting = {key: burial for key, burial in found.items() if burial.reason != EXPIRED}
-    gone = await hidden(connection, own)
+    gone = hidden(connection, own)
     return gone | {
         one.id
         for one in shown

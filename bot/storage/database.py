@@ -62,7 +62,10 @@ class Database:
         self._readers = create_async_engine(url, pool_size=READERS, **_OPTIONS)
         _set_up(self._writer.sync_engine, "BEGIN IMMEDIATE")
         _set_up(self._readers.sync_engine, "BEGIN")
+        self._looks = create_engine(engine.url, pool_size=READERS, pool_use_lifo=True, **_OPTIONS)
+        _set_up(self._looks, "BEGIN")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage")
+        self._looking = ThreadPoolExecutor(READERS, thread_name_prefix="looking")
         self._writing = asyncio.Lock()
         self._closed = False
         self.writes = 0  # transactions so far: while this stands still, nothing has changed
@@ -117,6 +120,20 @@ class Database:
         with _reported():
             async with self._readers.begin() as connection:
                 yield connection
+
+    async def look(self, work: Callable[[Connection], R]) -> R:
+        """Run `work` as one transaction that only reads, in a single trip to a worker thread.
+
+        For those somebody waits for: each of the several trips of `read` queues behind whatever else is going on.
+        Raises `StorageUnavailable` as `write` does.
+        """
+
+        def trip() -> R:
+            with _reported(), self._looks.begin() as connection:
+                return work(connection)
+
+        self._refuse_if_closed()
+        return await asyncio.get_running_loop().run_in_executor(self._looking, trip)
 
     async def snapshot(self, path: Path, progress: snapshot.Progress) -> None:
         """Copy the database as it is now to `path`, in steps, while others read and write.
@@ -195,6 +212,8 @@ class Database:
             await self._writer.dispose()
             await self._in_thread(self._let_go)
             await asyncio.to_thread(self._thread.shutdown)
+            await asyncio.to_thread(self._looking.shutdown)
+            self._looks.dispose()
         self._lock.release()
 
 

@@ -40,7 +40,7 @@ class KeywordSearch:
                 *await _messages(connection, match, scope, limit),
                 *await _facts(connection, match, scope, limit),
             ]
-            gone = await retracted(connection, [memory for memory, _ in hits])
+            gone = await connection.run_sync(retracted, [memory for memory, _ in hits])
         hits.sort(key=lambda hit: (-hit[1], hit[0].id))
         return [Hit(memory, score, {"keyword": score}) for memory, score in hits if memory.id not in gone][:limit]
 

@@ -116,13 +116,6 @@ class MessageStore:
                 )
         return messages
 
-    async def not_indexed(self, ids: Iterable[int]) -> list[Message]:
-        """Those of these messages whose words or window the index does not hold as they are now."""
-        waiting = or_(*(indexing_is(message.c.indexing, state) for state in ("pending", "taken")))
-        query = select(*MESSAGE_COLUMNS).where(among(message.c.id, ids), waiting)
-        async with self._database.read() as connection:
-            return [message_of(row) for row in await connection.execute(query)]
-
     async def mark_indexed(self, messages: Sequence[Message], complete: bool) -> list[int]:
         """Note that the index holds these messages; the ids no longer held, whose points must go.
 
@@ -180,6 +173,13 @@ class MessageStore:
     async def close(self) -> None:
         """Write what is queued."""
         await self._group.flush()
+
+
+def unindexed(connection: Connection, ids: Iterable[int]) -> list[Message]:
+    """Those of these messages whose words or window the index does not hold as they are now."""
+    waiting = or_(*(indexing_is(message.c.indexing, state) for state in ("pending", "taken")))
+    query = select(*MESSAGE_COLUMNS).where(among(message.c.id, ids), waiting)
+    return [message_of(row) for row in connection.execute(query)]
 
 
 async def _get(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, Message]:

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, delete, func, select, text
 
-from bot.model import Memory, utcnow
+from bot.model import Memory, MemoryKind, message_memory, utcnow
 from bot.storage import extent
 from bot.storage.burial import EXPIRED, bury, bury_author, drawn_from, hidden, place_key, retracted
 from bot.storage.cascade import expire_messages, hide, of_guild, remove_facts, remove_messages
 from bot.storage.database import Database
+from bot.storage.messages import unindexed
 from bot.storage.rows import AnyRow, among, ceil_ms, to_ms
 from bot.storage.tables import doubt, fact, fact_source, message, observation, removal, schedule, tombstone
 
@@ -159,8 +160,7 @@ class Retraction:
 
     async def hidden(self, point_ids: Iterable[str]) -> set[str]:
         """Those of these points that must not be shown any more."""
-        async with self._database.read() as connection:
-            return await hidden(connection, point_ids)
+        return await self._database.look(lambda connection: hidden(connection, point_ids))
 
     async def retracted(self, memories: Iterable[Memory]) -> set[str]:
         """Ids of those memories that must not be shown: on their way out of the index, or taken back.
@@ -168,8 +168,22 @@ class Retraction:
         For answers read from the index earlier: a removal may have come and gone since, a tombstone
         stays. A fact outlives the expiry of the messages it rests on.
         """
-        async with self._database.read() as connection:
-            return await retracted(connection, memories)
+        return await self._database.look(lambda connection: retracted(connection, memories))
+
+    async def standing(self, memories: Iterable[Memory]) -> dict[str, Memory]:
+        """Those of these memories that may be shown, by id, with what their messages say now.
+
+        The index holds an edited message by its old words for a while; and see `retracted`.
+        """
+        found = {one.id: one for one in memories}
+
+        def look(connection: Connection) -> dict[str, Memory]:
+            gone = retracted(connection, found.values())
+            said = {one.sources[0] for one in found.values() if one.kind is MemoryKind.MESSAGE and one.sources}
+            current = {one.id: one for one in map(message_memory, unindexed(connection, said))}
+            return {id: current.get(id, one) for id, one in found.items() if id not in gone}
+
+        return await self._database.look(look)
 
     async def _delete(self, guild_id: int, ids: list[int], reason: str) -> Retracted:
         return await self._transact(lambda c, at: Retracted(*remove_messages(c, guild_id, ids, at, reason)))

@@ -211,7 +211,6 @@ class House:
             embedder,
             self.bm25,
             self.keyword,
-            self.messages,
             self.retraction,
             self.breakers.of("OpenAI"),
             self.breakers.of("Qdrant"),

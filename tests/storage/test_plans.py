@@ -25,7 +25,6 @@ def operations(vault: Vault) -> dict[str, Coroutine[Any, Any, object]]:
         "around": messages.around([1, 2]),
         "to_index": messages.to_index(9, embedding=True),
         "to_index elsewhere": messages.to_index(9, embedding=True, without={GUILD}),
-        "not_indexed": messages.not_indexed([1, 2]),
         "mark_indexed": messages.mark_indexed([said(1)], complete=True),
         "release_all": queue.release_all(),
         "begin_batch": queue.begin_batch(GUILD, NOON),
@@ -49,6 +48,7 @@ def operations(vault: Vault) -> dict[str, Coroutine[Any, Any, object]]:
         "member_forgotten": retraction.member_forgotten(GUILD, ANA),
         "place_deleted": retraction.place_deleted(GUILD, 77),
         "resume": retraction.resume(),
+        "standing": retraction.standing(map(message_memory, [said(1)])),
         "retracted": retraction.retracted(map(message_memory, [said(1)])),
         "search": KeywordSearch(vault.database).search("hello", Scope(GUILD, frozenset({CHANNEL})), 9),
     }
@@ -69,7 +69,7 @@ async def test_every_query_uses_an_index(vault: Vault, subtests: pytest.Subtests
             statements.append((statement, parameters))
 
     database = vault.database
-    for engine in (database._engine, database._writer.sync_engine, database._readers.sync_engine):
+    for engine in (database._engine, database._looks, database._writer.sync_engine, database._readers.sync_engine):
         event.listen(engine, "after_cursor_execute", note)
     await vault.hold(*(said(id) for id in range(1, 6)))
     for name, operation in operations(vault).items():
