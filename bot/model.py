@@ -206,11 +206,17 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A memory with its fused score and the share each signal gave (`dense`, `bm25`, …)."""
+    """A memory with its fused score and the share each signal gave (`dense`, `bm25`, …).
+
+    `evidence` is what it stands for besides itself: the messages a fact rests on, or others that say the same.
+    `contradicted_by` is a later memory of the same answer that says otherwise.
+    """
 
     memory: Memory
     score: float
     signals: Mapping[str, float] = field(default_factory=dict)
+    evidence: tuple[Memory, ...] = ()
+    contradicted_by: Memory | None = None
 
 
 class Degraded(StrEnum):
@@ -243,6 +249,10 @@ class Visibility(Protocol):
 
     async def visible(self, guild_id: int, user_id: int) -> frozenset[int]:
         """The `access_id`s this member may view and whose history they may read; empty when unsure."""
+        ...
+
+    async def public(self, guild_id: int, channel_id: int) -> frozenset[int]:
+        """The `access_id`s that everybody who reads this channel or thread may read too; empty when unsure."""
         ...
 
 
