@@ -15,6 +15,7 @@ ROOMS = [
     "settings_sources",
     "telemetry",
     "text",
+    "conversations",
     "storage",
     "capture",
     "extraction",

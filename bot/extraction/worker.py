@@ -17,12 +17,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from bot.conversations import conversations
 from bot.errors import AnswerRejected, LLMUnavailable, RecollectError, StorageUnavailable
 from bot.extraction.asker import Asked, Asker, HopelessModel
 from bot.extraction.due import Rule, everything, settled, worthwhile
 from bot.extraction.llm import LLM
 from bot.extraction.prompt import PersonFacts
-from bot.extraction.threads import conversations
 from bot.extraction.windows import halve, pack, refreshed
 from bot.model import Message, ServiceHealth, Window, utcnow
 from bot.settings import BatchSettings

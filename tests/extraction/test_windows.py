@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from workshop import said
 
+from bot.conversations import conversations
 from bot.extraction.prompt import build
 from bot.extraction.text import most_tokens
-from bot.extraction.threads import conversations
 from bot.extraction.windows import halve, pack, refreshed, tokens
 from bot.model import Message, Window
 from bot.sandbox.ollama import count_tokens

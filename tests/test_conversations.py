@@ -2,7 +2,7 @@
 
 from workshop import said
 
-from bot.extraction.threads import conversations, parents
+from bot.conversations import conversations, parents
 from bot.model import Message
 
 
