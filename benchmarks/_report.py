@@ -7,19 +7,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bot.errors import RecollectError
 
-def main(run: Callable[..., dict[str, Any]], description: str | None, **options: Any) -> None:
-    """Call `run` with the options of the command line; `options` are their names and defaults.
 
-    Figures go to stdout as a table, or as JSON to where `--json` says (`-` is stdout). Progress is for stderr.
+def main(run: Callable[..., dict[str, Any]], description: str | None, *positional: str, **options: Any) -> None:
+    """Call `run` with what the command line says: positional arguments, and options by their names and defaults.
+
+    An option that is False by default is a switch. Figures go to stdout as a table, or as JSON to where `--json` says
+    (`-` is stdout). Progress is for stderr; so is the sentence of a `RecollectError`, which ends it with 1.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in positional:
+        parser.add_argument(name, metavar=name.upper())
     for name, default in options.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"({default})")
+        flag = f"--{name.replace('_', '-')}"
+        if default is False:
+            parser.add_argument(flag, action="store_true")
+        else:
+            parser.add_argument(flag, type=type(default), default=default, help=f"({default})")
     parser.add_argument("--json", metavar="FILE", help="write the figures as JSON to a file, or to stdout with -")
     arguments = vars(parser.parse_args())
     target = arguments.pop("json")
-    figures = run(**arguments)
+    try:
+        figures = run(**arguments)
+    except RecollectError as error:
+        raise SystemExit(str(error)) from None
     if target is None:
         for name, value in figures.items():
             print(f"{name:>20}  {value}")
