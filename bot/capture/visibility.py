@@ -9,7 +9,7 @@ import aiohttp
 import discord
 import structlog
 
-from bot.capture.convert import Observable
+from bot.capture.convert import Observable, access_id
 from bot.storage.observations import Observations
 
 log = structlog.get_logger(__name__)
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _PATIENCE = 3.0  # seconds Discord has to answer; what it was asked about stays hidden then
-_REMEMBER = 15.0  # seconds for which an answer about a private thread is taken as current
+_REMEMBER = 15.0  # seconds for which a refusal, and where an archived thread belongs, is taken as current
 _REMEMBER_AT_MOST = 10_000
 
 _NO_ANSWER = (discord.DiscordException, aiohttp.ClientError, OSError)  # OSError includes TimeoutError
@@ -64,6 +64,21 @@ class DiscordVisibility:
         inside = await asyncio.gather(*(self._may_read_thread(member, id, readable) for id in candidates))
         return frozenset(readable).union(id for id, yes in zip(candidates, inside, strict=True) if yes)
 
+    async def public(self, guild_id: int, channel_id: int) -> frozenset[int]:
+        """The `access_id`s that everybody may read who sees what is posted in this channel or thread.
+
+        Who they are is not ours to know, so it is left to the roles and overwrites to tell: the place
+        itself, unless it may be viewed without its history, and the channels that @everyone may read
+        and no overwrite closes to anyone. Empty if the guild or the place is unknown or unavailable.
+        """
+        guild = self._client.get_guild(guild_id)
+        place = guild.get_channel_or_thread(channel_id) if guild else None
+        if guild is None or guild.unavailable or place is None:
+            return frozenset()
+        open_to_all = frozenset(channel.id for channel in guild.channels if _is_open_to_all(channel))
+        channel = place.parent if isinstance(place, discord.Thread) else place
+        return open_to_all | {access_id(place)} if _shows_its_history(channel) else open_to_all
+
     async def _may_read_thread(
         self, member: discord.Member, thread_id: int, readable: Mapping[int, discord.abc.GuildChannel]
     ) -> bool:
@@ -93,9 +108,10 @@ class DiscordVisibility:
         answer, until = self._answers.get(question, (None, 0.0))
         if until <= self._now():
             answer = await discord_says()
-            if len(self._answers) >= _REMEMBER_AT_MOST:
-                self._answers.clear()
-            self._answers[question] = (answer, self._now() + _REMEMBER)
+            if answer is not True:  # who is removed from a thread loses it at once
+                if len(self._answers) >= _REMEMBER_AT_MOST:
+                    self._answers.clear()
+                self._answers[question] = (answer, self._now() + _REMEMBER)
         return cast(T, answer)
 
 
@@ -117,6 +133,38 @@ async def _is_in(thread: discord.Thread, user_id: int) -> bool:
     except discord.NotFound:
         return False
     return True
+
+
+def _is_open_to_all(channel: discord.abc.GuildChannel) -> bool:
+    """Whether @everyone may read this channel of any age, and no role or member is denied to.
+
+    The chats of voice channels are not: whoever is in a timeout may not connect.
+    """
+    if not isinstance(channel, discord.TextChannel | discord.ForumChannel) or channel.is_nsfw():
+        return False
+    everyone = channel.permissions_for(channel.guild.default_role)
+    denied = [overwrite.pair()[1] for overwrite in channel.overwrites.values()]
+    return (
+        everyone.view_channel
+        and everyone.read_message_history
+        and not any(deny.view_channel or deny.read_message_history for deny in denied)
+    )
+
+
+def _shows_its_history(channel: object) -> bool:
+    """Whether nobody views this channel who may not read its history: all may read it, or all who were let in."""
+    if not isinstance(channel, discord.TextChannel | discord.ForumChannel):
+        return False
+    everyone = channel.guild.default_role
+    let_in = [overwrite.pair() for who, overwrite in channel.overwrites.items() if who != everyone]
+    if any(deny.read_message_history for _, deny in let_in):
+        return False
+    here = channel.overwrites_for(everyone)
+    history = here.read_message_history
+    if everyone.permissions.read_message_history if history is None else history:
+        return True
+    hidden = here.view_channel is False
+    return hidden and all(allow.read_message_history for allow, _ in let_in if allow.view_channel)
 
 
 def _may_read(channel: discord.abc.GuildChannel, member: discord.Member) -> bool:

@@ -189,18 +189,28 @@ async def test_public_threads_have_no_entry_of_their_own(sight: Sight) -> None:
     assert await sight.of("member") == OPEN
 
 
-async def test_an_answer_about_a_thread_is_remembered_for_a_moment_only(sight: Sight) -> None:
-    """Repeated recalls do not ask Discord each time, and a member removed from a thread loses it soon."""
+async def test_who_leaves_a_thread_loses_it_at_once(sight: Sight) -> None:
+    """Discord is asked at every recall whether a member is still in: nobody hears of it otherwise."""
     thread = sight.private_thread("general", ["member"])
+    await sight.town.observe(thread)
+    assert await sight.sees("member", thread)
+
+    sight.town.world.remove_thread_member(thread, sight.town.bob)
+    assert not await sight.sees("member", thread)
+
+
+async def test_a_refusal_is_remembered_for_a_moment(sight: Sight) -> None:
+    """Repeated recalls of someone outside do not ask Discord each time, and who is let in soon sees it."""
+    thread = sight.private_thread("general", [])
     await sight.town.observe(thread)
     asked = f"/channels/{thread.id}/thread-members/{sight.town.bob.id}"
 
-    assert await sight.sees("member", thread) and await sight.sees("member", thread)
+    assert not await sight.sees("member", thread) and not await sight.sees("member", thread)
     assert [call.path for call in sight.town.server.calls].count(asked) == 1
 
-    sight.town.world.remove_thread_member(thread, sight.town.bob)
+    sight.town.world.add_thread_member(thread, sight.town.bob)
     sight.seconds.now += 16
-    assert not await sight.sees("member", thread)
+    assert await sight.sees("member", thread)
 
 
 async def test_deleted_places_are_asked_about_once(sight: Sight) -> None:
