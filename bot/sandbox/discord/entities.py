@@ -47,11 +47,13 @@ class ChannelKind(IntEnum):
     """Channel types by Discord's numbers."""
 
     TEXT = 0
+    VOICE = 2
     CATEGORY = 4
     ANNOUNCEMENT = 5
     ANNOUNCEMENT_THREAD = 10
     PUBLIC_THREAD = 11
     PRIVATE_THREAD = 12
+    STAGE = 13
     FORUM = 15
 
 
@@ -267,6 +269,8 @@ class Thread:
         """Whether only its members and those who manage threads see it."""
         return self.kind is ChannelKind.PRIVATE_THREAD
 
+
+VOCAL = (ChannelKind.VOICE, ChannelKind.STAGE)
 
 Place = Channel | Thread
 """Where a message can be."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from bot.model import snowflake_time
 from bot.sandbox.discord.entities import (
     PRIVILEGED,
+    VOCAL,
     Application,
     Attachment,
     Channel,
@@ -105,6 +106,8 @@ def channel(what: Channel) -> Json:
     }
     if what.kind is not ChannelKind.CATEGORY:
         payload |= {"rate_limit_per_user": 0, "last_message_id": _last_id(what)}
+    if what.kind in VOCAL:
+        payload |= {"bitrate": 64_000, "user_limit": 0, "rtc_region": None}
     if what.kind is ChannelKind.FORUM:
         payload |= {"available_tags": [], "default_reaction_emoji": None, "default_sort_order": None}
     return payload

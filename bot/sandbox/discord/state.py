@@ -8,6 +8,7 @@ from typing import Any
 from bot.model import DISCORD_EPOCH_MS, utcnow
 from bot.sandbox.discord.entities import Application, Channel, Guild, Member, Message, Place, Ref, User, id_of
 from bot.sandbox.discord.permissions import NONE, P, Permission, permissions_in
+from bot.sandbox.discord.reading import may_read, readable
 
 TOKEN = "sandbox-token"
 
@@ -78,8 +79,16 @@ class State:
         return permissions_in(place, member, self.clock()) if member else NONE
 
     def may_read(self, user: Ref, place: Ref) -> bool:
-        """Whether the user may view the place and read its history now: the oracle of leak tests."""
-        return P.VIEW_CHANNEL | P.READ_MESSAGE_HISTORY in self.permissions(user, place)
+        """Whether the user may view the place and read its history now."""
+        there = self.place(place)
+        member = there.guild.members.get(id_of(user))
+        return member is not None and may_read(there, member, self.clock())
+
+    def readable(self, user: Ref, guild: Ref) -> frozenset[int]:
+        """The ids of the channels and private threads of a guild the user may read now: the oracle of leak tests."""
+        there = self.guilds[id_of(guild)]
+        member = there.members.get(id_of(user))
+        return readable(there, member, self.clock()) if member else frozenset()
 
     def viewed(self, guild: Guild) -> set[Channel]:
         """The channels of a guild the bot can view now."""
