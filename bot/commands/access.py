@@ -37,6 +37,21 @@ def manages(interaction: Interaction) -> bool:
     return interaction.permissions.manage_guild
 
 
+def stage(interaction: Interaction) -> int:
+    """The id of the place where the asker is, to answer them for all to see.
+
+    Raises `Refused` if they may not post there, by what Discord sent with this very press or command.
+    """
+    given, place = interaction.permissions, interaction.channel
+    if isinstance(place, discord.Thread):
+        speaks = given.send_messages_in_threads and (given.manage_threads or not place.locked)
+    else:
+        speaks = given.send_messages
+    if place is None or not (given.view_channel and speaks):
+        raise Refused("You may not post here, so I cannot answer for everyone to see; ask without `public`.")
+    return place.id
+
+
 def may_ask_about(asker_id: int, member_id: int) -> bool:
     """Whether one member may ask what another said or what is known about them: only about oneself."""
     return asker_id == member_id

@@ -1,4 +1,4 @@
-"""/recall: a private answer from what the asker may read now."""
+"""/recall: a private answer from what the asker may read now, or a public one from what all who see it may read."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -8,20 +8,26 @@ from typing import Any, Self
 import discord
 from discord import app_commands, ui
 
-from bot.commands.access import MemberVisibility, Place, may_ask_about, member, scope_in
+from bot.commands.access import MemberVisibility, Place, may_ask_about, member, scope_in, stage
 from bot.commands.cards import Page, recall_pages
 from bot.commands.forget import Forgetting
 from bot.commands.replies import Interaction, Refused, think
 from bot.commands.since import parse_since, suggest_since
+from bot.commands.text import escaped
 from bot.commands.views import Pages
 from bot.memory.recall import Recall
 from bot.model import Memory, Recalled
 
 LONGEST_QUERY = 500
+HEADING_UNITS = 1_200
 
 _NOTHING = (
     "I found nothing about that in what you can read here. Other words may help, or a wider `since`; "
     "and I only know channels that were switched on."
+)
+_NOTHING_FOR_ALL = (
+    "I found nothing about that in what everyone here can read. Other words may help, or a wider `since`; "
+    "without `public` I search what you alone can read, too."
 )
 
 
@@ -34,12 +40,15 @@ def recall_command(
 ) -> app_commands.Command[Any, ..., None]:
     """`/recall`, with at most `limit` memories."""
 
-    @app_commands.command(name="recall", description="Find what was said here; only you see the answer")
+    @app_commands.command(
+        name="recall", description="Find what was said here; only you see the answer, unless you make it public"
+    )
     @app_commands.describe(
         query="What you want to know, in your own words",
         about="Only what was said by this member or is known about them; you can name only yourself",
         channel="Only this channel and its threads",
         since="Only what was said since then: 24h, 7d, 4w or a date like 2026-05-01",
+        public="Post the answer here for everyone, from only what everyone here can read",
     )
     @app_commands.rename(channel="in")
     async def command(
@@ -48,19 +57,25 @@ def recall_command(
         about: discord.User | None = None,
         channel: Place | None = None,
         since: str | None = None,
+        public: bool = False,
     ) -> None:
         async def ask(press: Interaction) -> Recalled:
-            visible = await visibility.for_member(member(press))
+            if public:
+                visible = await visibility.public(asker.guild.id, stage(press))
+            else:
+                visible = await visibility.for_member(member(press))
             scope = scope_in(asker.guild.id, visible, channel, about.id if about else None, moment)
             return await recall.recall(query, scope, limit)
 
         with recall.attending():
-            await think(interaction)
             asker = member(interaction)
             if about and not may_ask_about(asker.id, about.id):
                 raise Refused("I answer no questions about another member; leave `about` out or name yourself.")
             moment = parse_since(since, clock()) if since else None
-            await Answer(asker, ask, forgetting).turn(interaction)
+            if public:
+                stage(interaction)  # refused in private, and again at every turn
+            await think(interaction, public=public)
+            await Answer(asker, ask, forgetting, query if public else None).turn(interaction)
 
     @command.autocomplete("since")
     async def suggest(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
@@ -70,20 +85,34 @@ def recall_command(
 
 
 class Answer(Pages):
-    """The pages of an answer, and a way to forget what stands on one."""
+    """The pages of an answer, and a way to forget what stands on one. `asked_aloud`: a question for all to see."""
 
     def __init__(
-        self, asker: discord.abc.User, ask: Callable[[Interaction], Awaitable[Recalled]], forgetting: Forgetting
+        self,
+        asker: discord.abc.User,
+        ask: Callable[[Interaction], Awaitable[Recalled]],
+        forgetting: Forgetting,
+        asked_aloud: str | None = None,
     ) -> None:
         super().__init__(asker, self._answer)
         self._ask = ask
         self._forgetting = forgetting
+        self._heading: str | None = None
+        self._nothing = _NOTHING
+        if asked_aloud:  # who did not ask is to see what was asked
+            self._heading = self.last_words = f"> {escaped(' '.join(asked_aloud.split()), HEADING_UNITS)}"
+            self._nothing = f"{self._heading}\n{_NOTHING_FOR_ALL}"
         self._memories: list[list[Memory]] = []  # by page, as last shown
+
+    async def show(
+        self, interaction: Interaction, content: str | None = None, *, embeds: Sequence[discord.Embed] = ()
+    ) -> None:
+        await super().show(interaction, content or self._heading, embeds=embeds)
 
     async def _answer(self, interaction: Interaction) -> Sequence[Page] | str:
         recalled = await self._ask(interaction)
         if not recalled.hits:
-            return f"{_NOTHING}\n-# ⚠️ {recalled.degraded}" if recalled.degraded else _NOTHING
+            return f"{self._nothing}\n-# ⚠️ {recalled.degraded}" if recalled.degraded else self._nothing
         pages = recall_pages(recalled)
         hits = iter(recalled.hits)
         self._memories = [[hit.memory for hit in islice(hits, len(page))] for page in pages]

@@ -35,9 +35,9 @@ def own(interaction: Interaction) -> None:
         interaction.client.own(task, partial(_apologise, interaction))
 
 
-async def think(interaction: Interaction) -> None:
-    """Tell Discord that a private answer follows: it wants to hear something within three seconds."""
-    await interaction.response.defer(ephemeral=True, thinking=True)
+async def think(interaction: Interaction, *, public: bool = False) -> None:
+    """Tell Discord that an answer follows, private unless said otherwise: it wants to hear so within three seconds."""
+    await interaction.response.defer(ephemeral=not public, thinking=True)
 
 
 async def show(

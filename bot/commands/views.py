@@ -8,7 +8,7 @@ import structlog
 from discord import ui
 
 from bot.commands.cards import Page
-from bot.commands.replies import Interaction, fail, own, show, tell
+from bot.commands.replies import NO_PINGS, Interaction, fail, own, show, tell
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,7 @@ class OwnedView(ui.View):
         super().__init__(timeout=self.lifetime)
         self._asker_id = asker.id
         self._shown_by: Interaction | None = None
+        self.last_words = EXPIRED  # stand where the buttons were
 
     async def show(
         self, interaction: Interaction, content: str | None = None, *, embeds: Sequence[discord.Embed] = ()
@@ -54,7 +55,7 @@ class OwnedView(ui.View):
             return
         own(self._shown_by)
         try:
-            await self._shown_by.edit_original_response(content=EXPIRED, view=None)
+            await self._shown_by.edit_original_response(content=self.last_words, view=None, allowed_mentions=NO_PINGS)
         except discord.HTTPException as error:  # the message is gone, or its token has expired too
             log.debug("expired_view_left", status=error.status, code=error.code)
 

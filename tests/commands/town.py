@@ -46,7 +46,7 @@ class Town:
             id=int(posted["id"]),
             guild_id=self.guild.id,
             channel_id=where.id,
-            access_id=where.id if isinstance(where, Channel) else where.channel.id,
+            access_id=where.id if where.private else where.channel.id,
             channel_name=where.name,
             author_id=author.id,
             author_name=author.display_name,
