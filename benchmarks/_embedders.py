@@ -1,0 +1,147 @@
+"""The embedders of the recall benchmark: a local model through fastembed, or the configured API.
+
+All systems of a run get the same vectors: a text is embedded once. A question is embedded whenever it is asked.
+"""
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bot.errors import RecollectError
+from bot.memory.embeddings import Embedder, open_embedder
+from bot.model import ServiceHealth
+from bot.settings_sources import load
+
+_AT_ONCE = 64
+
+Vector = Sequence[float]
+
+
+def open_named(name: str) -> Embedder:
+    """`fastembed:PATH`, a folder named as the model in it, or `openai`, as the settings have it.
+
+    Raises `RecollectError` with a sentence that says what is missing.
+    """
+    kind, _, path = name.partition(":")
+    if kind == "fastembed" and path:
+        return FastEmbedder(Path(path))
+    if name != "openai":
+        raise RecollectError(f"There is no embedder {name!r}; there are: fastembed:PATH, openai.")
+    if (embedder := open_embedder(load().openai)) is None:
+        raise RecollectError("The embedder openai needs a key: set OPENAI_API_KEY, or name fastembed:PATH instead.")
+    return embedder
+
+
+class FastEmbedder:
+    """The `Embedder` of the product over a model on disk, run by one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model = folder.resolve().name
+        name, self.dimensions = _known_model(folder)
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from fastembed import TextEmbedding
+
+        self._encoder = TextEmbedding(name, threads=1, specific_model_path=str(folder), local_files_only=True)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="embedder")
+
+    async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Vector | None]:
+        """See `Embedder`. It takes as long as it takes: nobody waits."""
+        return list(await self._run(lambda: self._encode(texts)))
+
+    async def query(self, text: str) -> Vector:
+        vector: Vector = await self._run(lambda: next(iter(self._encoder.query_embed(text))))
+        return vector
+
+    def known(self, text: str) -> Vector | None:
+        return None
+
+    async def health(self) -> ServiceHealth:
+        return ServiceHealth("fastembed", True, f"{self.model} is loaded.")
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._pool.shutdown)
+
+    def _encode(self, texts: Sequence[str]) -> list[Vector]:
+        vectors = list(self._encoder.embed(texts, batch_size=32))
+        return [vector if text.strip() else np.zeros_like(vector) for text, vector in zip(texts, vectors, strict=True)]
+
+    async def _run(self, work: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def _known_model(folder: Path) -> tuple[str, int]:
+    """The name fastembed knows the model of a folder by, and its dimensions."""
+    try:
+        from fastembed import TextEmbedding
+    except ImportError:
+        raise RecollectError("The embedder fastembed is not installed: pip install fastembed.") from None
+    if not folder.is_dir():
+        raise RecollectError(f"There is no model in {folder}: it is no folder.")
+    for model in TextEmbedding.list_supported_models():
+        if model["model"].rpartition("/")[2].lower() == folder.resolve().name.lower():
+            return model["model"], model["dim"]
+    raise RecollectError(f"fastembed knows no model named {folder.resolve().name}, as the folder is.")
+
+
+class Remembering:
+    """An `Embedder` that embeds a text once, however many systems store it, but each question when it is asked.
+
+    `seconds` is what the last question took. `embedded` is told how many more texts have their vectors.
+    """
+
+    def __init__(self, embedder: Embedder, embedded: Callable[[int], object] = lambda count: None) -> None:
+        self.model = embedder.model
+        self.dimensions = embedder.dimensions
+        self.seconds = 0.0
+        self.embedded = embedded
+        self._embedder = embedder
+        self._vectors: dict[str, Vector | None] = {}
+
+    async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Vector | None]:
+        """See `Embedder`. Not bound by `within`: vectors that come too late would only be missing."""
+        new = [text for text in dict.fromkeys(texts) if self._key(text) not in self._vectors]
+        for start in range(0, len(new), _AT_ONCE):
+            chunk = new[start : start + _AT_ONCE]
+            vectors = await self._embedder.documents(chunk)
+            self._vectors.update(zip(map(self._key, chunk), vectors, strict=True))
+            self.embedded(len(chunk))
+        self.embedded(len(set(texts)) - len(new))
+        return [self._vectors[self._key(text)] for text in texts]
+
+    async def query(self, text: str) -> Vector:
+        started = time.perf_counter()
+        try:
+            return await self._embedder.query(text)
+        finally:
+            self.seconds = time.perf_counter() - started
+
+    def known(self, text: str) -> Vector | None:
+        return None
+
+    async def health(self) -> ServiceHealth:
+        return await self._embedder.health()
+
+    async def close(self) -> None:
+        await self._embedder.close()
+
+    def read(self, file: Path) -> None:
+        """Take the vectors kept in a file, if there is one."""
+        if file.exists():
+            kept = np.load(file)
+            self._vectors.update(zip(kept["keys"].tolist(), kept["vectors"], strict=True))
+
+    def write(self, file: Path) -> None:
+        """Keep all vectors in a file, by hashes of the texts."""
+        kept = {key: vector for key, vector in self._vectors.items() if vector is not None}
+        with file.open("wb") as opened:
+            np.savez(opened, keys=np.array(list(kept)), vectors=np.array(list(kept.values()), np.float32))
+
+    def _key(self, text: str) -> str:
+        return hashlib.sha256(f"{self.model}\n{text}".encode()).hexdigest()
