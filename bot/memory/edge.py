@@ -11,7 +11,7 @@ import qdrant_edge
 
 from bot.memory.filters import AnyOf, Between, conditions
 from bot.memory.index import IndexPoint, ScoredPoint, Search
-from bot.memory.shards import Shards
+from bot.memory.shards import STEP, Shards
 from bot.model import Scope
 
 _THREADS = 4
@@ -39,8 +39,11 @@ class EdgeIndex:
         await self._read(self.shards.guilds)
 
     async def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
+        """See `VectorIndex`. In steps, between which whoever waits for the shard has its turn."""
+        for start in range(0, len(points), STEP):
+            await self._write(self.shards.upsert, guild_id, points[start : start + STEP])
         if points:
-            await self._write(self.shards.upsert, guild_id, points)
+            await self._write(self.shards.sync, guild_id)
 
     async def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
         if ids:

@@ -56,7 +56,7 @@ def to_request(search: Search, where: edge.Filter | None) -> edge.QueryRequest:
         filter=where,
         limit=search.limit,
         params=_BY_CODES,
-        with_payload=True,
+        with_payload=False,
     )
 
 

@@ -46,6 +46,7 @@ class EdgeStore(VectorStoreBase):  # type: ignore[misc]  # mem0 is untyped
     ) -> None:
         for id, vector, payload in zip(ids or (), vectors, payloads or (), strict=True):
             self._shards.upsert(guild_of(payload), [self._point(id, vector, payload)])
+            self._shards.sync(guild_of(payload))
 
     def search(
         self, query: str, vectors: Sequence[float], top_k: int = 5, filters: Mapping[str, Any] | None = None
@@ -67,6 +68,7 @@ class EdgeStore(VectorStoreBase):  # type: ignore[misc]  # mem0 is untyped
         for guild_id, point in self._found(vector_id, keys=True):
             dense = point.dense.get(Key.DENSE) if vector is None else vector
             self._shards.upsert(guild_id, [self._point(vector_id, dense, payload or point.payload)])
+            self._shards.sync(guild_id)
 
     def delete(self, vector_id: str) -> None:
         for guild_id, _ in self._found(vector_id):

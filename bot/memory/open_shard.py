@@ -49,10 +49,16 @@ class OpenShard:
         self._shard.update(edge.UpdateOperation.delete_points(list(ids)))
 
     def search(self, searches: Sequence[Search], where: edge.Filter | None) -> list[list[ScoredPoint]]:
-        """One list for each search, best first."""
-        requests = [to_request(search, where) for search in searches]
-        lists = self._shard.query_batch(edge.QueryBatchRequest(requests))
-        return [[ScoredPoint(str(hit.id), hit.score, hit.payload or {}) for hit in hits] for hits in lists]
+        """One list for each search, best first.
+
+        Edge holds the GIL in every call, so each list is a call of its own and others have their turn in between;
+        and it reads a payload anew for each list, so those are read once, for all lists together.
+        """
+        lists = [self._shard.query(to_request(search, where)) for search in searches]
+        ids = list(dict.fromkeys(hit.id for hits in lists for hit in hits))
+        records = self._shard.retrieve(ids, with_payload=True, with_vector=False) if ids else []
+        payloads = {record.id: record.payload or {} for record in records}
+        return [[ScoredPoint(str(hit.id), hit.score, payloads[hit.id]) for hit in hits] for hits in lists]
 
     def retrieve(self, ids: Sequence[str], keys: bool) -> list[edge.Record]:
         """The points with these ids that exist."""

@@ -21,7 +21,7 @@ from bot.memory.shard_folders import ShardFolders, discard, fsync, fsync_all, si
 
 UNMAPPED = "unmapped"
 # Edge holds the GIL in every call: 32 points of four keys take it for 7 ms, 256 for 50.
-_STEP = 32
+STEP = 32
 
 log = structlog.get_logger(__name__)
 
@@ -67,21 +67,27 @@ class Shards:
                 self._close(name)
 
     def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
-        """Insert or replace points, in steps; on disk when it returns."""
+        """Insert or replace points, on disk once `sync` has returned."""
         name = _name(guild_id)
         self._folders.refuse_if_full()
-        for start in range(0, len(points), _STEP):
-            step = [to_edge(point) for point in points[start : start + _STEP]]
-            with self._hold(name):
-                (self._opened(name) or self._made(name)).upsert(step)
-        self._sync(guild_id)
+        found = [to_edge(point) for point in points]
+        with self._hold(name):
+            (self._opened(name) or self._made(name)).upsert(found)
+
+    def sync(self, guild_id: int | None) -> None:
+        """Put what was written on disk. The log goes there while others use the shard: it takes the longest."""
+        with self._use(guild_id) as shard:
+            log = None if shard is None else shard.settle()
+        if log is not None:
+            with suppress(FileNotFoundError):  # a purge has put a fresh shard in its place, which is on disk
+                sync_log(log)
 
     def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
         """Remove points; on disk when it returns."""
         with self._use(guild_id) as shard:
             if shard is not None:
                 shard.delete(ids)
-        self._sync(guild_id)
+        self.sync(guild_id)
 
     def search(
         self, guild_id: int | None, searches: Sequence[Search], where: edge.Filter | None
@@ -160,7 +166,7 @@ class Shards:
         while True:
             with self._hold(name):
                 self._refuse_if_gone(name, shard)
-                records, after = shard.scroll(after, _STEP, keys=True)
+                records, after = shard.scroll(after, STEP, keys=True)
             self._folders.refuse_if_full()
             with self._reporting(name):
                 copy.take(records)
@@ -170,10 +176,10 @@ class Shards:
 
     def _copy_changes(self, name: str, shard: OpenShard, copy: OpenShard) -> Iterator[bool]:
         """Copy again what was changed meanwhile, until that is so little that nobody waits long for the rest."""
-        while shard.changed and len(shard.changed) > _STEP:
+        while shard.changed and len(shard.changed) > STEP:
             with self._hold(name):
                 self._refuse_if_gone(name, shard)
-                ids, records = shard.changes(_STEP)
+                ids, records = shard.changes(STEP)
             with self._reporting(name):
                 copy.take(records, instead_of=ids)
             yield True
@@ -218,14 +224,6 @@ class Shards:
             raise
         except Exception as error:  # all that qdrant_edge raises is a plain Exception
             raise IndexUnavailable(f"The index in {self._folders.root / name} failed: {error}") from error
-
-    def _sync(self, guild_id: int | None) -> None:
-        """Put what was written on disk. The log goes there while others use the shard: it takes the longest."""
-        with self._use(guild_id) as shard:
-            log = None if shard is None else shard.settle()
-        if log is not None:
-            with suppress(FileNotFoundError):  # a purge has put a fresh shard in its place, which is on disk
-                sync_log(log)
 
     def _opened(self, name: str) -> OpenShard | None:
         with self._mutex:

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 async def index(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EdgeIndex]:
     """An index that copies two points at a time."""
-    monkeypatch.setattr(shards, "_STEP", 2)
+    monkeypatch.setattr(shards, "STEP", 2)
     index = EdgeIndex(folder, SIZE, open_shards=2)
     await index.open()
     yield index
