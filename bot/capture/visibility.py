@@ -142,13 +142,10 @@ def _is_open_to_all(channel: discord.abc.GuildChannel) -> bool:
     """
     if not isinstance(channel, discord.TextChannel | discord.ForumChannel) or channel.is_nsfw():
         return False
-    everyone = channel.permissions_for(channel.guild.default_role)
     denied = [overwrite.pair()[1] for overwrite in channel.overwrites.values()]
-    return (
-        everyone.view_channel
-        and everyone.read_message_history
-        and not any(deny.view_channel or deny.read_message_history for deny in denied)
-    )
+    if any(deny.view_channel or deny.read_message_history for deny in denied):
+        return False
+    return channel.permissions_for(channel.guild.default_role).read_message_history
 
 
 def _shows_its_history(channel: object) -> bool:
@@ -168,10 +165,13 @@ def _shows_its_history(channel: object) -> bool:
 
 
 def _may_read(channel: discord.abc.GuildChannel, member: discord.Member) -> bool:
-    """View Channel and Read Message History; for the chat of a voice channel also Connect. Categories hold no words."""
+    """View Channel and Read Message History; for the chat of a voice channel also Connect. Categories hold no words.
+
+    Where one has no View Channel discord.py leaves no other permission either, as Discord has it.
+    """
     if isinstance(channel, discord.CategoryChannel):
         return False
     permissions = channel.permissions_for(member)
     if isinstance(channel, discord.VoiceChannel | discord.StageChannel) and not permissions.connect:
         return False
-    return permissions.view_channel and permissions.read_message_history
+    return permissions.read_message_history

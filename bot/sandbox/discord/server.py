@@ -29,10 +29,11 @@ class DiscordServer:
         self.world = world or World()
         self.gateway = Gateway(self.world)
         self.rest = Rest(self.world)
-        self.acting = Acting(self.world, interactions := Interactions(self.world, self.gateway.send))
+        self.interactions = Interactions(self.world, self.gateway.send)
+        self.acting = Acting(self.world, self.interactions)
         api = web.Application(middlewares=[self.rest.around])
         api[WORLD] = self.world
-        api[routes_interactions.INTERACTIONS] = interactions
+        api[routes_interactions.INTERACTIONS] = self.interactions
         for module in (routes_channels, routes_guilds, routes_interactions):
             api.add_routes(module.routes)
         app = web.Application()
