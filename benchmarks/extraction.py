@@ -17,10 +17,12 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from _irc import GUILD, START, files, log, message
+from _replay import Clock, steps
 from _report import main, progress
 from pydantic import SecretStr
 
@@ -45,14 +47,8 @@ from bot.storage.retraction import Retraction
 from bot.telemetry import configure_logging
 
 CHANNELS = 10
-GUILD = 1
-START = datetime(2024, 5, 6, 8, tzinfo=UTC)
 MEM0_WINDOW = 50
 BUSY_SPELL = timedelta(minutes=30)
-# Nothing waits longer than two intervals; more steps than this mean that something does not drain.
-LONGEST_WAIT = timedelta(hours=4)
-
-_LOG_LINE = re.compile(r"\[(\d\d):(\d\d)\] <([^>]+)> ?(.*)")
 
 
 def run(messages: int, data: str) -> dict[str, Any]:
@@ -96,16 +92,6 @@ class Cost:
     def scaled(self, factor: float) -> dict[str, int]:
         """The figures for another number of messages."""
         return {name: round(value * factor) for name, value in vars(self).items()}
-
-
-@dataclass
-class Clock:
-    """A clock that the benchmark moves."""
-
-    now: datetime
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 async def measure_ours(talk: list[Message]) -> Cost:
@@ -155,18 +141,6 @@ async def measure_ours(talk: list[Message]) -> Cost:
         return Cost(ollama.calls, ollama.prompt_tokens, openai.requests, stats.facts)
 
 
-def steps(talk: list[Message], step: timedelta) -> Iterator[tuple[datetime, list[Message]]]:
-    """The time and what was said since the step before, and then the time alone."""
-    place, now = 0, talk[0].created_at
-    while now <= talk[-1].created_at + LONGEST_WAIT:
-        begin = place
-        while place < len(talk) and talk[place].created_at <= now:
-            place += 1
-        if place > begin or place == len(talk):
-            yield now, talk[begin:place]
-        now += step
-
-
 async def measure_mem0(windows: Iterable[list[Message]]) -> Cost:
     """Give each window to mem0's `add`, as mem0 comes, with the LLM and the embedder we use."""
     async with OllamaServer() as ollama, OpenAIServer() as openai:
@@ -202,33 +176,17 @@ def add_all(windows: list[list[Message]], ollama: str, openai: str) -> int:
 
 def windows_of(talk: list[Message], size: int) -> Iterator[list[Message]]:
     """Consecutive messages of a channel, `size` at a time."""
-    for channel in sorted({message.channel_id for message in talk}):
-        said = [message for message in talk if message.channel_id == channel]
+    for channel in sorted({one.channel_id for one in talk}):
+        said = [one for one in talk if one.channel_id == channel]
         yield from (said[begin : begin + size] for begin in range(0, len(said), size))
 
 
 def logs(folder: Path, messages: int) -> list[list[Message]]:
     """The first messages of ten log files, each a channel that begins at START."""
-    files = sorted(folder.glob("*.ascii.txt")) or sorted(folder.glob("*.txt"))
     return [
-        list(itertools.islice(log(file, channel), -(-messages // CHANNELS)))
-        for channel, file in enumerate(files[:CHANNELS], 1)
+        [said for _, said in itertools.islice(log(file, channel), -(-messages // CHANNELS))]
+        for channel, file in enumerate(files(folder)[:CHANNELS], 1)
     ]
-
-
-def log(file: Path, channel: int) -> Iterator[Message]:
-    """The messages of one log."""
-    people: dict[str, int] = {}
-    minute = None
-    elapsed = 0
-    lines = file.read_text("utf-8", "replace").splitlines()
-    for number, match in enumerate(filter(None, map(_LOG_LINE.match, lines)), 1):
-        said = int(match[1]) * 60 + int(match[2])
-        elapsed += 0 if minute is None else (said - minute) % (24 * 60)
-        minute = said
-        author = people.setdefault(match[3], 1000 * channel + len(people))
-        at = START + timedelta(minutes=elapsed, milliseconds=number)
-        yield message(channel, number, author, match[3], match[4], at)
 
 
 def bundled(messages: int) -> list[list[Message]]:
@@ -251,20 +209,6 @@ def bundled(messages: int) -> list[list[Message]]:
             said.append(replace(one, reply_to=reply_to, mentions=tuple(Mention(*people[k]) for k in post.mentions)))
         channels.append(said)
     return channels
-
-
-def message(channel: int, number: int, author: int, name: str, words: str, at: datetime) -> Message:
-    return Message(
-        id=channel * 1_000_000 + number,
-        guild_id=GUILD,
-        channel_id=channel,
-        access_id=channel,
-        channel_name=f"channel-{channel}",
-        author_id=author,
-        author_name=name,
-        content=words,
-        created_at=at,
-    )
 
 
 if __name__ == "__main__":
