@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import discord
 
+from bot.commands.explain import why
 from bot.commands.text import ago, counted, escaped, jump_url, plain, units
-from bot.model import Memory, MemoryKind, Recalled
+from bot.model import Hit, Memory, MemoryKind, Recalled
 
 PAGE_CARDS = 5
 PAGE_UNITS = 5_800  # of Discord's 6,000 for all embeds of a message; the footer needs the rest
@@ -13,6 +14,7 @@ CARD_UNITS = PAGE_UNITS - 30  # a page of its own, less what counts the links le
 DESCRIPTION_UNITS = 4_000  # of Discord's 4,096
 NAME_UNITS = 80
 TEXT_UNITS = 900
+OTHERWISE_UNITS = 200
 LINKS = 10  # in the description, and in each field: ten fill nearly all of a field's 1,024
 
 MORE = "\u200b"  # a field must have a name, but these go on from what is above them
@@ -22,19 +24,51 @@ COLOURS = {MemoryKind.MESSAGE: discord.Colour.blurple(), MemoryKind.FACT: discor
 Page = list[discord.Embed]
 
 
-def memory_card(memory: Memory) -> discord.Embed:
-    """One memory: who, what, when, where, and a link to each message it rests on."""
+def hit_card(hit: Hit, explain: bool = False) -> discord.Embed:
+    """A hit's memory, what contradicts it, who else says so, and with `explain` what it was found by."""
+    notes = []
+    if later := hit.contradicted_by:
+        origin = [ago(later.said_at)]
+        if later.sources:
+            link = jump_url(later.guild_id, later.channel_id, max(later.sources))
+            origin.append(f"[Jump to the message]({link})")
+        said = escaped(" ".join(later.text.split()), OTHERWISE_UNITS)
+        notes.append(("⚠️ A later memory says otherwise", f"{said} · {' · '.join(origin)}"))
+    repeats = _repeats(hit)
+    if links := [jump_url(*repeat) for repeat in repeats]:
+        more = f" and {len(links) - LINKS:,} more" if len(links) > LINKS else ""
+        notes.append(("Also said", _numbered(links, 0) + more))
+    if explain and (reasons := why(hit)):
+        notes.append(("Found by", reasons))
+    return memory_card(hit.memory, notes)
+
+
+def _repeats(hit: Hit) -> list[tuple[int, int, int]]:
+    """The messages that say the same without being what the memory rests on, oldest first."""
+    own = set(hit.memory.sources)
+    said = [(one.guild_id, one.channel_id, source) for one in hit.evidence for source in one.sources]
+    return [message for message in dict.fromkeys(said) if message[2] not in own]
+
+
+def memory_card(memory: Memory, notes: Sequence[tuple[str, str]] = ()) -> discord.Embed:
+    """One memory: who, what, when, where, a link to each message it rests on, and titled notes."""
     what = memory.fact_kind.value if memory.fact_kind else memory.kind.value
     speaker = plain(memory.speaker_name, NAME_UNITS)
     embed = discord.Embed(colour=COLOURS[memory.kind]).set_author(name=f"{speaker} · {what}" if speaker else what)
     links = [jump_url(memory.guild_id, memory.channel_id, source) for source in memory.sources]
     origin = [f"<#{memory.channel_id}>", ago(memory.said_at)]
+    if memory.kind is MemoryKind.FACT and speaker:
+        origin[1] = f"said by {escaped(speaker, NAME_UNITS)} {origin[1]}"
+    if memory.valid_until:
+        origin.append(f"held until {memory.valid_until}")
     if len(links) == 1:
         origin.append(f"[Jump to the message]({links[0]})")
     elif links:
         origin.append(_numbered(links, 0))
     embed.description = f"{escaped(memory.text, TEXT_UNITS)}\n\n{' · '.join(origin)}"
-    _add_fields(embed, links)
+    _add_links(embed, links, room=CARD_UNITS - sum(units(name) + units(value) for name, value in notes))
+    for name, value in notes:
+        embed.add_field(name=name, value=value, inline=False)
     return embed
 
 
@@ -43,19 +77,19 @@ def _numbered(links: Sequence[str], start: int) -> str:
     return " ".join(f"[{n}]({link})" for n, link in enumerate(links[start : start + LINKS], start=start + 1))
 
 
-def _add_fields(embed: discord.Embed, links: Sequence[str]) -> None:
-    """The links that have no room in the description, as many as a page takes; the others are counted."""
+def _add_links(embed: discord.Embed, links: Sequence[str], room: int) -> None:
+    """The links that have no room in the description, as many as `room` units take; the others are counted."""
     for start in range(LINKS, len(links), LINKS):
         some = _numbered(links, start)
-        if embed_units(embed) + units(some) > CARD_UNITS:
+        if embed_units(embed) + units(some) > room:
             embed.add_field(name=MORE, value=f"and {counted(len(links) - start, 'more message')}", inline=False)
             return
         embed.add_field(name=MORE, value=some, inline=False)
 
 
-def recall_pages(recalled: Recalled) -> list[Page]:
+def recall_pages(recalled: Recalled, explain: bool = False) -> list[Page]:
     """The cards of an answer, best first, up to five a page; each page says how complete the answer is."""
-    pages = paged([memory_card(hit.memory) for hit in recalled.hits])
+    pages = paged([hit_card(hit, explain) for hit in recalled.hits])
     for number, page in enumerate(pages, start=1):
         notes = [f"Page {number} of {len(pages)}"] if len(pages) > 1 else []
         if recalled.degraded:

@@ -1,6 +1,6 @@
 """/recall: a private answer from what the asker may read now, or a public one from what all who see it may read."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, Self
@@ -16,7 +16,7 @@ from bot.commands.since import parse_since, suggest_since
 from bot.commands.text import escaped
 from bot.commands.views import Pages
 from bot.memory.recall import Recall
-from bot.model import Memory, Recalled
+from bot.model import Hit, Memory, Recalled
 
 LONGEST_QUERY = 500
 HEADING_UNITS = 1_200
@@ -48,6 +48,7 @@ def recall_command(
         about="Only what was said by this member or is known about them; you can name only yourself",
         channel="Only this channel and its threads",
         since="Only what was said since then: 24h, 7d, 4w or a date like 2026-05-01",
+        explain="Show what each memory was found by",
         public="Post the answer here for everyone, from only what everyone here can read",
     )
     @app_commands.rename(channel="in")
@@ -57,6 +58,7 @@ def recall_command(
         about: discord.User | None = None,
         channel: Place | None = None,
         since: str | None = None,
+        explain: bool = False,
         public: bool = False,
     ) -> None:
         async def ask(press: Interaction) -> Recalled:
@@ -75,7 +77,7 @@ def recall_command(
             if public:
                 stage(interaction)  # refused in private, and again at every turn
             await think(interaction, public=public)
-            await Answer(asker, ask, forgetting, query if public else None).turn(interaction)
+            await Answer(asker, ask, forgetting, explain, query if public else None).turn(interaction)
 
     @command.autocomplete("since")
     async def suggest(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
@@ -85,17 +87,22 @@ def recall_command(
 
 
 class Answer(Pages):
-    """The pages of an answer, and a way to forget what stands on one. `asked_aloud`: a question for all to see."""
+    """The pages of an answer, why each card is there, and a way to forget what stands on a page.
+
+    `asked_aloud`: a question for all to see.
+    """
 
     def __init__(
         self,
         asker: discord.abc.User,
         ask: Callable[[Interaction], Awaitable[Recalled]],
         forgetting: Forgetting,
+        explain: bool = False,
         asked_aloud: str | None = None,
     ) -> None:
         super().__init__(asker, self._answer)
         self._ask = ask
+        self._explain = explain
         self._forgetting = forgetting
         self._heading: str | None = None
         self._nothing = _NOTHING
@@ -113,12 +120,24 @@ class Answer(Pages):
         recalled = await self._ask(interaction)
         if not recalled.hits:
             return f"{self._nothing}\n-# ⚠️ {recalled.degraded}" if recalled.degraded else self._nothing
-        pages = recall_pages(recalled)
+        self.why.label = "Hide why" if self._explain else "Why?"
+        pages = recall_pages(recalled, self._explain)
         hits = iter(recalled.hits)
-        self._memories = [[hit.memory for hit in islice(hits, len(page))] for page in pages]
+        self._memories = [_standing_on(islice(hits, len(page))) for page in pages]
         return pages
+
+    @ui.button(style=discord.ButtonStyle.secondary)
+    async def why(self, interaction: Interaction, button: ui.Button[Self]) -> None:
+        await interaction.response.defer()
+        self._explain = not self._explain
+        await self.turn(interaction, self.at)
 
     @ui.button(label="Forget…", style=discord.ButtonStyle.secondary)
     async def forget(self, interaction: Interaction, button: ui.Button[Self]) -> None:
         await think(interaction)
         await self._forgetting.offer(interaction, self._memories[self.at])
+
+
+def _standing_on(hits: Iterable[Hit]) -> list[Memory]:
+    """What a page shows and links to, each once."""
+    return list({memory.id: memory for hit in hits for memory in (hit.memory, *hit.evidence)}.values())

@@ -115,10 +115,10 @@ async def test_pages_turn(town: Town) -> None:
     for number in range(7):
         await town.says(town.ada, f"teapot number {number}")
     answer = await town.use(town.bob, "recall", query="teapot")
-    assert [len(answer.embeds), usable(answer)] == [5, ["Next", "Forget…"]]
+    assert [len(answer.embeds), usable(answer)] == [5, ["Next", "Why?", "Forget…"]]
     first = cards(answer)
     turned = await (await answer.click("Next")).settled()
-    assert [len(turned.embeds), usable(turned)] == [2, ["Back", "Forget…"]]
+    assert [len(turned.embeds), usable(turned)] == [2, ["Back", "Why?", "Forget…"]]
     assert not set(cards(turned)) & set(first)
     assert cards(await (await answer.click("Back")).settled()) == first
 
@@ -130,7 +130,7 @@ async def test_a_page_turned_later_is_as_true_as_a_new_answer(town: Town) -> Non
     await town.app.forget.memories(town.guild.id, [message_memory(message) for message in said[:3]])
     turned = await (await answer.click("Next")).settled()
     assert sorted(cards(turned)) == [f"teapot number {number}" for number in range(3, 7)]
-    assert usable(answer) == ["Forget…"]
+    assert usable(answer) == ["Why?", "Forget…"]
 
 
 async def test_a_page_goes_with_its_channel(town: Town) -> None:
@@ -147,7 +147,42 @@ async def test_a_page_goes_with_its_channel(town: Town) -> None:
 async def test_one_page_has_no_page_buttons(town: Town) -> None:
     """There is nothing to turn with a single page."""
     await town.says(town.ada, "one teapot")
-    assert usable(await town.use(town.bob, "recall", query="teapot")) == ["Forget…"]
+    assert usable(await town.use(town.bob, "recall", query="teapot")) == ["Why?", "Forget…"]
+
+
+async def test_an_answer_explains_itself(town: Town) -> None:
+    """`explain: true` says under each card what it was found by."""
+    await town.says(town.ada, "The teapot is in the blue cupboard")
+    answer = await town.use(town.bob, "recall", query="teapot", explain=True)
+    [note] = answer.embeds[0]["fields"]
+    assert note["name"] == "Found by"
+    assert "words 1.00" in note["value"]
+    assert usable(answer) == ["Hide why", "Forget…"]
+
+
+async def test_a_button_asks_why(town: Town) -> None:
+    """Pressing it explains the cards of this page and the next, pressing it again takes that away."""
+    for number in range(7):
+        await town.says(town.ada, f"teapot number {number}")
+    answer = await (await town.use(town.bob, "recall", query="teapot")).click("Next")
+    plain = (await answer.settled()).embeds
+    explained = await (await answer.click("Why?")).settled()
+    assert cards(explained) == [str(card["description"]).split("\n\n")[0] for card in plain]
+    assert all(card["fields"][0]["name"] == "Found by" for card in explained.embeds)
+    assert usable(explained) == ["Back", "Hide why", "Forget…"]
+    first = await (await answer.click("Back")).settled()
+    assert [len(card["fields"]) for card in first.embeds] == [1] * 5
+    hidden = await (await answer.click("Hide why")).settled()
+    assert not any(card.get("fields") for card in hidden.embeds)
+
+
+async def test_what_a_card_stands_for_can_be_forgotten(town: Town) -> None:
+    """A fact's own message is offered beside it, wherever it is shown."""
+    said = await town.says(town.ada, "I take milk in my tea")
+    await town.knows("Ada takes milk in her tea", said, about=town.ada)
+    answer = await town.use(town.ada, "recall", query="milk")
+    [menu] = (await (await answer.click("Forget…")).settled()).selects
+    assert sorted(option.label for option in menu.options) == ["Ada takes milk in her tea", "I take milk in my tea"]
 
 
 async def test_an_answer_expires(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
