@@ -142,10 +142,11 @@ def _is_open_to_all(channel: discord.abc.GuildChannel) -> bool:
     """
     if not isinstance(channel, discord.TextChannel | discord.ForumChannel) or channel.is_nsfw():
         return False
-    denied = [overwrite.pair()[1] for overwrite in channel.overwrites.values()]
-    if any(deny.view_channel or deny.read_message_history for deny in denied):
+    if not channel.permissions_for(channel.guild.default_role).read_message_history:
         return False
-    return channel.permissions_for(channel.guild.default_role).read_message_history
+    return not any(
+        one.view_channel is False or one.read_message_history is False for one in channel.overwrites.values()
+    )
 
 
 def _shows_its_history(channel: object) -> bool:
@@ -153,15 +154,14 @@ def _shows_its_history(channel: object) -> bool:
     if not isinstance(channel, discord.TextChannel | discord.ForumChannel):
         return False
     everyone = channel.guild.default_role
-    let_in = [overwrite.pair() for who, overwrite in channel.overwrites.items() if who != everyone]
-    if any(deny.read_message_history for _, deny in let_in):
-        return False
     here = channel.overwrites_for(everyone)
+    others = [overwrite for who, overwrite in channel.overwrites.items() if who != everyone]
+    if any(one.read_message_history is False for one in others):
+        return False
     history = here.read_message_history
     if everyone.permissions.read_message_history if history is None else history:
         return True
-    hidden = here.view_channel is False
-    return hidden and all(allow.read_message_history for allow, _ in let_in if allow.view_channel)
+    return here.view_channel is False and all(one.read_message_history for one in others if one.view_channel)
 
 
 def _may_read(channel: discord.abc.GuildChannel, member: discord.Member) -> bool:

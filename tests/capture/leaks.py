@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import add
 from typing import NamedTuple, TypeVar
 
 import discord
@@ -15,7 +16,7 @@ from bot.capture.visibility import DiscordVisibility
 from bot.sandbox.discord import Channel, ChannelKind, DiscordServer, Guild, Permission, Role, Thread, User
 from bot.sandbox.discord.entities import Overwrite, Place
 from bot.sandbox.discord.interactions import InteractionKind
-from bot.sandbox.discord.permissions import P
+from bot.sandbox.discord.permissions import NONE, P
 from bot.sandbox.discord.reading import readable_by_all_who_view
 from bot.settings import DiscordSettings
 from bot.storage.observations import Observations
@@ -89,6 +90,7 @@ class SomeGuild(NamedTuple):
 
 
 OVERWRITE = st.builds(Denial, NUMBER, ANY, ANY)
+HIDING = st.sampled_from([[], [], [Denial(0, NONE, P.VIEW_CHANNEL)], [Denial(0, NONE, READING)]])
 GUILDS = st.builds(
     SomeGuild,
     everyone=st.one_of(st.just(READING | P.CONNECT), ANY),
@@ -102,7 +104,7 @@ GUILDS = st.builds(
             st.sampled_from(KINDS),
             st.sampled_from([False, False, False, True]),
             st.booleans(),
-            st.lists(OVERWRITE, max_size=3),
+            st.builds(add, HIDING, st.lists(OVERWRITE, max_size=3)),
         ),
         min_size=2,
         max_size=5,
@@ -170,12 +172,6 @@ class Stage:
         self.visibility = self.visibility_of(DiscordVisibility)
         self.users = [self.world.add_user(f"asker {number}") for number in range(ASKERS)]
         self.keeper = self.world.add_user("keeper")
-        elsewhere = self.world.add_guild(name="elsewhere", owner=self.keeper, bot_permissions=P.ADMINISTRATOR)
-        general = self.world.add_channel(elsewhere, "general")
-        for user in self.users:
-            self.world.add_member(elsewhere, user)
-        secret = self.world.add_thread(general, "secret", owner=self.keeper, private=True, members=self.users)
-        self.observed.strays = frozenset({general.id, secret.id, self.world.snowflake()})
 
     def visibility_of(self, kind: type[DiscordVisibility]) -> DiscordVisibility:
         """One more visibility of the same client."""
@@ -223,6 +219,7 @@ class Scene:
 
     def __init__(self, stage: Stage, guild: Guild, roles: list[Role]) -> None:
         self.stage, self.world, self.guild, self.roles = stage, stage.world, guild, roles
+        self._for_all: dict[int, frozenset[int]] = {}  # judged once for as long as nothing changes
 
     def close(self) -> None:
         """The bot leaves, and the guild is no more."""
@@ -238,6 +235,7 @@ class Scene:
 
     def change(self, change: Change) -> None:
         """Something happens; what it names may be gone already."""
+        self._for_all.clear()
         world, guild, users = self.world, self.guild, self.stage.users
         user = users[change.which % len(users)]
         threads = list(guild.threads.values())
@@ -308,7 +306,9 @@ class Scene:
 
     def judged_public(self, place: Place, shown: frozenset[int]) -> Finding:
         """Ids for all to see against the oracle's; every channel that is simply open is to be among them."""
-        allowed = readable_by_all_who_view(place, self.world.clock())
+        if place.id not in self._for_all:
+            self._for_all[place.id] = readable_by_all_who_view(place, self.world.clock())
+        allowed = self._for_all[place.id]
         known = P.VIEW_CHANNEL in self.world.permissions_at(self.world.bot, place) or not isinstance(place, Thread)
         simply_open = frozenset(channel.id for channel in self.open_channels() if known)
         return Finding("public", shown - allowed, simply_open - shown)
