@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test coverage check bench format lock clean
+.PHONY: demo test test-all coverage check bench format lock clean
 
 demo: .venv/.installed
 	$(BIN)/recollect demo
 
 test: .venv/.installed
 	$(BIN)/pytest -n auto --dist worksteal
+
+# The same, with four times as many examples where a test draws them at random.
+test-all: .venv/.installed
+	$(BIN)/pytest -n auto --dist worksteal --hypothesis-profile=thorough
 
 coverage: .venv/.installed
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term

@@ -2,9 +2,12 @@
 
 from collections.abc import AsyncIterator
 
+import hypothesis
 import pytest
 
 from bot.sandbox.discord import DiscordServer
+
+hypothesis.settings.register_profile("thorough", max_examples=4 * hypothesis.settings().max_examples)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -27,7 +27,7 @@ ASKERS = 3
 READING = P.VIEW_CHANNEL | P.READ_MESSAGE_HISTORY
 FLAGS = (P.VIEW_CHANNEL, P.READ_MESSAGE_HISTORY, P.CONNECT, P.MANAGE_THREADS)
 TEXT = (ChannelKind.TEXT, ChannelKind.ANNOUNCEMENT, ChannelKind.FORUM)
-KINDS = (*TEXT, *TEXT, ChannelKind.VOICE, ChannelKind.STAGE, ChannelKind.CATEGORY)
+KINDS = (*TEXT, *TEXT, ChannelKind.VOICE, ChannelKind.VOICE, ChannelKind.STAGE, ChannelKind.CATEGORY)
 
 
 def _flags(bits: int) -> Permission:
