@@ -1,7 +1,7 @@
 """Who may read what: the shipped answer against expectations made by hand, on the real client."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 import pytest
@@ -72,6 +72,17 @@ class Sight:
     async def sees(self, name: str, thread: Thread) -> bool:
         """Whether this person may read the thread."""
         return thread.id in await self.visibility.visible(self.town.guild.id, self.people[name].id)
+
+    async def aloud(self, place: Channel | Thread) -> set[str]:
+        """What may be shown to all who see this place, by name."""
+        return self.names(await self.visibility.public(self.town.guild.id, place.id))
+
+    async def after(self, change: Callable[[], object], event: str = "guild_channel_update") -> None:
+        """Change something, and wait until the client knows."""
+        known = asyncio.create_task(self.client.wait_for(event))
+        await asyncio.sleep(0)
+        change()
+        await asyncio.wait_for(known, 5)
 
     def private_thread(self, parent: str, members: list[str], archived: bool = False) -> Thread:
         """A private thread of the owner's, with the bot in it."""
@@ -248,6 +259,65 @@ async def test_doubt_closes(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> No
     assert await sight.visibility.visible(sight.town.guild.id, bob.id) == frozenset()
 
 
+FOR_ALL = {"general", "announcements", "forum"}
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("general", FOR_ALL),
+        ("forum", FOR_ALL),
+        ("staff", FOR_ALL | {"staff"}),
+        ("helpers only", FOR_ALL | {"helpers only"}),
+        ("not for muted", FOR_ALL | {"not for muted"}),
+        ("no history", FOR_ALL),
+    ],
+)
+async def test_what_may_be_said_aloud(sight: Sight, place: str, shown: set[str]) -> None:
+    """The place itself, unless some see it without its history, and what is open to all; nothing closed to anyone."""
+    assert await sight.aloud(sight.channels[place]) == shown
+
+
+async def test_whoever_is_let_in_with_the_history_may_hear_it(sight: Sight) -> None:
+    """A channel hidden with its history is heard by those who were let in, as long as all of them got both."""
+    world, guild, channel = sight.town.world, sight.town.guild, sight.channels["by invitation"]
+    world.deny(channel, guild, HISTORY)
+    world.allow(channel, world.bot, HISTORY)
+    await sight.after(lambda: world.allow(channel, sight.helpers, VIEW | HISTORY))
+    assert await sight.aloud(channel) == FOR_ALL  # one member is let in without the history
+
+    await sight.after(lambda: world.allow(channel, sight.people["invited"], HISTORY))
+    assert await sight.aloud(channel) == FOR_ALL | {"by invitation"}
+
+
+async def test_a_thread_is_as_public_as_it_is(sight: Sight) -> None:
+    """A public thread goes with its channel; a private one is for itself, and adds nothing elsewhere."""
+    world, alice = sight.town.world, sight.town.alice
+    public = world.add_thread(sight.channels["staff"], "public", owner=alice)
+    private = sight.private_thread("general", ["member"])
+    await sight.after(lambda: world.add_thread(sight.channels["general"], "last", owner=alice), "thread_create")
+    await sight.town.observe(private)
+
+    assert await sight.aloud(public) == FOR_ALL | {"staff"}
+    assert await sight.aloud(private) == FOR_ALL | {str(private.id)}
+    assert await sight.aloud(sight.channels["general"]) == FOR_ALL
+
+
+async def test_nothing_is_said_aloud_where_it_is_not_clear_who_listens(sight: Sight) -> None:
+    """An unknown channel, one of another guild, a guild unknown or away: nothing."""
+    town = sight.town
+    elsewhere = town.world.add_guild(name="elsewhere", owner=town.alice)
+    other = town.world.add_channel(elsewhere, "other")
+    await sight.after(lambda: town.world.add_channel(elsewhere, "last"), "guild_channel_create")
+    public = sight.visibility.public
+    assert await public(elsewhere.id, other.id)
+    for guild_id, channel_id in ((town.guild.id, other.id), (town.guild.id, 1), (1, town.general.id)):
+        assert await public(guild_id, channel_id) == frozenset()
+
+    await sight.after(lambda: town.world.set_unavailable(town.guild), "guild_unavailable")
+    assert await public(town.guild.id, town.general.id) == frozenset()
+
+
 async def test_unknown_and_unavailable_guilds_show_nothing(sight: Sight) -> None:
     """A guild the bot is not in, or one with an outage, has nothing to show to anyone."""
     elsewhere = sight.town.world.add_guild(name="elsewhere", owner=sight.town.alice, with_bot=False)
@@ -262,22 +332,8 @@ async def test_unknown_and_unavailable_guilds_show_nothing(sight: Sight) -> None
 @pytest.mark.parametrize(("connect", "sees"), [(Permission.CONNECT, True), (Permission(0), False)])
 async def test_the_chat_of_a_voice_channel_takes_connect(sight: Sight, connect: Permission, sees: bool) -> None:
     """One who may view a voice channel but not join it cannot read what is written in it."""
-    voice_id = sight.town.world.snowflake()
-    everyone = {"id": str(sight.town.guild.id), "type": 0, "allow": str(int(connect)), "deny": "0"}
-    made = asyncio.create_task(sight.client.wait_for("guild_channel_create"))
-    await sight.town.server.dispatch(
-        "CHANNEL_CREATE",
-        {
-            "id": str(voice_id),
-            "guild_id": str(sight.town.guild.id),
-            "type": 2,
-            "name": "voice",
-            "position": 9,
-            "bitrate": 64000,
-            "user_limit": 0,
-            "permission_overwrites": [everyone],
-        },
-    )
-    await asyncio.wait_for(made, 5)
+    world, guild = sight.town.world, sight.town.guild
+    voice = world.add_channel(guild, "voice", kind=ChannelKind.VOICE)
+    await sight.after(lambda: world.allow(voice, guild, connect))
 
-    assert (str(voice_id) in await sight.of("member")) is sees
+    assert (str(voice.id) in await sight.of("member")) is sees
