@@ -1,7 +1,7 @@
 """/forget: memories one picks, or everything about oneself; asked twice, then gone everywhere."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from bot.errors import RecallPaused, ServiceUnavailable
 from bot.memory.forget import Forget, may_forget
 from bot.memory.held import Held
 from bot.memory.recall import Recall
-from bot.model import Memory, MemoryKind, Scope, fact_memory, message_memory
+from bot.model import Hit, Memory, MemoryKind, Scope, fact_memory, message_memory
 from bot.storage.consent import Consent
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
@@ -190,7 +190,7 @@ def forget_command(
         """What matches: first what is about the asker, however much of others' matches better."""
         scopes = (replace(scope, about_id=asker_id), scope)
         hits = [hit for one in scopes for hit in (await recall.recall(query, one, CANDIDATES)).hits]
-        return list({hit.memory.id: hit.memory for hit in hits}.values())
+        return standing_for(hits)
 
     @forget.autocomplete("query")
     async def suggest(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
@@ -210,6 +210,11 @@ def forget_command(
         return [app_commands.Choice(name=label(memory), value=handle(memory)) for memory in own]
 
     return forget
+
+
+def standing_for(hits: Iterable[Hit]) -> list[Memory]:
+    """The memories that cards show or link to, each once."""
+    return list({memory.id: memory for hit in hits for memory in (hit.memory, *hit.evidence)}.values())
 
 
 def label(memory: Memory) -> str:

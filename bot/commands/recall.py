@@ -1,6 +1,6 @@
 """/recall: a private answer from what the asker may read now, or a public one from what all who see it may read."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, Self
@@ -10,13 +10,13 @@ from discord import app_commands, ui
 
 from bot.commands.access import MemberVisibility, Place, may_ask_about, member, scope_in, stage
 from bot.commands.cards import Page, recall_pages
-from bot.commands.forget import Forgetting
+from bot.commands.forget import Forgetting, standing_for
 from bot.commands.replies import Interaction, Refused, think
 from bot.commands.since import parse_since, suggest_since
 from bot.commands.text import escaped
 from bot.commands.views import Pages
 from bot.memory.recall import Recall
-from bot.model import Hit, Memory, Recalled
+from bot.model import Memory, Recalled
 
 LONGEST_QUERY = 500
 HEADING_UNITS = 1_200
@@ -123,7 +123,7 @@ class Answer(Pages):
         self.why.label = "Hide why" if self._explain else "Why?"
         pages = recall_pages(recalled, self._explain)
         hits = iter(recalled.hits)
-        self._memories = [_standing_on(islice(hits, len(page))) for page in pages]
+        self._memories = [standing_for(islice(hits, len(page))) for page in pages]
         return pages
 
     @ui.button(style=discord.ButtonStyle.secondary)
@@ -136,8 +136,3 @@ class Answer(Pages):
     async def forget(self, interaction: Interaction, button: ui.Button[Self]) -> None:
         await think(interaction)
         await self._forgetting.offer(interaction, self._memories[self.at])
-
-
-def _standing_on(hits: Iterable[Hit]) -> list[Memory]:
-    """What a page shows and links to, each once."""
-    return list({memory.id: memory for hit in hits for memory in (hit.memory, *hit.evidence)}.values())

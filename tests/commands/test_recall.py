@@ -93,7 +93,7 @@ async def test_questions_about_others_are_off(town: Town) -> None:
     said = await town.says(town.ada, "I take milk in my tea")
     await town.knows("Ada takes milk in her tea", said, about=town.ada)
     mine = await town.use(town.ada, "recall", query="milk", about=town.ada)
-    assert sorted(cards(mine)) == ["Ada takes milk in her tea", "I take milk in my tea"]
+    assert "Ada takes milk in her tea" in cards(mine)
     assert "another member" in (await town.use(town.bob, "recall", query="milk", about=town.ada)).content
 
 
@@ -177,12 +177,13 @@ async def test_a_button_asks_why(town: Town) -> None:
 
 
 async def test_what_a_card_stands_for_can_be_forgotten(town: Town) -> None:
-    """A fact's own message is offered beside it, wherever it is shown."""
+    """A fact's own message is offered beside it, under an answer and by `/forget`."""
     said = await town.says(town.ada, "I take milk in my tea")
     await town.knows("Ada takes milk in her tea", said, about=town.ada)
     answer = await town.use(town.ada, "recall", query="milk")
-    [menu] = (await (await answer.click("Forget…")).settled()).selects
-    assert sorted(option.label for option in menu.options) == ["Ada takes milk in her tea", "I take milk in my tea"]
+    offered = [await (await answer.click("Forget…")).settled(), await town.use(town.ada, "forget", query="milk")]
+    for menu in (offer.selects[0] for offer in offered):
+        assert sorted(option.label for option in menu.options) == ["Ada takes milk in her tea", "I take milk in my tea"]
 
 
 async def test_an_answer_expires(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +241,7 @@ async def test_any_text_makes_a_card_discord_takes(town: Town, text: str) -> Non
     fact_source = await town.says(town.ada, "and another teapot")
     await town.knows(f"teapot {text}"[:4000], fact_source, about=town.ada)
     answer = await town.use(town.bob, "recall", query="teapot")
-    assert len(answer.embeds) >= 3
+    assert len(answer.embeds) >= 2
     assert "@everyone" not in answer.text
     assert "](https://evil" not in answer.text
 
