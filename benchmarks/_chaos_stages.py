@@ -50,7 +50,7 @@ def _written(stores: Stores) -> bool:
     for fact in stores.facts.values():
         if fact.indexing in _NOT_INDEXED and fact.id in stores.points:
             return True
-    for line, window in windows(row.line for row in stores.rows.values()):
+    for line, window in windows((row.line for row in stores.rows.values()), stores.near):
         point = stores.points.get(line.point_id)
         indexing = stores.rows[line.id].indexing
         if point and indexing == "taken" and has_keys(point, str(line), window):

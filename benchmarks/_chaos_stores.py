@@ -2,10 +2,9 @@
 
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
 from _chaos_services import DIMENSIONS
@@ -62,9 +61,10 @@ class FactRow:
 
 @dataclass(slots=True)
 class Stores:
-    """All of a data folder. `words` are those the keyword search knows."""
+    """All of a data folder. `near` are the ids in each message's window, `words` those the keyword search knows."""
 
     rows: dict[int, Row] = field(default_factory=dict)
+    near: dict[int, list[int]] = field(default_factory=dict)
     facts: dict[str, FactRow] = field(default_factory=dict)
     points: dict[str, IndexPoint] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
@@ -87,6 +87,7 @@ def read_database(folder: Path) -> Stores:
         database.execute("BEGIN")  # one state throughout
         return Stores(
             rows={row.line.id: row for row in _rows(database)},
+            near=_near(database),
             facts={fact.id: fact for fact in _facts(database)},
             words=_words(database),
             removals=_count(database, "removal"),
@@ -109,12 +110,11 @@ def read_index(folder: Path, guild_ids: Iterable[int]) -> dict[str, IndexPoint]:
     return points
 
 
-def windows(lines: Iterable[Line]) -> Iterator[tuple[Line, str]]:
-    """Each line with its window: two lines before it in its place, itself, and the one after it."""
-    for _, group in groupby(sorted(lines, key=lambda line: (line.place_id, line.id)), key=lambda line: line.place_id):
-        place = list(group)
-        for at, line in enumerate(place):
-            yield line, "\n".join(map(str, place[max(0, at - 2) : at + 2]))
+def windows(lines: Iterable[Line], near: Mapping[int, Sequence[int]]) -> Iterator[tuple[Line, str]]:
+    """Each line with the window it is recorded to have; without what is not among the lines any more."""
+    known = {line.id: line for line in lines}
+    for id, line in known.items():
+        yield line, "\n".join(str(known[other]) for other in near.get(id, ()) if other in known)
 
 
 def has_keys(point: IndexPoint, line: str, window: str) -> bool:
@@ -136,6 +136,13 @@ def _rows(database: sqlite3.Connection) -> Iterator[Row]:
     query = "SELECT id, guild_id, channel_id, author_id, author_name, content, extraction, indexing FROM message"
     for *line, extraction, indexing in database.execute(query):
         yield Row(Line(*line), extraction, indexing)
+
+
+def _near(database: sqlite3.Connection) -> dict[int, list[int]]:
+    near: dict[int, list[int]] = {}
+    for message_id, near_id in database.execute("SELECT message_id, near_id FROM surrounding ORDER BY near_id"):
+        near.setdefault(message_id, []).append(near_id)
+    return near
 
 
 def _facts(database: sqlite3.Connection) -> Iterator[FactRow]:

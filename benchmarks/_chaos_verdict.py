@@ -58,7 +58,7 @@ def judge(live: Sequence[Line], taken_back: set[str], stores: Stores) -> Verdict
     """Compare what is held, points included, with what people said and did not take back."""
     verdict = Verdict(lost=missing(live, stores))
     drawn = _drawn(stores)
-    for line, window in windows(live):
+    for line, window in windows(live, stores.near):
         facts = [stores.facts[id] for id in drawn.get(line.id, ())]
         if why := _lacks_keys(stores.points.get(line.point_id), line, window) or _lacks_points(facts, stores):
             verdict.lost.setdefault(str(line.id), why)

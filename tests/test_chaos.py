@@ -221,7 +221,8 @@ async def test_a_kill_counts_for_the_stages_it_is_seen_to_have_struck(tmp_path: 
 def stores(lines: Sequence[Line]) -> Stores:
     """What a bot holds that has taken in all of these lines."""
     held = Stores()
-    for number, (line, window) in enumerate(windows(lines)):
+    held.near = {line.id: [other.id for other in lines[max(0, at - 2) : at + 2]] for at, line in enumerate(lines)}
+    for number, (line, window) in enumerate(windows(lines, held.near)):
         fact = f"Ann spoke of {token(number)}"
         held.rows[line.id] = Row(line, "done", "complete")
         held.facts[f"fact-{number}"] = FactRow(f"fact-{number}", fact, "complete", (line.id,))

@@ -1,7 +1,8 @@
 """The keys of a memory: its text and its window, each as a dense vector and as BM25.
 
 The text key is `Memory.line`. The window key is the memory in its surroundings, one `speaker: text`
-a line: for a message two before it, itself and one after, for a fact the messages it rests on.
+a line: for a message the two before it in its conversation, itself and the one after it, for a fact the
+messages it rests on.
 """
 
 import asyncio

@@ -166,7 +166,7 @@ class Reconciler:
         return len(kept)
 
     async def _entries(self, memories: Sequence[Memory]) -> list[Entry]:
-        """The memories in their windows: a message among its neighbours, a fact on its sources."""
+        """The memories in their windows: a message as it was last taken for indexing, a fact on its sources."""
         said = [memory.sources[0] for memory in memories if memory.kind is MemoryKind.MESSAGE and memory.sources]
         around = await self._messages.around(said)
         held = await self._messages.get({source for memory in memories for source in memory.sources})

@@ -16,8 +16,9 @@ from bot.storage.tables import fact, fact_source, message, removal
 
 
 def messages_edited(connection: Connection, guild_ids: Iterable[int], ids: Collection[int], at: int) -> None:
-    """Remove the facts resting on messages of these guilds whose words changed; they may be derived again."""
+    """Remove what rests on messages of these guilds whose words changed: facts and keys, to be made again."""
     residue.mark(connection, guild_ids, at)
+    windows.touch(connection, ids)
     _remove_facts_on(connection, ids, at)
 
 
@@ -110,8 +111,8 @@ def _take_out(connection: Connection, guild_id: int, ids: Collection[int], at: i
     columns = (message.c.id, message.c.channel_id, message.c.author_id)
     held = connection.execute(select(*columns).where(among(message.c.id, ids), of_guild(message, guild_id))).all()
     hide(connection, guild_id, _points(guild_id, held), at)
+    windows.touch(connection, [row.id for row in held])  # their records go with them
     connection.execute(delete(message).where(among(message.c.id, [row.id for row in held])))
-    windows.touch(connection, [(row.channel_id, row.id) for row in held])
     return len(held)
 
 

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from bot.model import Message
-from bot.storage import windows
 from bot.storage.burial import EXPIRED, Burial, burials, is_buried, keys_of
 from bot.storage.cascade import facts_outdated, messages_edited
 from bot.storage.rows import MESSAGE_COLUMNS, given, listed, maybe_ms, message_of, message_row, to_ms
@@ -52,7 +51,6 @@ def record(connection: Connection, captured: Sequence[Message], now: int, first_
         connection.execute(_STAMP, stamps)
     if written := [plan.held[id] for id in (*plan.new, *plan.changed)]:
         _write(connection, [_values(message_row(one, now)) for one in written])
-        windows.touch(connection, [(one.channel_id, one.id) for one in written])
     if guilds := Counter(plan.held[id].guild_id for id in plan.new):
         rows = [{"guild_id": id, "due_at": first_due, "since_attempt": count} for id, count in guilds.items()]
         connection.execute(_COUNT, rows)

@@ -4,8 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, Table, func, or_, select, union_all, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, Table, func, or_, select, union_all, update
 
 from bot.model import Message, utcnow
 from bot.storage import windows
@@ -73,8 +72,7 @@ class MessageStore:
 
     async def get(self, ids: Iterable[int]) -> dict[int, Message]:
         """The held ones of these messages, in id order."""
-        async with self._database.read() as connection:
-            return await _get(connection, ids)
+        return await self._database.look(lambda connection: _get(connection, ids))
 
     async def refuses(self, place_ids: Iterable[int]) -> bool:
         """Whether nothing is held of what is said in one of these places, because Discord has deleted it."""
@@ -89,32 +87,27 @@ class MessageStore:
                 await connection.execute(select(message.c.id).where(message.c.id == message_id))
             ).first() is not None
 
-    async def around(
-        self, message_ids: Iterable[int], before: int = windows.BEFORE, after: int = windows.AFTER
-    ) -> dict[int, list[Message]]:
-        """The window of each held message: itself and its neighbours in the same channel, in id order."""
-        async with self._database.read() as connection:
-            near = await windows.around(connection, message_ids, before, after)
-            found = await _get(connection, {id for ids in near.values() for id in ids})
-        return {id: [found[other] for other in ids] for id, ids in near.items()}
+    async def around(self, message_ids: Iterable[int]) -> dict[int, list[Message]]:
+        """The window of each of these messages since it was last taken for indexing, in id order."""
+
+        def look(connection: Connection) -> dict[int, list[Message]]:
+            near = windows.recorded(connection, message_ids)
+            found = _get(connection, set().union(*near.values()))
+            return {id: [found[other] for other in sorted(ids)] for id, ids in near.items()}
+
+        return await self._database.look(look)
 
     async def to_index(self, limit: int, embedding: bool, without: Collection[int] = ()) -> list[Message]:
         """The oldest messages whose keys are missing or stale; with `embedding` also those lacking only vectors.
 
         Messages of the guilds in `without` are left out. The others count as taken: `mark_indexed` tells
-        which of them changed meanwhile and stay in line.
+        which of them changed meanwhile and stay in line. Their windows are made anew; others whose windows
+        change with that are taken, too, as far as the limit allows.
         """
         oldest = oldest_to_index(message.c.id, limit, embedding, without)
-        query = select(*MESSAGE_COLUMNS).where(message.c.id.in_(oldest)).order_by(message.c.id)
-        async with self._database.read() as connection:
-            messages = [message_of(row) for row in await connection.execute(query)]
-        if messages:
-            chosen = among(message.c.id, [held.id for held in messages])
-            async with self._database.write() as connection:
-                await connection.execute(
-                    update(message).where(chosen, message.c.indexing == "pending").values(indexing="taken")
-                )
-        return messages
+        if not await self._database.look(lambda c: c.execute(oldest.limit(1)).first()):
+            return []  # with nothing written
+        return await self._database.transact(lambda c: _take(c, oldest, limit))
 
     async def mark_indexed(self, messages: Sequence[Message], complete: bool) -> list[int]:
         """Note that the index holds these messages; the ids no longer held, whose points must go.
@@ -182,9 +175,28 @@ def unindexed(connection: Connection, ids: Iterable[int]) -> list[Message]:
     return [message_of(row) for row in connection.execute(query)]
 
 
-async def _get(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, Message]:
+def _take(connection: Connection, oldest: Select[int], limit: int) -> list[Message]:
+    """Take these messages and, up to the limit, those whose windows change with them; more of those wait in line."""
+    query = select(message.c.id, message.c.indexing).where(message.c.id.in_(oldest))
+    found = {row.id: row.indexing for row in connection.execute(query)}
+    taken = [id for id, state in found.items() if state != "keywords"]  # others get vectors for the window they have
+    outdated = windows.renew(connection, taken)
+    along = outdated[: max(0, limit - len(found))]
+    windows.renew(connection, along)
+    _put_in_state(connection, outdated, "pending")
+    _put_in_state(connection, [*taken, *along], "taken")
+    return list(_get(connection, [*found, *along]).values())
+
+
+def _put_in_state(connection: Connection, ids: Collection[int], state: str) -> None:
+    if ids:
+        where = among(message.c.id, ids) & (message.c.indexing != state)
+        connection.execute(update(message).where(where).values(indexing=state))
+
+
+def _get(connection: Connection, ids: Iterable[int]) -> dict[int, Message]:
     query = select(*MESSAGE_COLUMNS).where(among(message.c.id, ids)).order_by(message.c.id)
-    return {row.id: message_of(row) for row in await connection.execute(query)}
+    return {row.id: message_of(row) for row in connection.execute(query)}
 
 
 def _count(*where: ColumnElement[bool]) -> ScalarSelect[int]:

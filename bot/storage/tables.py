@@ -79,6 +79,17 @@ Index(
     sqlite_where=message.c.access_id != message.c.channel_id,
 )
 
+# Of which messages each message's window key is made, or about to be: itself, and near ones of its conversation.
+# Written before the key is. A message without rows is new to the index.
+surrounding = Table(
+    "surrounding",
+    metadata,
+    Column("message_id", BigInteger, ForeignKey("message.id", ondelete="CASCADE"), primary_key=True),
+    Column("near_id", BigInteger, ForeignKey("message.id", ondelete="CASCADE"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+Index("surrounding_by_near", surrounding.c.near_id)
+
 fact = Table(
     "fact",
     metadata,

@@ -1,62 +1,144 @@
-"""A message's window: the two before it in its channel, itself, and the one after it."""
+"""A message's window: the two before it in its conversation, itself, and the one after it.
+
+Conversations are told apart when a message is taken to be indexed, and what its window is made of is recorded
+before the key is written. So whoever edits or removes words finds every key in which they may stand, however the
+conversations would be told apart by then.
+"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Set
+from datetime import timedelta
+from itertools import groupby
+from operator import attrgetter
 
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, bindparam, func, select, text
+
+from bot.conversations import conversations
+from bot.model import Message
+from bot.storage.rows import MESSAGE_COLUMNS, among, listed, message_of
+from bot.storage.tables import message, surrounding
 
 BEFORE = 2
 AFTER = 1
 
+# How much of a channel around a message tells its conversation. Only a reply links to anything farther away.
+_HISTORY = 60  # messages
+_FUTURE = 20  # messages
+_REACH = timedelta(hours=2)
+_REACH_OF_IDS = int(_REACH.total_seconds() * 1000) << 22  # a message's id begins with its time
+
 _TOUCH = text(
     """
-    WITH place(channel_id, id) AS (
-        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:places)
-    )
     UPDATE message SET indexing = 'pending' WHERE indexing <> 'pending' AND id IN (
-        SELECT (SELECT max(id) FROM message WHERE channel_id = place.channel_id AND id < place.id) FROM place
-        UNION ALL
-        SELECT (SELECT min(id) FROM message WHERE channel_id = place.channel_id AND id > place.id) FROM place
-        UNION ALL
-        SELECT (
-            SELECT id FROM message WHERE channel_id = place.channel_id AND id > place.id ORDER BY id LIMIT 1 OFFSET 1
-        ) FROM place
+        SELECT message_id FROM surrounding WHERE near_id IN (SELECT value FROM json_each(:ids))
     )
     """
 )
-
-_AROUND = text(
+_FORGET = text("DELETE FROM surrounding WHERE message_id IN (SELECT value FROM json_each(:ids))")
+_RECORD = text(
     """
-    SELECT here.id, near.id FROM json_each(:ids) AS wanted
-    JOIN message AS here ON here.id = wanted.value
-    JOIN message AS near ON near.channel_id = here.channel_id
-    AND near.id >= coalesce((
+    INSERT INTO surrounding (message_id, near_id)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:pairs)
+    """
+)
+_SPANS = text(
+    """
+    SELECT here.channel_id, max(here.id - :reach, coalesce((
         SELECT id FROM message WHERE channel_id = here.channel_id AND id < here.id
-        ORDER BY id DESC LIMIT 1 OFFSET :before - 1
-    ), 0)
-    AND near.id <= coalesce((
+        ORDER BY id DESC LIMIT 1 OFFSET :history - 1
+    ), 0)) AS first, min(here.id + :reach, coalesce((
         SELECT id FROM message WHERE channel_id = here.channel_id AND id > here.id
-        ORDER BY id LIMIT 1 OFFSET :after - 1
-    ), 9223372036854775807)
-    ORDER BY here.id, near.id
+        ORDER BY id LIMIT 1 OFFSET :future - 1
+    ), 9223372036854775807)) AS last
+    FROM json_each(:ids) AS wanted JOIN message AS here ON here.id = wanted.value
+    ORDER BY here.channel_id, here.id
     """
 )
 
+_each_span = func.json_each(bindparam("spans")).table_valued("key", "value")
+_channel_id, _first, _last = (func.json_extract(_each_span.c.value, f"$[{place}]") for place in range(3))
+_STRETCHES = (
+    select(_each_span.c.key.label("span"), *MESSAGE_COLUMNS)
+    .join_from(_each_span, message, (message.c.channel_id == _channel_id) & message.c.id.between(_first, _last))
+    .order_by(_each_span.c.key, message.c.id)
+)
 
-def touch(connection: Connection, places: Iterable[tuple[int, int]]) -> None:
-    """Send the neighbours of changed (channel id, message id) places back to be indexed: their windows changed.
+Windows = dict[int, set[int]]
+"""The ids in a message's window, its own among them, by its id."""
 
-    A message stands in the windows of the one before it and of the two after it. It need not be
-    held any more.
+
+def touch(connection: Connection, ids: Iterable[int]) -> None:
+    """Send every message whose window holds one of these, whose words change or go, back to be indexed.
+
+    These themselves are as new: taken once more, they find those into whose windows they belong by their new words.
     """
-    connection.execute(_TOUCH, {"places": json.dumps(list(places))})
+    parameter = {"ids": listed(ids)}
+    connection.execute(_TOUCH, parameter)
+    connection.execute(_FORGET, parameter)
 
 
-async def around(connection: AsyncConnection, ids: Iterable[int], before: int, after: int) -> dict[int, list[int]]:
-    """The ids in each held message's window of `before` messages, itself and `after` messages, in id order."""
-    windows: dict[int, list[int]] = {}
-    rows = await connection.execute(_AROUND, {"ids": json.dumps(list(ids)), "before": before, "after": after})
-    for here, near in rows:
-        windows.setdefault(here, []).append(near)
+def recorded(connection: Connection, ids: Iterable[int]) -> Windows:
+    """The recorded windows of these messages, without those that have none."""
+    windows: Windows = {}
+    for here, near in connection.execute(select(surrounding).where(among(surrounding.c.message_id, ids))):
+        windows.setdefault(here, set()).add(near)
     return windows
+
+
+def renew(connection: Connection, ids: Collection[int]) -> list[int]:
+    """Record the windows of these messages as conversations are told apart now.
+
+    Returns the ids of others whose windows lack something because of the messages among these that had none so far:
+    a new one itself, or what belongs there since conversations are told apart with it. A message being new only
+    once, renewing the others leads no further.
+    """
+    if not ids:
+        return []
+    before = recorded(connection, ids)
+    new = set(ids) - before.keys()
+    found = _found(connection, ids, new)
+    others = sorted(found.keys() - set(ids))
+    before |= recorded(connection, others)
+    if changed := [id for id in ids if id in found and found[id] != before.get(id)]:
+        connection.execute(_FORGET, {"ids": listed(changed)})
+        connection.execute(_RECORD, {"pairs": json.dumps([(id, near) for id in changed for near in found[id]])})
+    return [id for id in others if id in before and not found[id] <= before[id]]
+
+
+def _found(connection: Connection, ids: Collection[int], new: Set[int]) -> Windows:
+    """The windows of these messages, and of others that the new ones among them may have changed."""
+    wanted = set(ids)
+    windows: Windows = {}
+    for span in _spans(connection, ids):
+        present = {one.id for one in span}
+        targets = {one.reply_to for one in span if one.id in wanted and one.reply_to is not None}
+        farther = _messages(connection, span[0].channel_id, targets - present)
+        first_new = min(new & present, default=span[-1].id)
+        for conversation in conversations([*farther, *span]):
+            for position, one in enumerate(conversation):
+                window = {near.id for near in conversation[max(0, position - BEFORE) : position + AFTER + 1]}
+                concerned = one.id in wanted or one.id > first_new or not window.isdisjoint(new)
+                if concerned and one.id in present:
+                    windows[one.id] = window
+    return windows
+
+
+def _spans(connection: Connection, ids: Collection[int]) -> Iterator[list[Message]]:
+    """The stretches of channels around these messages, each in id order; where two overlap, they are one."""
+    limits = {"reach": _REACH_OF_IDS, "history": _HISTORY, "future": _FUTURE}
+    spans: list[tuple[int, int, int]] = []
+    for channel_id, first, last in connection.execute(_SPANS, {"ids": listed(ids), **limits}):
+        if spans and spans[-1][0] == channel_id and first <= spans[-1][2]:
+            spans[-1] = (channel_id, spans[-1][1], last)
+        else:
+            spans.append((channel_id, first, last))
+    rows = connection.execute(_STRETCHES, {"spans": json.dumps(spans)})
+    for _, stretch in groupby(rows, key=attrgetter("span")):
+        yield [message_of(row) for row in stretch]
+
+
+def _messages(connection: Connection, channel_id: int, ids: Collection[int]) -> list[Message]:
+    if not ids:
+        return []
+    query = select(*MESSAGE_COLUMNS).where(among(message.c.id, ids), message.c.channel_id + 0 == channel_id)
+    return [message_of(row) for row in connection.execute(query.order_by(message.c.id))]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from records import ANA, CHANNEL, GUILD, NOON, Vault, said, stated
+from records import ANA, GUILD, NOON, Vault, said, stated
 from sqlalchemy import Connection, event, text
 
 from bot.errors import StorageUnavailable
@@ -226,26 +226,6 @@ async def test_captures_wake_whoever_waits_for_them(database: Database) -> None:
     assert len(calls) == 1
     await messages.capture(said(1, "changed", edited_at=LATER))
     assert len(calls) == 2
-
-
-async def test_windows_are_the_neighbours_in_the_channel(vault: Vault) -> None:
-    """Two before, itself and one after, of the same channel only; asked for in bulk or in other sizes."""
-    await vault.hold(*(said(id, channel_id=CHANNEL if id % 2 else 21) for id in range(1, 21)))
-    near = await vault.messages.around([1, 9, 20, 99])
-    ids = {id: [message.id for message in window] for id, window in near.items()}
-    assert ids == {1: [1, 3], 9: [5, 7, 9, 11], 20: [16, 18, 20]}
-    wide = await vault.messages.around([9], before=1, after=3)
-    assert [message.id for message in wide[9]] == [7, 9, 11, 13, 15]
-
-
-async def test_a_new_message_changes_the_windows_around_it(vault: Vault) -> None:
-    """Live, the one before is indexed again; by catch-up in the middle, also the two after."""
-    await vault.hold(*(said(id) for id in (10, 20, 40, 50, 60)), said(45, channel_id=21))
-    assert await vault.index() == [10, 20, 40, 45, 50, 60]
-    await vault.messages.capture(said(70))
-    assert await vault.index() == [60, 70]
-    await vault.messages.capture(said(30))
-    assert await vault.index() == [20, 30, 40, 50]
 
 
 async def test_indexing_knows_what_is_missing(vault: Vault) -> None:

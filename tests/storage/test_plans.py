@@ -10,9 +10,10 @@ from sqlalchemy import event
 
 from bot.model import Scope, message_memory
 from bot.storage.keyword import KeywordSearch
+from bot.storage.messages import MessageStore
 
 # A scan without an index, or through an index of which only the guild is used for a choice among its messages.
-WALK = re.compile(r"SCAN (message|fact|fact_source|tombstone)$|message_by_author \(guild_id=\?\)$")
+WALK = re.compile(r"SCAN (message|surrounding|fact|fact_source|tombstone)$|message_by_author \(guild_id=\?\)$")
 MEANT = {"resume": "SCAN fact"}  # once an hour all facts are read, instead of once for each deleted place
 
 
@@ -24,6 +25,7 @@ def operations(vault: Vault) -> dict[str, Coroutine[Any, Any, object]]:
         "edit": messages.capture(said(9, "edited", edited_at=NOON + 60 * MINUTE)),
         "around": messages.around([1, 2]),
         "to_index": messages.to_index(9, embedding=True),
+        "to_index a reply": reply_indexed(messages),
         "to_index elsewhere": messages.to_index(9, embedding=True, without={GUILD}),
         "mark_indexed": messages.mark_indexed([said(1)], complete=True),
         "release_all": queue.release_all(),
@@ -52,6 +54,13 @@ def operations(vault: Vault) -> dict[str, Coroutine[Any, Any, object]]:
         "retracted": retraction.retracted(map(message_memory, [said(1)])),
         "search": KeywordSearch(vault.database).search("hello", Scope(GUILD, frozenset({CHANNEL})), 9),
     }
+
+
+async def reply_indexed(messages: MessageStore) -> None:
+    """Take a late reply to an early message."""
+    late = 24 * 3600 * 1000 << 22
+    await messages.capture_many([said(late, reply_to=1, created_at=NOON + 1440 * MINUTE)])
+    assert late in {one.id for one in await messages.to_index(99, embedding=True)}
 
 
 async def plan(vault: Vault, statement: str, parameters: Any) -> list[str]:

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from records import said
+from sqlalchemy import Connection, insert, select, text
 
 from bot.errors import DataFolderError
 from bot.storage import schema
 from bot.storage.database import FILE, Database
-from bot.storage.tables import metadata
+from bot.storage.rows import message_row
+from bot.storage.tables import message, metadata
 
 
 @pytest.fixture
@@ -47,6 +50,17 @@ def test_the_migrations_make_exactly_the_tables(connection: Connection) -> None:
     metadata.drop_all(connection)
     schema.migrate(connection)
     assert definitions(connection) == declared
+
+
+def test_windows_of_which_nothing_was_recorded_are_made_anew(connection: Connection) -> None:
+    """What an older version indexed goes back in line: no deletion could find its words in those keys."""
+    command.upgrade(schema._config(connection, schema.VERSIONS), "0002")
+    for id, indexing in enumerate(("pending", "taken", "keywords", "complete")):
+        connection.execute(
+            insert(message), message_row(said(id), 0) | {"mentions": [], "attachments": [], "indexing": indexing}
+        )
+    schema.migrate(connection)
+    assert set(connection.execute(select(message.c.indexing)).scalars()) == {"pending"}
 
 
 def test_the_head_is_what_alembic_says(connection: Connection) -> None:
