@@ -242,7 +242,7 @@ class MemorySettings(Section):
 
 class RecallSettings(Section):
     language: str = "english"
-    """Language of stemming and stop words in keyword search, or `none`."""
+    """Language of stemming and stop words in keyword search, or `none` for several or another."""
     limit: int = Field(default=20, ge=1, le=100)
     """Most memories one /recall returns."""
 

@@ -1,16 +1,27 @@
 """BM25 keys: text to sparse vectors, with the token ids and weights of fastembed's `Qdrant/bm25` and no download.
 
 The differences found: words are also split at underscores, and the Turkish dotted capital I has another id.
+
+That is for English, which mem0 writes and reads too. In every other language full and half width are one, and a
+run of Han, kana or hangul, which has no spaces or has particles, is indexed as its characters and pairs of
+characters (Nie et al., IRAL 2000; Lucene's CJKBigramFilter with `outputUnigrams`) instead of as one long word.
 """
 
+import unicodedata
+from collections.abc import Callable
+from itertools import pairwise
+
 import qdrant_edge as edge
+import regex
 
 from bot.errors import SettingsError
 from bot.memory.index import SparseVector
 from bot.storage.rows import clean
 
 NO_LANGUAGE = "none"
+_ENGLISH = "english"
 _LONGEST_TOKEN = 40  # longer ones are dropped, as `Qdrant/bm25` does
+_WITHOUT_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}ー]+")
 
 
 class Bm25:
@@ -21,17 +32,22 @@ class Bm25:
     """
 
     def __init__(self, language: str) -> None:
-        """`language` names the stemmer and stop words, `none` for neither. Raises `SettingsError` on another."""
+        """`language` names the stemmer and stop words; `none` has neither, and ignores accents.
+
+        Raises `SettingsError` on another.
+        """
+        language = language.strip().lower()
         self._model = edge.Bm25(_config(language))
+        self._readable: Callable[[str], str] = clean if language == _ENGLISH else _segmented
 
     def document(self, text: str) -> SparseVector:
         """The sparse vector a text is stored under; empty for a text without words."""
-        vector = self._model.embed_document(clean(text))
+        vector = self._model.embed_document(self._readable(text))
         return SparseVector(vector.indices, vector.values)
 
     def query(self, text: str) -> SparseVector:
         """The sparse vector to search with: weight 1 for each distinct word."""
-        vector = self._model.embed_query(clean(text))
+        vector = self._model.embed_query(self._readable(text))
         return SparseVector(vector.indices, vector.values)
 
 
@@ -42,11 +58,22 @@ def languages() -> list[str]:
 
 
 def _config(language: str) -> edge.Bm25Config:
-    language = language.strip().lower()
     if language == NO_LANGUAGE:
         return edge.Bm25Config(
-            stopwords=edge.StopwordsSet(), stemmer=edge.DisabledStemmer(), max_token_len=_LONGEST_TOKEN
+            stopwords=edge.StopwordsSet(),
+            stemmer=edge.DisabledStemmer(),
+            ascii_folding=True,
+            max_token_len=_LONGEST_TOKEN,
         )
     if language not in languages():
         raise SettingsError(f"recall.language {language!r} is not known; use one of {', '.join(languages())}.")
     return edge.Bm25Config(language=language, max_token_len=_LONGEST_TOKEN)
+
+
+def _segmented(text: str) -> str:
+    return _WITHOUT_SPACES.sub(_characters_and_pairs, unicodedata.normalize("NFKC", clean(text)))
+
+
+def _characters_and_pairs(run: regex.Match[str]) -> str:
+    pairs = (one + two for one, two in pairwise(run[0]))
+    return f" {' '.join((*run[0], *pairs))} "

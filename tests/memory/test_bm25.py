@@ -1,6 +1,7 @@
 """BM25 keys."""
 
 import pytest
+from house import House, everywhere, said, texts
 
 from bot.errors import SettingsError
 from bot.memory.bm25 import Bm25, languages
@@ -56,6 +57,48 @@ def test_none_keeps_words_as_they_are() -> None:
     """Without a language there is no stemmer and there are no stop words."""
     bm25 = Bm25("none")
     assert len(bm25.document("the fox and foxes").indices) == 4
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("市集什么时候", "我们决定星期六举行春季市集"),
+        ("東京", "お茶が好きです。東京都に住んでいます"),
+        ("茶", "お茶が好きです"),
+        ("차", "한국어 차를 좋아해요"),
+        ("ｶﾒﾗ", "カメラを買った"),
+        ("naive cafe", "Café naïve"),
+        ("strasse", "Straße"),
+        ("istanbul", "İstanbul'da çay"),
+        ("Donde esta el nino", "¿Dónde está el niño?"),
+        ("e\u0301te", "\u00e9t\u00e9"),
+        ("чай", "Где Чай?"),
+    ],
+)
+def test_without_a_language_many_are_found(question: str, said: str) -> None:
+    """Words between others without spaces, in another width, and typed without their accents."""
+    bm25 = Bm25("none")
+    assert set(bm25.query(question).indices) & set(bm25.document(said).indices)
+
+
+@pytest.mark.parametrize("language", [name for name in languages() if name != "english"])
+def test_a_pair_of_characters_finds_more_than_one_character(language: str) -> None:
+    """In every language but English, whose keys are mem0's, a run without spaces is characters and pairs."""
+    bm25 = Bm25(language)
+    asked = set(bm25.query("市集").indices)
+    together, apart = (len(asked & set(bm25.document(text).indices)) for text in ("春季市集在这里", "市长收集邮票"))
+    assert (together, apart) == (3, 2)
+
+
+async def test_a_question_in_chinese_is_answered(house: House) -> None:
+    """From a sentence without spaces, by keywords alone; the best match comes first."""
+    house.bm25 = Bm25("none")
+    for id, text in enumerate(["市长收集邮票", "我们决定星期六举行春季市集", "Straße"], start=1):
+        assert await house.messages.capture(said(id, text))
+    await house.indexer().drain()
+    recall = house.recall()
+    assert texts(await recall.recall("春季市集在什么时候", everywhere(), 1)) == ["我们决定星期六举行春季市集"]
+    assert texts(await recall.recall("strasse", everywhere(), 9)) == ["Straße"]
 
 
 @pytest.mark.parametrize("text", ["", "   ", "?!…", "👍👍"])
