@@ -17,7 +17,7 @@ from bot.errors import RecallPaused, ServiceUnavailable
 from bot.memory.forget import Forget, may_forget
 from bot.memory.held import Held
 from bot.memory.recall import Recall
-from bot.model import Hit, Memory, MemoryKind, Scope, fact_memory, message_memory
+from bot.model import Fact, Hit, Memory, MemoryKind, Scope, fact_memory, message_memory
 from bot.storage.consent import Consent
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
@@ -40,9 +40,16 @@ class Forgetting:
     """The way from memories to their end: who may, which ones, are you sure, what went."""
 
     def __init__(
-        self, forget: Forget, recall: Recall, held: Held, visibility: MemberVisibility, consent: Consent
+        self,
+        forget: Forget,
+        recall: Recall,
+        held: Held,
+        facts: FactStore,
+        visibility: MemberVisibility,
+        consent: Consent,
     ) -> None:
         self._forget = forget
+        self._facts = facts
         self._recall = recall
         self._held = held
         self._visibility = visibility
@@ -104,8 +111,9 @@ class Forgetting:
 
         async def forget(press: Interaction) -> str:
             asker = member(press)
+            seen, _ = await self._in_sight(press, await self._facts.concerning(asker.guild.id, asker.id))
             gone = await self._forget.member(asker.guild.id, asker.id, reason)
-            report = _report(gone.messages, gone.facts)
+            report = _report(gone.messages, seen)
             return report if gone.complete else f"{report} {_INDEX_NOT_SEARCHED}"
 
         question = (
@@ -117,13 +125,24 @@ class Forgetting:
             question += " It does not stop me from remembering what you say from now on; `/privacy opt-out` does."
         await Confirm(interaction.user, "Forget everything", forget).show(interaction, question)
 
+    async def _in_sight(self, interaction: Interaction, facts: Sequence[Fact]) -> tuple[int, int]:
+        """How many of these facts the asker may look at, and how many not: the latter go untold."""
+        asker = member(interaction)
+        visible = await self._visibility.for_member(asker)
+        seen = sum(may_look_at(fact_memory(fact), asker, visible) for fact in facts)
+        return seen, len(facts) - seen
+
     async def _forget_now(self, press: Interaction, memories: Sequence[Memory]) -> str:
         allowed = await self.allowed(press, memories)
         if not allowed:
             raise Refused("You may not forget these any more.")
+        said = [source for one in allowed if one.kind is MemoryKind.MESSAGE for source in one.sources]
+        _, unseen = await self._in_sight(press, await self._facts.resting_on(said))
         gone = await self._forget.memories(member(press).guild.id, allowed)
         kept = len(memories) - len(allowed)
-        return _report(gone.messages, gone.facts) + (f" {kept} you may not forget any more." if kept else "")
+        return _report(gone.messages, max(0, gone.facts - unseen)) + (
+            f" {kept} you may not forget any more." if kept else ""
+        )
 
 
 class Pick(OwnedView):

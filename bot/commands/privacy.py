@@ -7,11 +7,12 @@ from discord import app_commands, ui
 
 from bot.capture.convert import access_id
 from bot.commands.access import MemberVisibility, member
-from bot.commands.forget import Forgetting
+from bot.commands.forget import Forgetting, may_look_at
 from bot.commands.notice import kept, outside_services
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import ago, counted
 from bot.commands.views import OwnedView
+from bot.model import fact_memory
 from bot.settings import Settings
 from bot.storage.consent import Consent
 from bot.storage.facts import FactStore
@@ -46,16 +47,18 @@ class PrivacyCommands(app_commands.Group):
     async def status(self, interaction: Interaction) -> None:
         await think(interaction)
         asker = member(interaction)
-        known = len(await self._facts.about(asker.guild.id, asker.id))
+        visible = await self._visibility.for_member(asker)
+        about = map(fact_memory, await self._facts.about(asker.guild.id, asker.id))
+        known = sum(may_look_at(memory, asker, visible) for memory in about)
         since = self._consent.opted_out_since(asker.guild.id, asker.id)
         lines = [
             f"You opted out {ago(since)}: I keep nothing you write."
             if since
             else "I remember what you write in the channels I listen to; `/privacy opt-out` stops that.",
-            f"I hold {counted(known, 'fact')} about you; `/forget` removes what you choose, and what you delete is "
-            "forgotten too.",
+            f"I hold {counted(known, 'fact')} about you in what you can read; `/forget` removes what you choose, or "
+            "everything about you wherever it stands, and what you delete is forgotten too.",
             kept(self._settings, asker.guild.id),
-            f"**Channels**: {await self._channels(asker)}",
+            f"**Channels**: {self._channels(asker.guild, visible)}",
             "**Who else sees the text**:",
             *(f"- {service}" for service in outside_services(self._settings)),
         ]
@@ -78,10 +81,8 @@ class PrivacyCommands(app_commands.Group):
         else:
             await show(interaction, "You had not opted out; I remember what you write in the channels I listen to.")
 
-    async def _channels(self, asker: discord.Member) -> str:
+    def _channels(self, guild: discord.Guild, visible: frozenset[int]) -> str:
         """Those observed that the member can see, the first few by name."""
-        visible = await self._visibility.for_member(asker)
-        guild = asker.guild
         places = [guild.get_channel_or_thread(one.channel_id) for one in self._observations.active(guild.id)]
         seen = [place for place in places if place and access_id(place) in visible]
         names = " ".join(place.mention for place in seen[:SHOWN_CHANNELS])

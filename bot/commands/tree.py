@@ -40,7 +40,9 @@ class Tree(app_commands.CommandTree[discord.Client]):
 def build_tree(client: discord.Client, services: Services) -> Tree:
     """The tree with every command; also lets `client` answer presses on buttons of long ago."""
     tree = Tree(client)
-    forgetting = Forgetting(services.forget, services.recall, services.held, services.visibility, services.consent)
+    forgetting = Forgetting(
+        services.forget, services.recall, services.held, services.facts, services.visibility, services.consent
+    )
     tree.add_command(
         recall_command(services.recall, services.visibility, forgetting, services.settings.recall.limit, services.clock)
     )

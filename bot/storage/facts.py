@@ -30,6 +30,12 @@ class FactStore:
         where = (fact.c.guild_id == guild_id) & (fact.c.subject_id == subject_id)
         return await self._facts(select(fact).where(where).order_by(fact.c.said_at, fact.c.seq))
 
+    async def concerning(self, guild_id: int, user_id: int) -> list[Fact]:
+        """The facts about a member or resting on their words, oldest first: what goes when they are forgotten."""
+        on_their_words = select(fact_source.c.fact_id).where(fact_source.c.author_id == user_id)
+        where = (fact.c.guild_id == guild_id) & ((fact.c.subject_id == user_id) | fact.c.id.in_(on_their_words))
+        return await self._facts(select(fact).where(where).order_by(fact.c.seq))
+
     async def newest(self, scope: Scope, limit: int) -> list[Fact]:
         """The newest facts about the scope's member in the channels it may see, newest first."""
         where = (fact.c.guild_id == scope.guild_id) & (fact.c.subject_id == scope.about_id)

@@ -230,8 +230,22 @@ async def test_everything_about_me(town: Town) -> None:
     asked = await town.use(town.ada, "forget", everything=True)
     assert "Forget everything about you?" in asked.content
     done = await (await asked.click("Forget everything")).settled()
-    assert done.content == "Forgotten: 1 message and 2 facts."
+    assert done.content == "Forgotten: 1 message and 1 fact."  # of the other she is not to know
+    assert await town.app.facts.about(town.guild.id, town.ada.id) == []
     assert cards(await town.use(town.bob, "recall", query="tea milk Ada")) == ["Ada spilled the tea"]
+
+
+async def test_what_rests_on_ones_words_out_of_sight_goes_untold(town: Town) -> None:
+    """Who lost a channel may forget what they said there, and learns nothing of what others made of it."""
+    said = await town.says(town.bob, "I broke the teapot", place=town.staff)
+    reply = await town.says(town.admin, "That was the third one", place=town.staff)
+    await town.knows("Bob broke three teapots", said, reply, about=town.bob)
+    town.server.world.deny(town.staff, town.bob, Permission.VIEW_CHANNEL)
+    asked = await town.use(town.bob, "forget", query=link(town, said.id))
+    assert cards(asked) == ["I broke the teapot"]
+    done = await (await asked.click("Forget")).settled()
+    assert done.content == "Forgotten: 1 message and 0 facts."
+    assert await town.app.facts.about(town.guild.id, town.bob.id) == []
 
 
 async def test_a_member_forgets_from_an_answer(town: Town) -> None:

@@ -57,9 +57,11 @@ async def test_opting_in_resumes_from_now(town: Town) -> None:
 
 
 async def test_status_tells_what_is_kept_and_who_sees_it(town: Town) -> None:
-    """Consent, facts held, the channels one can see, and the services that see the text."""
+    """Consent, facts held as far as one can read them, the channels one can see, and the services that see the text."""
     said = await town.says(town.ada, "My teapot is blue")
     await town.knows("Ada has a blue teapot", said, about=town.ada)
+    hidden = await town.says(town.bob, "Ada broke a teapot", place=town.staff)
+    await town.knows("Ada broke a teapot", hidden, about=town.ada)
     thread = town.server.world.add_thread(town.staff, "secrets", owner=town.bob)
     for place in (town.general, town.staff, thread):
         await town.app.observations.switch_on(town.guild.id, place.id, town.admin.id)
