@@ -126,7 +126,7 @@ class _Reader:
     def spans(self, query: str, asked_at: datetime) -> Iterator[Span]:
         """The spans of each date found, in the order of the words; none of the future."""
         for match in islice(self._pattern.finditer(query), _MOST_READ):
-            yield from (span for span in self._meant(match, asked_at) if span.start <= asked_at)
+            yield from (span for span in self._meant(match, asked_at) if span.start < min(span.end, asked_at))
 
     def _meant(self, match: re.Match[str], asked_at: datetime) -> Sequence[Span]:
         lead = (match["lead"] or "").casefold()
@@ -158,10 +158,8 @@ class _Reader:
         said = _LENGTH.fullmatch(" ".join(gap.casefold().split()))
         if said is None:
             return span
-        length = _length(said)
-        if before:
-            return Span(self._read(f"{length} ago", span.start)[0].start, span.end)
-        return Span(span.start, self._read(f"in {length}", span.start)[0].end)
+        other = self._read(f"{_length(said)} ago" if before else f"in {_length(said)}", span.start)
+        return Span(min(span.start, other[0].start), max(span.end, other[0].end)) if other else span
 
     def _read(self, words: str, now: datetime) -> list[Span]:
         parser = self._parser(
