@@ -50,6 +50,26 @@ async def test_case_accents_and_endings_do_not_matter(
     assert await texts(keyword, query) == [found]
 
 
+@pytest.mark.parametrize("query", ["春季市集什么时候", "市集 picnic", "季"])
+async def test_chinese_is_found_inside_a_sentence(vault: Vault, keyword: KeywordSearch, query: str) -> None:
+    """Without spaces the words are unknown: what shares the most pairs of characters comes first, facts among it."""
+    await vault.hold(
+        said(1, "市长收集邮票"), said(2, "我们决定春季市集在星期六"), said(3, "春季市集", channel_id=90, access_id=90)
+    )
+    await vault.extract(stated("春季市集是星期六", [2]))
+    assert sorted((await texts(keyword, query))[:2]) == ["我们决定春季市集在星期六", "春季市集是星期六"]
+    assert "春季市集" not in await texts(keyword, query)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"), [("東京", "東京都に住んでいます"), ("커피", "커피를 좋아해요"), ("茶", "お茶")]
+)
+async def test_japanese_and_korean_are_found(vault: Vault, keyword: KeywordSearch, query: str, found: str) -> None:
+    """A word before a particle, inside a longer run, and of one character."""
+    await vault.hold(said(1, "東京都に住んでいます"), said(2, "커피를 좋아해요"), said(3, "お茶"), said(4, "tea"))
+    assert await texts(keyword, query) == [found]
+
+
 async def test_only_readable_channels_are_searched(vault: Vault, keyword: KeywordSearch) -> None:
     """What the asker may not read is filtered before ranking, so it cannot crowd out what they may."""
     await vault.hold(*(said(id, "secret picnic picnic picnic", channel_id=21) for id in range(1, 30)))
