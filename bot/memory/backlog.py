@@ -63,7 +63,7 @@ class _Facts(Batch):
 
 
 class Backlog:
-    """The records whose keys are missing or stale, oldest first."""
+    """The records whose keys are missing or stale: messages channel by channel, each oldest first."""
 
     def __init__(self, messages: MessageStore, facts: FactStore, embed_messages: bool) -> None:
         self._messages = messages

@@ -24,7 +24,7 @@ from bot.memory.embeddings import Embedder
 from bot.memory.index import IndexPoint, VectorIndex
 from bot.memory.keys import KEYS_FOR, DenseKeys, Entry, dense_keys, entry, sparse_keys, stamped
 from bot.memory.mem0_adapter import from_payload, to_payload
-from bot.model import Memory, MemoryKind, Message
+from bot.model import Memory, MemoryKind, Message, message_memory_id
 from bot.storage.messages import MessageStore
 from bot.storage.retraction import Retraction
 
@@ -173,7 +173,7 @@ class Reconciler:
 
         def surroundings(memory: Memory) -> Sequence[Message]:
             if memory.kind is MemoryKind.MESSAGE and memory.sources:
-                window = around.get(memory.sources[0], [])
+                window = around.get(memory.sources[0], []) if _is_of(memory, held.get(memory.sources[0])) else []
             else:
                 window = [held[source] for source in sorted(memory.sources) if source in held]
             # A client may name any message as a source: words of another channel stay out of this one's keys.
@@ -221,6 +221,11 @@ def _stale(point: IndexPoint) -> Memory | None:
     if point.payload.get(KEYS_FOR) is not None and point.payload[KEYS_FOR] == point.payload.get("updated_at"):
         return None
     return from_payload(point.id, point.payload)
+
+
+def _is_of(memory: Memory, message: Message | None) -> bool:
+    """Whether it is the message's own memory: no removal of a neighbour reaches another that names it as its source."""
+    return message is not None and message_memory_id(message) == memory.id
 
 
 def _adoptable(point: IndexPoint, guild_id: int, channel_id: int) -> Memory | None:

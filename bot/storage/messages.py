@@ -98,16 +98,18 @@ class MessageStore:
         return await self._database.look(look)
 
     async def to_index(self, limit: int, embedding: bool, without: Collection[int] = ()) -> list[Message]:
-        """The oldest messages whose keys are missing or stale; with `embedding` also those lacking only vectors.
+        """Messages whose keys are missing or stale; with `embedding` also those lacking only vectors.
 
+        They come channel by channel, each from its oldest on, so that conversations are seen as a whole.
         Messages of the guilds in `without` are left out. The others count as taken: `mark_indexed` tells
         which of them changed meanwhile and stay in line. Their windows are made anew; others whose windows
-        change with that are taken, too, as far as the limit allows.
+        are outdated by that are taken, too, as far as the limit allows.
         """
-        oldest = oldest_to_index(message.c.id, limit, embedding, without)
-        if not await self._database.look(lambda c: c.execute(oldest.limit(1)).first()):
-            return []  # with nothing written
-        return await self._database.transact(lambda c: _take(c, oldest, limit))
+        line = oldest_to_index(message.c.id, limit, embedding, without, by=[message.c.channel_id])
+        batch = await self._database.look(lambda c: _plan(c, line, limit))
+        if not batch.ids:
+            return []
+        return await self._database.transact(lambda c: _take(c, line, limit, batch))
 
     async def mark_indexed(self, messages: Sequence[Message], complete: bool) -> list[int]:
         """Note that the index holds these messages; the ids no longer held, whose points must go.
@@ -175,23 +177,35 @@ def unindexed(connection: Connection, ids: Iterable[int]) -> list[Message]:
     return [message_of(row) for row in connection.execute(query)]
 
 
-def _take(connection: Connection, oldest: Select[int], limit: int) -> list[Message]:
-    """Take these messages and, up to the limit, those whose windows change with them; more of those wait in line."""
-    query = select(message.c.id, message.c.indexing).where(message.c.id.in_(oldest))
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Messages to be taken for indexing."""
+
+    ids: Collection[int]
+    plan: windows.Plan
+
+
+def _plan(connection: Connection, line: Select[int], limit: int) -> _Batch:
+    """Read and think before anybody has to wait for the transaction that writes."""
+    query = select(message.c.id, message.c.indexing).where(message.c.id.in_(line))
     found = {row.id: row.indexing for row in connection.execute(query)}
-    taken = [id for id, state in found.items() if state != "keywords"]  # others get vectors for the window they have
-    outdated = windows.renew(connection, taken)
-    along = outdated[: max(0, limit - len(found))]
-    windows.renew(connection, along)
-    _put_in_state(connection, outdated, "pending")
-    _put_in_state(connection, [*taken, *along], "taken")
-    return list(_get(connection, [*found, *along]).values())
+    stale = [id for id, state in found.items() if state != "keywords"]  # others get vectors for the window they have
+    plan = windows.plan(connection, stale, room=limit - len(found))
+    return _Batch(found.keys() | plan.windows.keys(), plan)
+
+
+def _take(connection: Connection, line: Select[int], limit: int, batch: _Batch) -> list[Message]:
+    if not windows.stands(connection, batch.plan):
+        batch = _plan(connection, line, limit)
+    windows.record(connection, batch.plan.windows)
+    _put_in_state(connection, batch.plan.outdated, "pending")
+    _put_in_state(connection, batch.plan.windows, "taken")
+    return list(_get(connection, batch.ids).values())
 
 
 def _put_in_state(connection: Connection, ids: Collection[int], state: str) -> None:
-    if ids:
-        where = among(message.c.id, ids) & (message.c.indexing != state)
-        connection.execute(update(message).where(where).values(indexing=state))
+    where = among(message.c.id, ids) & (message.c.indexing != state)
+    connection.execute(update(message).where(where).values(indexing=state))
 
 
 def _get(connection: Connection, ids: Iterable[int]) -> dict[int, Message]:

@@ -66,6 +66,7 @@ Index("message_dead", message.c.guild_id, sqlite_where=message.c.extraction == "
 Index(
     "message_not_indexed",
     message.c.indexing,
+    message.c.channel_id,
     message.c.id,
     message.c.guild_id,
     sqlite_where=message.c.indexing != "complete",

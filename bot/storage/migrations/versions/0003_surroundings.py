@@ -25,4 +25,11 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("surrounding_by_near", "surrounding", ["near_id"])
+    op.drop_index("message_not_indexed", "message")
+    op.create_index(
+        "message_not_indexed",
+        "message",
+        ["indexing", "channel_id", "id", "guild_id"],
+        sqlite_where=sa.text("indexing != 'complete'"),
+    )
     op.execute("UPDATE message SET indexing = 'pending' WHERE indexing <> 'pending'")
