@@ -137,6 +137,8 @@ def test_the_latest_word_counts() -> None:
     """Of several later facts the last one is named, and whoever repeats a fact says it again."""
     hits = [fact("Ada lives in Hamburg", 5), fact("Ada lives in Berlin"), fact("Ada lives in Munich", 9)]
     assert otherwise(hits) == ["Ada lives in Munich", "Ada lives in Munich", None]
+    assert otherwise(hits[::-1]) == [None, "Ada lives in Munich", "Ada lives in Munich"]
+    assert otherwise([hits[2], hits[0], hits[1]]) == [None, "Ada lives in Munich", "Ada lives in Munich"]
     again = replace(hits[0], evidence=(fact("Ada lives in Hamburg!", 12).memory,))
     assert otherwise([again, hits[2]]) == [None, "Ada lives in Hamburg!"]
 
