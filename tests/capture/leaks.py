@@ -5,126 +5,22 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from operator import add
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import discord
-from hypothesis import strategies as st
+from drawn_guilds import ASKERS, READING, TEXT, Change, SomeGuild, SomeOverwrite
 
 from bot.capture.gateway import Connection, use_addresses
 from bot.capture.visibility import DiscordVisibility
-from bot.sandbox.discord import Channel, ChannelKind, DiscordServer, Guild, Permission, Role, Thread, User
+from bot.sandbox.discord import Channel, ChannelKind, DiscordServer, Guild, Role, Thread, User
 from bot.sandbox.discord.entities import Overwrite, Place
 from bot.sandbox.discord.interactions import InteractionKind
-from bot.sandbox.discord.permissions import NONE, P
+from bot.sandbox.discord.permissions import P
 from bot.sandbox.discord.reading import readable_by_all_who_view
 from bot.settings import DiscordSettings
 from bot.storage.observations import Observations
 
 T = TypeVar("T")
-
-ASKERS = 3
-READING = P.VIEW_CHANNEL | P.READ_MESSAGE_HISTORY
-FLAGS = (P.VIEW_CHANNEL, P.READ_MESSAGE_HISTORY, P.CONNECT, P.MANAGE_THREADS)
-TEXT = (ChannelKind.TEXT, ChannelKind.ANNOUNCEMENT, ChannelKind.FORUM)
-KINDS = (*TEXT, *TEXT, ChannelKind.VOICE, ChannelKind.VOICE, ChannelKind.STAGE, ChannelKind.CATEGORY)
-
-
-def _flags(bits: int) -> Permission:
-    return Permission(sum(flag for number, flag in enumerate(FLAGS) if bits >> number & 1))
-
-
-ANY = st.integers(0, 15).map(_flags)
-NUMBER = st.integers(0, 11)  # of a role, an asker, a channel or a thread, modulo how many there are
-NUMBERS = st.frozensets(NUMBER, max_size=3)
-SOME_ROLE = st.one_of(ANY, ANY, ANY, ANY, st.just(P.ADMINISTRATOR))
-
-
-class Denial(NamedTuple):
-    """An overwrite: for @everyone (0), a role or an asker; what it allows and, beyond that, denies."""
-
-    target: int
-    allow: Permission
-    deny: Permission
-
-
-class SomeAsker(NamedTuple):
-    roles: frozenset[int]
-    timeout: int
-    """Hours left; 0 for none, negative for one that is over."""
-
-
-class SomeChannel(NamedTuple):
-    kind: ChannelKind
-    nsfw: bool
-    in_category: bool
-    overwrites: list[Denial]
-
-
-class SomeThread(NamedTuple):
-    channel: int
-    private: bool
-    archived: bool
-    members: frozenset[int]
-    with_bot: bool
-
-
-class Change(NamedTuple):
-    """What happens next, to what, and what it is given."""
-
-    what: str
-    which: int
-    numbers: frozenset[int]
-    overwrite: Denial
-
-
-class SomeGuild(NamedTuple):
-    everyone: Permission
-    owner: int
-    bot: Permission
-    roles: list[Permission]
-    askers: list[SomeAsker]
-    channels: list[SomeChannel]
-    threads: list[SomeThread]
-    changes: list[Change]
-
-
-OVERWRITE = st.builds(Denial, NUMBER, ANY, ANY)
-HIDING = st.sampled_from([[], [], [Denial(0, NONE, P.VIEW_CHANNEL)], [Denial(0, NONE, READING)]])
-GUILDS = st.builds(
-    SomeGuild,
-    everyone=st.one_of(st.just(READING | P.CONNECT), ANY),
-    owner=NUMBER,
-    bot=st.sampled_from([P.ADMINISTRATOR, P.ADMINISTRATOR, READING]),
-    roles=st.lists(SOME_ROLE, min_size=1, max_size=3),
-    askers=st.lists(st.builds(SomeAsker, NUMBERS, st.sampled_from([0, 0, 1, -1])), min_size=ASKERS, max_size=ASKERS),
-    channels=st.lists(
-        st.builds(
-            SomeChannel,
-            st.sampled_from(KINDS),
-            st.sampled_from([False, False, False, True]),
-            st.booleans(),
-            st.builds(add, HIDING, st.lists(OVERWRITE, max_size=3)),
-        ),
-        min_size=2,
-        max_size=5,
-    ),
-    threads=st.lists(
-        st.builds(SomeThread, NUMBER, st.sampled_from([True, True, False]), st.booleans(), NUMBERS, st.booleans()),
-        max_size=3,
-    ),
-    changes=st.lists(
-        st.builds(
-            Change,
-            st.sampled_from(["everyone", "role", "no role", "overwrite", "member", "gone", "timeout", "in", "out"]),
-            NUMBER,
-            NUMBERS,
-            OVERWRITE,
-        ),
-        min_size=1,
-        max_size=3,
-    ),
-)
 
 
 class Observed(Observations):
@@ -226,7 +122,7 @@ class Scene:
         self.world.leave_guild(self.guild)
         del self.world.guilds[self.guild.id]
 
-    def overwrite(self, channel: Channel, some: Denial) -> None:
+    def overwrite(self, channel: Channel, some: SomeOverwrite) -> None:
         """Set one overwrite of a channel."""
         targets: list[Guild | Role | User] = [self.guild, *self.roles, *self.stage.users]
         target = targets[some.target % len(targets)]
@@ -253,6 +149,8 @@ class Scene:
                 world.update_member(guild, user, role_ids=[role.id for role in _some(self.roles, change.numbers)])
             case "gone" if guild.members.get(user.id) and guild.owner_id != user.id:
                 world.remove_member(guild, user)
+            case "owner" if user.id in guild.members:
+                world.update_guild(guild, owner_id=user.id)
             case "timeout" if user.id in guild.members:
                 world.update_member(guild, user, timed_out_until=world.clock() + timedelta(hours=1))
             case "in" if thread and user.id not in thread.member_ids:

@@ -118,6 +118,8 @@ def _guild(world: State, change: Change) -> tuple[Event, Guild]:
     guild: Guild = change.subject
     if change.event == "GUILD_DELETE":
         data: Json = {"id": str(guild.id)} | ({"unavailable": True} if guild.unavailable else {})
+    elif change.event == "GUILD_UPDATE":
+        data = payloads.guild(guild)
     else:
         data = payloads.guild_event(world, guild)
         if not change.details.get("returning"):

@@ -80,6 +80,12 @@ class World(State):
         else:
             self.emit("GUILD_CREATE", there, returning=True)
 
+    def update_guild(self, guild: Ref, **changes: Any) -> None:
+        """Change a guild's `name` or `owner_id`."""
+        there = self.guilds[id_of(guild)]
+        _set(there, changes)
+        self.emit("GUILD_UPDATE", there)
+
     def add_member(self, guild: Ref, user: Ref, *, nick: str | None = None, roles: Iterable[Ref] = ()) -> Member:
         """A user joins a guild."""
         there = self.guilds[id_of(guild)]
