@@ -78,12 +78,12 @@ class FastEmbedder:
 
 def _known_model(folder: Path) -> tuple[str, int]:
     """The name fastembed knows the model of a folder by, and its dimensions."""
+    if not folder.is_dir():
+        raise RecollectError(f"There is no model in {folder}: it is no folder.")
     try:
         from fastembed import TextEmbedding
     except ImportError:
         raise RecollectError("The embedder fastembed is not installed: pip install fastembed.") from None
-    if not folder.is_dir():
-        raise RecollectError(f"There is no model in {folder}: it is no folder.")
     for model in TextEmbedding.list_supported_models():
         if model["model"].rpartition("/")[2].lower() == folder.resolve().name.lower():
             return model["model"], model["dim"]

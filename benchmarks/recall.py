@@ -17,17 +17,21 @@ import asyncio
 import math
 import random
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _embedders import Remembering, open_named
-from _recall_data import Corpus, Question, load
+from _recall_data import Corpus, load
+from _recall_mem0 import mem0_search
 from _recall_metrics import judge, summary
 from _recall_ours import recollect
-from _recall_systems import LIST_PEERS, Answer, Ask, list_peers
+from _recall_plot import draw
+from _recall_runs import Asked, write_runs
+from _recall_systems import LIST_PEERS, Ask, list_peers
 from _report import main
 from rich.console import Console
 from rich.progress import Progress
@@ -37,26 +41,35 @@ from bot.settings import LogSettings
 from bot.telemetry import configure_logging
 
 OURS = "recollect"
-PEERS = ("mem0", *LIST_PEERS)
+MEM0 = "mem0"
+PEERS = (MEM0, *LIST_PEERS)
 IMPORTANCE_SEED = 1
+OPTIONS = {
+    "format": "locomo",
+    "embedder": "openai",
+    "peer": ",".join(PEERS),
+    "pool": False,
+    "runs": "",
+    "importance": "",
+    "plot": "",
+    "cache": "",
+}
 _TOP = 10
 _BYTES_A_TOKEN = 4
-
-Asked = list[tuple[Question, Answer]]
 
 
 def run(
     data: str, format: str, embedder: str, peer: str, pool: bool, runs: str, importance: str, plot: str, cache: str
 ) -> dict[str, Any]:
     """Measure; see the module's description for the options."""
-    configure_logging(LogSettings(level="error"))
     peers = [name.strip() for name in peer.split(",") if name.strip()]
     if unknown := [name for name in peers if name not in PEERS]:
         raise RecollectError(f"There is no peer {unknown[0]!r}; there are: {', '.join(PEERS)}.")
     if importance not in ("", "random"):
         raise RecollectError(f"There is no importance {importance!r}; there is: random.")
     corpora = load(Path(data), format, pool)
-    asked = asyncio.run(_ask_all(corpora, embedder, peers, importance == "random", cache))
+    configure_logging(LogSettings(level="error"))
+    asked = asyncio.run(_ask_all(corpora, embedder, peers, importance, cache))
     figures = {
         "systems": {name: _figures(answers, corpora) for name, answers in asked.items()},
         "questions": sum(len(corpus.questions) for corpus in corpora),
@@ -65,50 +78,55 @@ def run(
         "pool": pool,
         "embedder": embedder,
     }
+    if runs:
+        write_runs(Path(runs), asked)
+    if plot:
+        draw(Path(plot), {name: system["R@10"] for name, system in figures["systems"].items()})
     return figures
 
 
 async def _ask_all(
-    corpora: Sequence[Corpus], name: str, peers: Sequence[str], random_importance: bool, cache: str
+    corpora: Sequence[Corpus], name: str, peers: Sequence[str], importance: str, cache: str
 ) -> dict[str, Asked]:
     """Every system's answer to every question."""
-    embedder = Remembering(open_named(name))
-    if cache:
-        embedder.read(Path(cache))
     asked: dict[str, Asked] = {system: [] for system in (OURS, *peers)}
-    try:
-        with Progress(console=Console(stderr=True)) as progress:
+    embedder = Remembering(open_named(name))
+    async with AsyncExitStack() as opened:
+        opened.push_async_callback(embedder.close)
+        if cache:
+            embedder.read(Path(cache))
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+        progress = opened.enter_context(Progress(console=Console(stderr=True)))
+        for number, corpus in enumerate(corpora):
+            drawn = random.Random(IMPORTANCE_SEED) if importance else None
+            taken = progress.add_task(f"{corpus.name}: embedding", total=2 * len(corpus.turns))
+            embedder.embedded = partial(progress.advance, taken)
+            async with recollect(corpus, embedder, folder / str(number), drawn) as ours:
+                progress.update(taken, completed=2 * len(corpus.turns))
+                asked[OURS] += await _ask(OURS, ours.ask, corpus, progress)
+            for peer, ask in (await list_peers(corpus, embedder, peers)).items():
+                asked[peer] += await _ask(peer, ask, corpus, progress)
+        if cache:
+            embedder.write(Path(cache))
+        if MEM0 in peers:
+            added = progress.add_task("adding to mem0", total=sum(len(corpus.turns) for corpus in corpora))
+            searches = mem0_search(corpora, embedder, folder / MEM0, partial(progress.advance, added))
+            asks = await opened.enter_async_context(searches)
             for corpus in corpora:
-                drawn = random.Random(IMPORTANCE_SEED) if random_importance else None
-                await _ask_corpus(corpus, embedder, peers, drawn, progress, asked)
-    finally:
-        await embedder.close()
-    if cache:
-        embedder.write(Path(cache))
+                asked[MEM0] += await _ask(MEM0, asks[corpus.name], corpus, progress)
     return asked
 
 
-async def _ask_corpus(
-    corpus: Corpus,
-    embedder: Remembering,
-    peers: Sequence[str],
-    importance: random.Random | None,
-    progress: Progress,
-    asked: Mapping[str, Asked],
-) -> None:
-    taken = progress.add_task(f"{corpus.name}: taking in", total=2 * len(corpus.turns))
-    embedder.embedded = lambda count: progress.advance(taken, count)
-    async with AsyncExitStack() as opened:
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
-        ours = await opened.enter_async_context(recollect(corpus, embedder, folder / OURS, importance))
-        progress.update(taken, completed=2 * len(corpus.turns))
-        systems: dict[str, Ask] = {OURS: ours.ask, **await list_peers(corpus, embedder, peers)}
-        for name, ask in systems.items():
-            bar = progress.add_task(f"{corpus.name}: asking {name}", total=len(corpus.questions))
-            await ask(corpus.questions[0].text)  # the first finds nothing warm
-            for question in corpus.questions:
-                asked[name].append((question, await ask(question.text)))
-                progress.advance(bar)
+async def _ask(name: str, ask: Ask, corpus: Corpus, progress: Progress) -> Asked:
+    """One system's answers to a corpus's questions."""
+    bar = progress.add_task(f"{corpus.name}: asking {name}", total=len(corpus.questions))
+    if corpus.questions:
+        await ask(corpus.questions[0].text)  # the first finds nothing warm
+    answers = []
+    for question in corpus.questions:
+        answers.append((question, await ask(question.text)))
+        progress.advance(bar)
+    return answers
 
 
 def _figures(asked: Asked, corpora: Sequence[Corpus]) -> dict[str, Any]:
@@ -117,33 +135,21 @@ def _figures(asked: Asked, corpora: Sequence[Corpus]) -> dict[str, Any]:
     for question, answer in asked:
         judged.append((question.category, judge([id for id, _ in answer.ranking], question.evidence)))
     figures: dict[str, Any] = summary(judged)
-    figures |= _times("", [answer.seconds for _, answer in asked])
+    figures |= _times([answer.seconds for _, answer in asked])
     stages = {name: [answer.stages[name] for _, answer in asked] for name in asked[0][1].stages}
     if stages:
-        figures["search_p95_ms"] = _times("", stages["search"])["p95_ms"]
-        figures["stages"] = {name: _times("", seconds) for name, seconds in stages.items()}
+        figures["search_p95_ms"] = _times(stages["search"])["p95_ms"]
+        figures["stages"] = {name: _times(seconds) for name, seconds in stages.items()}
     size = {turn.id: math.ceil(len(turn.line.encode()) / _BYTES_A_TOKEN) for corpus in corpora for turn in corpus.turns}
     tops = [sum(size[id] for id, _ in answer.ranking[:_TOP]) for _, answer in asked]
     figures["tokens_top10"] = round(float(np.mean(tops)), 1)
     return figures
 
 
-def _times(prefix: str, seconds: Sequence[float]) -> dict[str, float]:
+def _times(seconds: Sequence[float]) -> dict[str, float]:
     p50, p95 = np.percentile(np.array(seconds) * 1000, [50, 95])
-    return {f"{prefix}p50_ms": round(float(p50), 2), f"{prefix}p95_ms": round(float(p95), 2)}
+    return {"p50_ms": round(float(p50), 2), "p95_ms": round(float(p95), 2)}
 
 
 if __name__ == "__main__":
-    main(
-        run,
-        __doc__,
-        "data",
-        format="locomo",
-        embedder="openai",
-        peer=",".join(PEERS),
-        pool=False,
-        runs="",
-        importance="",
-        plot="",
-        cache="",
-    )
+    main(run, __doc__, "data", **OPTIONS)
