@@ -26,6 +26,7 @@ def _nothing(*_: object, **__: object) -> None:
     pass
 
 
+PATIENCE = 60.0  # a busy machine hides nothing
 ROOMY = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -34,6 +35,7 @@ async def stage(discord_server: DiscordServer, monkeypatch: pytest.MonkeyPatch) 
     """One connection for all guilds of a test."""
     monkeypatch.setattr(Route, "BASE", Route.BASE)
     monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", DiscordWebSocket.DEFAULT_GATEWAY)
+    monkeypatch.setattr(visibility, "_PATIENCE", PATIENCE)
     async with stage_on(discord_server) as stage:
         yield stage
 
@@ -161,6 +163,7 @@ def without(rule: str, instead: str) -> type[DiscordVisibility]:
     assert source.count(rule) == 1, f"visibility.py does not say {rule!r} once"
     module = ModuleType("bot.capture.visibility_without_a_rule")
     exec(compile(source.replace(rule, instead), "<visibility without a rule>", "exec"), module.__dict__)  # noqa: S102
+    module.__dict__["_PATIENCE"] = PATIENCE
     kind: type[DiscordVisibility] = module.DiscordVisibility
     return kind
 
