@@ -1,12 +1,12 @@
 """Windows: of which messages each message's window key is made, as conversations arrive, change and go."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from records import ANA, BEN, CHANNEL, GUILD, NOON, Vault, said
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from bot.model import Message
 
@@ -163,6 +163,24 @@ async def test_a_neighbour_removed_on_the_way_stays_in_line(vault: Vault, when: 
     assert 1050 not in {one.id for one in (await vault.messages.around([1070]))[1070]}
     assert await vault.messages.mark_indexed(taken, complete=True) == [1050]
     assert await vault.index() == [1030, 1070]
+
+
+async def test_what_is_removed_while_conversations_are_told_apart_is_in_no_window(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deletion after the look and before the taking: the windows are those of what is left, recorded as such."""
+    transact = vault.database.transact
+
+    async def later(work: Callable[[Connection], object]) -> object:
+        monkeypatch.undo()
+        await vault.retraction.messages_deleted(GUILD, [1050])
+        return await transact(work)
+
+    await vault.hold(*BUSY)
+    monkeypatch.setattr(vault.database, "transact", later)
+    assert 1050 not in await vault.index()
+    assert (await windows(vault))[1070] == [1010, 1030, 1070]
+    assert await vault.index() == []
 
 
 async def test_vectors_are_made_for_the_window_the_keywords_are_of(vault: Vault) -> None:
