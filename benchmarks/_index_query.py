@@ -5,8 +5,9 @@ import json
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 from _index_data import GUILD, MOST_CHANNELS, ONE_MEMBER, queries
@@ -20,6 +21,9 @@ from bot.model import Scope
 from bot.settings import QdrantSettings
 
 WARM_UP = 5
+TICK_SECONDS = 0.002
+DENSE_KEYS = (Key.DENSE, Key.WINDOW)
+TEXT_KEYS = (Key.DENSE, Key.BM25)
 RECALL_AT = 10
 
 
@@ -42,8 +46,13 @@ async def measure(kind: str, folder: Path, dims: int, count: int) -> dict[str, A
     asked = queries(count, dims)
     found = {
         "load_s": loaded,
-        "selective": await ask(index, ONE_MEMBER, asked),
-        "wide": await ask(index, MOST_CHANNELS, asked),
+        "selective": await ask(index, ONE_MEMBER, asked, TEXT_KEYS),
+        "wide": await ask(index, MOST_CHANNELS, asked, TEXT_KEYS),
+    }
+    async with Ticking() as ticking:
+        found["four_lists"] = await ask(index, MOST_CHANNELS, asked, tuple(Key))
+    found |= {
+        "loop_stall": ticking.longest_stall,
         "rss_mb": psutil.Process().memory_info().rss / 2**20,
         "selective_top": await tops(index, ONE_MEMBER, asked),
         "wide_top": await tops(index, MOST_CHANNELS, asked),
@@ -52,11 +61,43 @@ async def measure(kind: str, folder: Path, dims: int, count: int) -> dict[str, A
     return found
 
 
-async def ask(index: VectorIndex, scope: Scope, asked: list[tuple[list[float], str]]) -> list[float]:
-    """Seconds of each hybrid query by the text keys, with as many candidates as a recall takes."""
+class Ticking:
+    """A task that would run every few milliseconds: `longest_stall` is how many seconds the event loop kept it at most.
+
+    `async with` runs it.
+    """
+
+    def __init__(self) -> None:
+        self.longest_stall = 0.0
+        self._last = time.perf_counter()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._tick()  # what never gave way kept it until now
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while True:
+            self._last = time.perf_counter()
+            await asyncio.sleep(TICK_SECONDS)
+            self._tick()
+
+    def _tick(self) -> None:
+        self.longest_stall = max(self.longest_stall, time.perf_counter() - self._last - TICK_SECONDS)
+
+
+async def ask(
+    index: VectorIndex, scope: Scope, asked: list[tuple[list[float], str]], keys: Sequence[Key]
+) -> list[float]:
+    """Seconds of each hybrid query by these keys, with as many candidates as a recall takes."""
     bm25, took = Bm25("none"), []
     for vector, words in [*asked[:WARM_UP], *asked]:
-        searches = [Search(Key.DENSE, vector, CANDIDATES), Search(Key.BM25, bm25.query(words), CANDIDATES)]
+        tokens = bm25.query(words)
+        searches = [Search(key, vector if key in DENSE_KEYS else tokens, CANDIDATES) for key in keys]
         started = time.perf_counter()
         await index.search(scope, searches)
         took.append(time.perf_counter() - started)
