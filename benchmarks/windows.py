@@ -23,7 +23,7 @@ from _irc import GUILD, annotated, answered, log
 from _replay import Clock, steps
 from _report import main, progress
 
-from bot.conversations import parents
+from bot.conversations import links
 from bot.errors import RecollectError
 from bot.extraction.ollama import OllamaLLM
 from bot.extraction.worker import BatchWorker
@@ -53,8 +53,10 @@ class Log:
     def ours(self) -> dict[int, set[int]]:
         """What the annotated lines answer by the shipped grouping; a line that is no message answers nothing."""
         lines = list(self.messages)
-        places = parents(list(self.messages.values()))
-        found = {line: line if place is None else lines[place] for line, place in zip(lines, places, strict=True)}
+        links_ = links(list(self.messages.values()))
+        found = {
+            line: line if link.parent is None else lines[link.parent] for line, link in zip(lines, links_, strict=True)
+        }
         return {line: {found.get(line, line)} for line in self.gold}
 
 

@@ -13,6 +13,7 @@ Corpus for Conversation Disentanglement" (busy chat without reply targets), the 
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 
@@ -46,27 +47,37 @@ _COMMON = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The position of the message that one answers, None if it starts anew, and the user it names or replies to."""
+
+    parent: int | None
+    addressee: int | None
+
+
 def conversations(messages: Sequence[Message]) -> list[list[Message]]:
     """The conversations of one channel's messages (in id order), by their first message; each in id order."""
+    return grouped(messages, links(messages))
+
+
+def grouped(messages: Sequence[Message], links: Sequence[Link]) -> list[list[Message]]:
+    """The messages by conversation, as `conversations`."""
     groups: list[list[Message]] = []
     group_of: list[int] = []
-    for message, parent in zip(messages, parents(messages), strict=True):
-        if parent is None:
+    for message, link in zip(messages, links, strict=True):
+        if link.parent is None:
             group_of.append(len(groups))
             groups.append([message])
         else:
-            group_of.append(group_of[parent])
-            groups[group_of[parent]].append(message)
+            group_of.append(group_of[link.parent])
+            groups[group_of[link.parent]].append(message)
     return groups
 
 
-def parents(messages: Sequence[Message]) -> list[int | None]:
-    """For each message of one channel (in id order) the position of the one it answers, None if it starts anew.
-
-    Linear in the number of messages.
-    """
-    links = _Links(messages)
-    return [links.add(position) for position in range(len(messages))]
+def links(messages: Sequence[Message]) -> list[Link]:
+    """What each message of one channel (in id order) answers. Linear in the number of messages."""
+    so_far = _Links(messages)
+    return [so_far.add(position) for position in range(len(messages))]
 
 
 class _Links:
@@ -86,7 +97,7 @@ class _Links:
         self._vocabulary = _Vocabulary()
         self._conversation: list[int] = []  # position of the message it began with
 
-    def add(self, position: int) -> int | None:
+    def add(self, position: int) -> Link:
         message = self._messages[position]
         author = message.author_id
         text = message.content.casefold()
@@ -108,7 +119,7 @@ class _Links:
             self._partner[author], self._partner[addressee] = addressee, author
         elif parent is not None and self._messages[parent].author_id != author:
             self._partner[author] = self._messages[parent].author_id
-        return parent
+        return Link(parent, addressee)
 
     def _find_addressee(self, message: Message, text: str) -> int | None:
         """The first earlier speaker named in the message: `<@id>`, or their name as a word."""

@@ -174,8 +174,8 @@ class BatchSettings(Section):
     """A conversation with a message younger than this is still going on and waits, at most one interval."""
     window_tokens: int = Field(default=2400, ge=256)
     """Most tokens of conversation in one call to the language model."""
-    context_lines: int = Field(default=4, ge=0, le=50)
-    """Lines already seen that are shown with a window so that it can be understood."""
+    context_lines: int = Field(default=24, ge=0, le=50)
+    """Most lines of other conversations that are shown with a window so that it can be understood."""
 
 
 class LLMSettings(Section):

@@ -2,8 +2,12 @@
 
 from workshop import said
 
-from bot.conversations import conversations, parents
+from bot.conversations import conversations, links
 from bot.model import Message
+
+
+def parents(talk: list[Message]) -> list[int | None]:
+    return [link.parent for link in links(talk)]
 
 
 def test_nothing_said_is_no_conversation() -> None:

@@ -6,6 +6,7 @@ larger than a window is divided, where its people paused longest.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import accumulate, islice
 
 from bot.extraction.prompt import CONTEXT_TOKENS, MOST_QUOTES, short_name
@@ -14,7 +15,7 @@ from bot.model import Message, Window
 from bot.storage.lease import Taken
 
 _MOST_LINES = 100  # in a window of short remarks; each may make a fact of the answer
-_CONTEXT_SHARE = 6  # context takes at most a sixth of what a window may: the answer needs the rest
+CONTEXT_SHARE = 3  # context takes at most a third of what a window may: the answer needs the rest
 
 
 def pack(talks: Sequence[Sequence[Message]], budget: int) -> list[Window]:
@@ -25,8 +26,7 @@ def pack(talks: Sequence[Sequence[Message]], budget: int) -> list[Window]:
     """
     pieces = [piece for talk in talks for piece in _divide(tuple(talk), budget)]
     filled: list[tuple[int, list[tuple[Message, ...]]]] = []
-    for piece in sorted(pieces, key=lambda piece: piece[0].id):
-        size = tokens(piece, budget)
+    for piece, size in sorted(pieces, key=lambda piece: piece[0][0].id):
         for place, (taken, sections) in enumerate(filled):
             if taken + size <= budget:
                 sections.append(piece)
@@ -43,14 +43,23 @@ def tokens(messages: Sequence[Message], budget: int) -> int:
 
 
 def _line_tokens(message: Message, budget: int) -> int:
-    answers = " >99" if message.reply_to is not None else ""
-    prefix = f"99 23:59 {short_name(message.author_name)}{answers}: \n"
     words = most_tokens(one_line(message.text))
-    return min(max(most_tokens(prefix) + words, budget // _MOST_LINES), budget)
+    return min(
+        max(_prefix_tokens(message.author_name, message.reply_to is not None) + words, budget // _MOST_LINES), budget
+    )
+
+
+@lru_cache(maxsize=1024)
+def _prefix_tokens(author_name: str, answers: bool) -> int:
+    return most_tokens(f"99 23:59 {short_name(author_name)}{' >99' if answers else ''}: \n")
 
 
 def halve(window: Window) -> tuple[Window, Window] | None:
-    """The window in two, between conversations if there are several; None if it is a single message."""
+    """The window in two, between conversations if there are several; None if it is a single message.
+
+    The parts have no context: the line that nobody can read may be there.
+    """
+    window = replace(window, context=())
     sections = window.sections
     if len(sections) == 1:
         (only,) = sections
@@ -74,20 +83,24 @@ def refreshed(window: Window, taken: Taken, budget: int) -> Window:
     return replace(
         window,
         sections=tuple(section for section in sections if section),
-        context=_last(taken.context, budget // _CONTEXT_SHARE),
+        context=_last(taken.context, budget // CONTEXT_SHARE),
         quotes=dict(islice(quotes.items(), MOST_QUOTES)),
     )
 
 
 def _last(context: Sequence[Message], budget: int) -> tuple[Message, ...]:
     """The last of these messages that take at most `budget` tokens as lines of context."""
-    sizes = [min(most_tokens(one_line(m.text)), CONTEXT_TOKENS) + most_tokens(m.author_name) + 3 for m in context]
-    fitting = sum(size <= budget for size in accumulate(reversed(sizes)))
+    fitting = sum(size <= budget for size in accumulate(map(context_tokens, reversed(context))))
     return tuple(context[len(context) - fitting :])
 
 
-def _divide(talk: tuple[Message, ...], budget: int) -> list[tuple[Message, ...]]:
-    """A conversation in as few pieces as fit the budget, cut at long pauses where there is a choice."""
+def context_tokens(message: Message) -> int:
+    """What a message takes as a line of context, at most."""
+    return min(most_tokens(one_line(message.text)), CONTEXT_TOKENS) + most_tokens(message.author_name) + 3
+
+
+def _divide(talk: tuple[Message, ...], budget: int) -> list[tuple[tuple[Message, ...], int]]:
+    """A conversation in as few pieces as fit, with their sizes, cut at long pauses where there is a choice."""
     sizes = [tokens([message], budget) for message in talk]
     pieces, start, total = [], 0, sum(sizes)
     while total > budget:
@@ -99,10 +112,11 @@ def _divide(talk: tuple[Message, ...], budget: int) -> list[tuple[Message, ...]]
             [end for end, size in ends if least <= size <= budget] or fitting[-1:],
             key=lambda end: (talk[end].created_at - talk[end - 1].created_at, end),
         )
-        pieces.append(talk[start:cut])
-        total -= sum(sizes[start:cut])
+        size = sum(sizes[start:cut])
+        pieces.append((talk[start:cut], size))
+        total -= size
         start = cut
-    return [*pieces, talk[start:]]
+    return [*pieces, (talk[start:], total)]
 
 
 def _middle(sizes: Sequence[int]) -> int:

@@ -12,18 +12,18 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
 
-from bot.conversations import conversations
 from bot.errors import AnswerRejected, LLMUnavailable, RecollectError, StorageUnavailable
 from bot.extraction.asker import Asked, Asker, HopelessModel
 from bot.extraction.due import Rule, everything, settled, worthwhile
 from bot.extraction.llm import LLM
 from bot.extraction.prompt import PersonFacts
-from bot.extraction.windows import halve, pack, refreshed
+from bot.extraction.stretch import Stretch
+from bot.extraction.windows import CONTEXT_SHARE, halve, refreshed
 from bot.model import Message, ServiceHealth, Window, utcnow
 from bot.settings import BatchSettings
 from bot.storage.breaker import Breaker
@@ -33,6 +33,8 @@ from bot.storage.queue import ExtractionQueue, GuildSchedule
 from bot.telemetry import Outages
 
 _CHUNK = 400  # messages in memory at once: a backlog of any size takes no more
+_HISTORY = 400  # extracted ones looked at with them, for what they answer;
+_BACKLOG_HISTORY = 100  # so many suffice where all before a whole chunk was extracted
 _LEASE = timedelta(hours=1)
 _LINGER = 0.2  # seconds: captures come in bursts, and each wakes the worker
 _LONGEST_SLEEP = timedelta(hours=1)
@@ -261,24 +263,31 @@ class BatchWorker:
             backlog = False
             for channel_id in await self._queue.channels_waiting(guild_id):
                 chunk = await self._queue.waiting(guild_id, channel_id, _CHUNK, read_to.get(channel_id, 0))
+                if not chunk:
+                    continue
+                history = _HISTORY
                 if len(chunk) == _CHUNK:
-                    read_to[channel_id], backlog = chunk[-1].id, True
+                    read_to[channel_id], backlog, history = chunk[-1].id, True, _BACKLOG_HISTORY
                 refused = {message.id for window in halves for message in window.messages}
                 fresh = [message for message in chunk if message.id not in refused]
+                before = await self._queue.extracted_before(channel_id, chunk[-1].id, history)
                 await self._quiet()
-                for window in await asyncio.to_thread(self._windows, fresh, rule):
+                for window in await asyncio.to_thread(self._windows, before, fresh, rule):
                     halves += await self._extract(window, tally)
         return halves
 
-    def _windows(self, chunk: Sequence[Message], rule: Rule) -> Sequence[Window]:
-        talks = rule(conversations(chunk), self._settings, self._clock())
-        return pack(talks, self._settings.window_tokens)
+    def _windows(self, before: Sequence[Message], chunk: Sequence[Message], rule: Rule) -> list[Window]:
+        batch = self._settings
+        stretch = Stretch(sorted([*before, *chunk], key=lambda message: message.id))
+        windows = rule(stretch.conversations({message.id for message in chunk}), batch, self._clock())
+        room = batch.window_tokens // CONTEXT_SHARE
+        return [replace(one, context=stretch.context(one, batch.context_lines, room)) for one in windows]
 
     async def _extract(self, window: Window, tally: _Tally) -> Sequence[Window]:
         """Take one window from lease to commit; the smaller windows to try instead, if its answers were refused."""
         await self._quiet()
         ids = [message.id for message in window.messages]
-        taken = await self._queue.take(ids, _LEASE, self._settings.context_lines)
+        taken = await self._queue.take(ids, _LEASE, [message.id for message in window.context])
         lease, window = taken.lease, refreshed(window, taken, self._settings.window_tokens)
         if not window.sections:
             return ()

@@ -27,8 +27,8 @@ class Lease:
 class Taken:
     """Leased messages of one channel with what helps to understand them.
 
-    `context` are the channel's last messages before them that were extracted already, oldest first;
-    `answered` the held messages, by id, that leased ones reply to and that are not leased with them.
+    `context` are the held ones of those asked for beside them, oldest first; `answered` the held
+    messages, by id, that leased ones reply to and that are not leased with them.
     """
 
     lease: Lease
@@ -54,28 +54,23 @@ _LEASE = (
     .values(extraction="leased", lease=bindparam("token"), lease_until=bindparam("until"))
     .returning(*MESSAGE_COLUMNS)
 )
-_BEFORE = (
-    select(*MESSAGE_COLUMNS)
-    .where(
-        message.c.channel_id == bindparam("channel"), message.c.id < bindparam("first"), message.c.extraction == "done"
-    )
-    .order_by(message.c.id.desc())
-    .limit(bindparam("lines"))
-)
 _THESE = select(*MESSAGE_COLUMNS).where(given(message.c.id, "ids"))
+# Those put aside may be what no model can read.
+_READABLE = _THESE.where(message.c.extraction != "dead").order_by(message.c.id)
 
 
-def take(connection: Connection, ids: Sequence[int], now: datetime, lease_for: timedelta, context_lines: int) -> Taken:
+def take(
+    connection: Connection, ids: Sequence[int], now: datetime, lease_for: timedelta, context: Sequence[int]
+) -> Taken:
     """See `ExtractionQueue.take`."""
     lease = _lease(connection, ids, now, lease_for)
     if not lease.messages:
         return Taken(lease)
-    first = lease.messages[0]
-    place = {"channel": first.channel_id, "first": first.id, "lines": context_lines}
-    context = [message_of(row) for row in connection.execute(_BEFORE, place)]
+    shown = connection.execute(_READABLE, {"ids": listed(context)}) if context else ()
+    around = tuple(message_of(row) for row in shown)
     elsewhere = {one.reply_to for one in lease.messages if one.reply_to} - {one.id for one in lease.messages}
     answered = connection.execute(_THESE, {"ids": listed(elsewhere)}) if elsewhere else ()
-    return Taken(lease, tuple(reversed(context)), {row.id: message_of(row) for row in answered})
+    return Taken(lease, around, {row.id: message_of(row) for row in answered})
 
 
 def _lease(connection: Connection, ids: Sequence[int], now: datetime, lease_for: timedelta) -> Lease:

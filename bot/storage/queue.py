@@ -115,12 +115,24 @@ class ExtractionQueue:
             # A thousand would hold up the event loop for long.
             return await asyncio.to_thread(lambda: [message_of(row) for row in rows])
 
-    async def take(self, ids: Sequence[int], lease_for: timedelta, context_lines: int = 0) -> Taken:
+    async def extracted_before(self, channel_id: int, before_id: int, limit: int) -> list[Message]:
+        """A channel's last extracted messages before `before_id`, oldest first."""
+        query = (
+            select(*MESSAGE_COLUMNS)
+            .where(message.c.channel_id == channel_id, message.c.id < before_id, message.c.extraction == "done")
+            .order_by(message.c.id.desc())
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            rows = await connection.execute(query)
+            return await asyncio.to_thread(lambda: [message_of(row) for row in rows][::-1])
+
+    async def take(self, ids: Sequence[int], lease_for: timedelta, context: Sequence[int] = ()) -> Taken:
         """Lease those of these messages that wait or whose lease has ended; that may be fewer, or none.
 
-        They come with at most so many lines of context, and with what they answer.
+        They come with the current form of the messages in `context`, but those put aside, and with what they answer.
         """
-        return await self._database.transact(lambda c: take(c, ids, self._clock(), lease_for, context_lines))
+        return await self._database.transact(lambda c: take(c, ids, self._clock(), lease_for, context))
 
     async def commit(self, lease: Lease, facts: Sequence[Fact], shown: Collection[Message] = ()) -> int:
         """Store a lease's facts and mark its messages done, in one transaction; how many facts were stored.

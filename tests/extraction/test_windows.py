@@ -122,5 +122,5 @@ def test_context_leaves_room_for_the_answer() -> None:
     """However many lines of context are asked for, the last ones that fit are shown."""
     context = tuple(said(i, "Ann", "word " * 100) for i in range(1, 51))
     window = refreshed(Window(7, 70, (tuple(talk(2, 60)),)), Taken(Lease("", tuple(talk(2, 60))), context), BUDGET)
-    assert 4 <= len(window.context) <= 8
+    assert 8 <= len(window.context) <= 16
     assert window.context == context[-len(window.context) :]

@@ -374,9 +374,9 @@ async def test_a_message_deleted_before_the_call_is_not_sent(
     await prepare(workshop, count=2)
     take = workshop.queue.take
 
-    async def late(ids: list[int], lease_for: timedelta, context_lines: int) -> Taken:
+    async def late(ids: list[int], lease_for: timedelta, context: list[int]) -> Taken:
         await workshop.retraction.messages_deleted(GUILD, [GUILD * 1000])
-        return await take(ids, lease_for, context_lines)
+        return await take(ids, lease_for, context)
 
     monkeypatch.setattr(workshop.queue, "take", late)
     await workshop.worker.run_due()

@@ -21,22 +21,31 @@ async def test_waiting_messages_are_listed_by_channel_oldest_first(vault: Vault)
     assert [message.id for message in rest] == [13, 14]
 
 
-async def test_context_is_what_was_extracted_just_before(vault: Vault) -> None:
-    """The last done messages before the claimed ones come oldest first; waiting ones are no context."""
+async def test_what_was_extracted_before_is_read_oldest_first(vault: Vault) -> None:
+    """The last done messages of the channel before a place; waiting ones are not among them."""
     await vault.hold(*(said(id) for id in range(1, 8)), said(3_000, channel_id=21))
-    await vault.extract(done=[1, 2, 3, 5])
-    taken = await vault.queue.take([7, 6], MINUTE, 3)
+    await vault.extract(done=[1, 2, 3, 5, 7])
+    assert [message.id for message in await vault.queue.extracted_before(CHANNEL, 7, 3)] == [2, 3, 5]
+    assert await vault.queue.extracted_before(21, 5_000, 3) == []
+
+
+async def test_context_comes_with_the_claim(vault: Vault) -> None:
+    """Lines to be shown come oldest first and as they are now, whether extracted or waiting; not those put aside."""
+    await vault.hold(*(said(id) for id in range(1, 8)))
+    await vault.extract(done=[1, 2])
+    await vault.queue.bury(await vault.claim(3), "no valid answer")
+    await vault.messages.capture(said(2, "edited", edited_at=NOON + 60 * MINUTE))
+    taken = await vault.queue.take([7, 6], MINUTE, [4, 3, 2, 99])
     assert [message.id for message in taken.lease.messages] == [6, 7]
-    assert [message.id for message in taken.context] == [2, 3, 5]
-    assert (await vault.queue.take([4], MINUTE, 0)).context == ()
-    assert (await vault.queue.take([6], MINUTE, 3)).context == ()
+    assert [(message.id, message.content == "edited") for message in taken.context] == [(2, True), (4, False)]
+    assert (await vault.queue.take([6], MINUTE, [4])).context == ()
 
 
 async def test_what_is_answered_comes_with_the_claim(vault: Vault) -> None:
     """A message that a claimed one replies to is brought along, unless it is claimed itself or not held."""
     answers = [said(5, reply_to=1), said(6, reply_to=5), said(7, reply_to=99)]
     await vault.hold(said(1), *answers)
-    taken = await vault.queue.take([5, 6, 7], MINUTE, 0)
+    taken = await vault.queue.take([5, 6, 7], MINUTE)
     assert set(taken.answered) == {1}
 
 
