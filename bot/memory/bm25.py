@@ -3,8 +3,8 @@
 The differences found: words are also split at underscores, and the Turkish dotted capital I has another id.
 
 That is for English, which mem0 writes and reads too. In every other language full and half width are one, and a
-run of Han, kana or hangul, which has no spaces or has particles, is indexed as its characters and pairs of
-characters (Nie et al., IRAL 2000; Lucene's CJKBigramFilter with `outputUnigrams`) instead of as one long word.
+run of Han, kana, hangul, Thai or the like, which has no spaces or has particles, is indexed as its characters and
+pairs of characters (Nie et al., IRAL 2000; Lucene's CJKBigramFilter with `outputUnigrams`), not as one long word.
 """
 
 import unicodedata
@@ -21,7 +21,7 @@ from bot.storage.rows import clean
 NO_LANGUAGE = "none"
 _ENGLISH = "english"
 _LONGEST_TOKEN = 40  # longer ones are dropped, as `Qdrant/bm25` does
-_WITHOUT_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}ー]+")
+_WITHOUT_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー]+")
 
 
 class Bm25:
@@ -37,6 +37,7 @@ class Bm25:
         Raises `SettingsError` on another.
         """
         language = language.strip().lower()
+        self.language = language
         self._model = edge.Bm25(_config(language))
         self._readable: Callable[[str], str] = clean if language == _ENGLISH else _segmented
 
@@ -49,6 +50,10 @@ class Bm25:
         """The sparse vector to search with: weight 1 for each distinct word."""
         vector = self._model.embed_query(self._readable(text))
         return SparseVector(vector.indices, vector.values)
+
+    def words(self, text: str) -> int:
+        """How many different words of a text carry meaning: no stop words."""
+        return len(self._model.embed_query(clean(text)).indices)
 
 
 def languages() -> list[str]:

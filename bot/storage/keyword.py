@@ -24,13 +24,13 @@ MOST_PAIRS = 12
 # apostrophe stays, and any other sign is left to the tokenizer: a term it splits is a phrase.
 _BETWEEN_WORDS = re.compile(r"[\s\0!-&(-/:-@\[-`{-~]+")
 # FTS5 takes such a run as one word, so parts of it are looked for in the text itself.
-_WITHOUT_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}ー]+")
+_WITHOUT_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー]+")
 
 
 class KeywordSearch:
     """FTS5 with Porter stemming, ranked by BM25 (https://www.sqlite.org/fts5.html#the_bm25_function).
 
-    Chinese, Japanese and Korean are found by pairs of characters instead, each of which counts one.
+    Chinese, Japanese, Korean, Thai and the like are found by pairs of characters instead, each of which counts one.
     """
 
     def __init__(self, database: Database) -> None:
@@ -61,7 +61,7 @@ def _match(query: str) -> str:
 
 
 def _pairs(query: str) -> list[str]:
-    """The pairs of neighbouring characters of its Chinese, Japanese and Korean, and characters that stand alone."""
+    """The pairs of neighbouring characters in runs without spaces, and characters that stand alone."""
     runs = _WITHOUT_SPACES.findall(clean(query))
     pairs = (pair for run in runs for pair in (map("".join, pairwise(run)) if len(run) > 1 else run))
     return list(islice(dict.fromkeys(pairs), MOST_PAIRS))

@@ -66,7 +66,9 @@ async def test_chinese_is_found_inside_a_sentence(vault: Vault, keyword: Keyword
 )
 async def test_japanese_and_korean_are_found(vault: Vault, keyword: KeywordSearch, query: str, found: str) -> None:
     """A word before a particle, inside a longer run, and of one character."""
-    await vault.hold(said(1, "東京都に住んでいます"), said(2, "커피를 좋아해요"), said(3, "お茶"), said(4, "tea"))
+    await vault.hold(
+        said(1, "東京都に住んでいます"), said(2, "커피를 좋아해요"), said(3, "お茶"), said(4, "tea"), said(5, "ตลาดนัด")
+    )
     assert await texts(keyword, query) == [found]
 
 
