@@ -93,7 +93,8 @@ def _known_model(folder: Path) -> tuple[str, int]:
 class Remembering:
     """An `Embedder` that embeds a text once, however many systems store it, but each question when it is asked.
 
-    `seconds` is what the last question took. `embedded` is told how many more texts have their vectors.
+    `seconds` adds up the time in which questions were being embedded, until set back to 0. `embedded` is told how many
+    more texts have their vectors.
     """
 
     def __init__(self, embedder: Embedder, embedded: Callable[[int], object] = lambda count: None) -> None:
@@ -103,6 +104,8 @@ class Remembering:
         self.embedded = embedded
         self._embedder = embedder
         self._vectors: dict[str, Vector | None] = {}
+        self._asked = 0  # questions under way
+        self._since = 0.0
 
     async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Vector | None]:
         """See `Embedder`. Not bound by `within`: vectors that come too late would only be missing."""
@@ -116,11 +119,15 @@ class Remembering:
         return [self._vectors[self._key(text)] for text in texts]
 
     async def query(self, text: str) -> Vector:
-        started = time.perf_counter()
+        if not self._asked:
+            self._since = time.perf_counter()
+        self._asked += 1
         try:
             return await self._embedder.query(text)
         finally:
-            self.seconds = time.perf_counter() - started
+            self._asked -= 1
+            if not self._asked:
+                self.seconds += time.perf_counter() - self._since
 
     def known(self, text: str) -> Vector | None:
         return None
