@@ -17,6 +17,7 @@ _REASONS = {
     "keyword": "words",
     "session": "part of a conversation that fits",
     "entity": "shares a name with a memory that fits",
+    "substance": "says much",
     "importance": "important",
     "recency": "recent",
 }
@@ -34,7 +35,7 @@ def _reason(signal: str, share: float, memory: Memory) -> str:
         case "speaker":
             return f"you name {escaped(' '.join(memory.speaker_name.split()), NAME_UNITS) or 'who said it'}"
         case "date":
-            return f"said {dated(memory.said_at)}, around the time you name"
+            return f"said {dated(memory.said_at)}, near the time you name"
         case _ if reason := _REASONS.get(signal):
             return reason
         case _:

@@ -37,7 +37,7 @@ def test_the_strongest_signal_comes_first() -> None:
     """Shares are told with their size, reasons without."""
     found = hit(bm25=0.61, speaker=0.2, dense=0.92, dense_window=0.8, bm25_window=0.1, recency=0.02, date=0.3)
     assert why(found) == (
-        "meaning 0.92 · its surroundings (meaning) 0.80 · words 0.61 · said <t:1777636800:f>, around the time you name"
+        "meaning 0.92 · its surroundings (meaning) 0.80 · words 0.61 · said <t:1777636800:f>, near the time you name"
         " · you name Ana · its surroundings (words) 0.10 · recent"
     )
 
@@ -48,6 +48,7 @@ def test_the_strongest_signal_comes_first() -> None:
         ("keyword", "words"),
         ("session", "part of a conversation that fits"),
         ("entity", "shares a name with a memory that fits"),
+        ("substance", "says much"),
         ("importance", "important"),
         ("moon_phase", r"moon phase 0.50"),
         ("**@everyone**", "\\*\\*@\u200beveryone\\*\\* 0.50"),
@@ -62,6 +63,7 @@ def test_what_gave_nothing_is_left_out_unless_there_is_nothing_else() -> None:
     """The last of a list has a share of zero, and was found by it all the same."""
     assert why(hit(dense=0.0, bm25=0.4)) == "words 0.40"
     assert why(hit(dense=0.0)) == "meaning 0.00"
+    assert why(hit(dense=0.4, reaction=-0.1)) == "meaning 0.40"
     assert why(hit()) == ""
 
 
