@@ -193,17 +193,15 @@ def forget_command(
             raise Refused("Say what to forget: words, the link of a message, or `everything: True`.")
 
     async def find(interaction: Interaction, query: str) -> list[Memory]:
-        asker = member(interaction)
-        visible = await visibility.for_member(asker)
+        """What is meant, whoever may see it: `offer` leaves out what the asker may not."""
         if link := _LINK.fullmatch(query):
             message_id = int(link[3])
             said = [message_memory(message) for message in (await messages.get([message_id])).values()]
-            found = said + [fact_memory(fact) for fact in await facts.resting_on([message_id])]
-        elif _FACT_ID.fullmatch(query):
-            found = [fact_memory(fact) for fact in (await facts.get([query])).values()]
-        else:
-            found = await matching(query, Scope(asker.guild.id, visible), asker.id)
-        return [memory for memory in found if may_look_at(memory, asker, visible)]
+            return said + [fact_memory(fact) for fact in await facts.resting_on([message_id])]
+        if _FACT_ID.fullmatch(query):
+            return [fact_memory(fact) for fact in (await facts.get([query])).values()]
+        asker = member(interaction)
+        return await matching(query, Scope(asker.guild.id, await visibility.for_member(asker)), asker.id)
 
     async def matching(query: str, scope: Scope, asker_id: int) -> list[Memory]:
         """What matches: first what is about the asker, however much of others' matches better."""
