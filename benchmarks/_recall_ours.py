@@ -18,6 +18,7 @@ from bot.memory.bm25 import Bm25
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import IndexPoint, ScoredPoint, Search
 from bot.memory.indexer import Indexer
+from bot.memory.naming import Speakers
 from bot.memory.recall import Recall
 from bot.model import DISCORD_EPOCH_MS, Memory, Message, Scope
 from bot.settings import MemorySettings, RecallSettings
@@ -26,6 +27,7 @@ from bot.storage.database import Database
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
+from bot.storage.names import Names
 from bot.storage.reindex import Reindex
 from bot.storage.retraction import Retraction
 from bot.storage.rows import to_ms
@@ -99,7 +101,17 @@ async def recollect(
         await indexer.drain()
         if await store.to_index(1, embedding=True):
             raise RecollectError("Not every message got its vectors.")
-        recall = Recall(index, embedder, bm25, KeywordSearch(database), retraction, *breakers, lambda: None, clock)
+        recall = Recall(
+            index,
+            embedder,
+            bm25,
+            Speakers(Names(database)),
+            KeywordSearch(database),
+            retraction,
+            *breakers,
+            lambda: None,
+            clock,
+        )
         scope = Scope(GUILD, frozenset(message.access_id for message in messages))
         turns = {message.id: turn.id for message, turn in zip(messages, corpus.turns, strict=True)}
         yield Recollect(recall, scope, turns, embedder, stages)

@@ -139,8 +139,9 @@ class Memory:
     """What the index holds and recall returns: a message or a fact, with the messages it rests on.
 
     `speaker_ids` are the authors of `sources`. `subject_id` is the member it is about (a message is
-    about its author), None for the server. A memory read from a mem0 client that named no guild or
-    channel never becomes a `Memory`.
+    about its author), None for the server. `follows` is the message before it in its conversation, of
+    those the index knows. A memory read from a mem0 client that named no guild or channel never becomes
+    a `Memory`.
     """
 
     id: str
@@ -161,6 +162,7 @@ class Memory:
     entities: tuple[str, ...] = ()
     valid_from: date | None = None
     valid_until: date | None = None
+    follows: int | None = None
 
     @property
     def line(self) -> str:

@@ -31,6 +31,7 @@ from bot.memory.forget import Forget
 from bot.memory.held import Held
 from bot.memory.index import VectorIndex
 from bot.memory.indexer import Indexer
+from bot.memory.naming import Speakers
 from bot.memory.recall import Recall
 from bot.memory.reconcile import Reconciler
 from bot.model import utcnow
@@ -149,6 +150,7 @@ class Rooms:
             self.index,
             self.embedder,
             bm25,
+            Speakers(Names(self.database)),
             self.keyword,
             self.retraction,
             self.breakers.of("OpenAI"),

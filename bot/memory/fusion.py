@@ -1,10 +1,9 @@
-"""Fusing several score lists into one ranking: min-max normalisation, then a plain sum.
+"""Fusing several score lists into one ranking: min-max normalisation, then a weighted sum.
 
-Each list is scaled to [0, 1] by (s - min) / (max - min) over the candidates, and a candidate's
+Each list is scaled to [0, 1] by (s - min) / (max - min) over its candidates, and a candidate's
 fused score is the sum of its scaled scores: CombSUM (Fox & Shaw, TREC-2, 1993) over min-max
-normalised scores (Lee, SIGIR 1997), which with two lists is the equally weighted convex
-combination of Bruch, Gai & Ingber (ACM TOIS 42(1), 2023). Unlike reciprocal ranks it keeps how
-much better one candidate is than the next.
+normalised scores (Lee, SIGIR 1997), the convex combination of Bruch, Gai & Ingber (ACM TOIS
+42(1), 2023). Unlike reciprocal ranks it keeps how much better one candidate is than the next.
 """
 
 from collections import defaultdict
@@ -18,12 +17,13 @@ class ScoreList:
 
     `floor` is the score of everything the list does not hold, where the scale has one: 0 for BM25,
     which leaves out what shares no word with the query. None for cosine similarities, where what is
-    missing counts as much as the lowest score in the list.
+    missing counts as much as the lowest score in the list. `weight` is what its best candidate gets.
     """
 
     signal: str
     scores: Mapping[str, float]
     floor: float | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,6 @@ def fuse(lists: Sequence[ScoreList]) -> list[Fused]:
     shares: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for scored in lists:
         for id, share in min_max(scored.scores, scored.floor).items():
-            shares[id][scored.signal] = share
+            shares[id][scored.signal] = scored.weight * share
     fused = [Fused(id, sum(signals.values()), signals) for id, signals in shares.items()]
     return sorted(fused, key=lambda candidate: (-candidate.score, candidate.id))

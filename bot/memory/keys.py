@@ -7,14 +7,14 @@ messages it rests on.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import Embedder
 from bot.memory.index import IndexPoint, Key, SparseVector
 from bot.memory.mem0_adapter import to_payload
-from bot.model import Memory, Message
+from bot.model import Memory, MemoryKind, Message
 
 # The `updated_at` our keys were made for. A mem0 client's update changes `updated_at` alone and
 # its add knows no such key: either way the point shows that its keys need rebuilding.
@@ -40,6 +40,9 @@ class Entry:
 def entry(memory: Memory, surroundings: Sequence[Message], embed_messages: bool) -> Entry:
     """A memory among the messages of its window; by itself once their raw text is gone."""
     window = "\n".join(message.line for message in surroundings) or memory.line
+    if memory.kind is MemoryKind.MESSAGE:
+        before = [message.id for message in surroundings if message.id < memory.sources[0]]
+        memory = replace(memory, follows=before[-1] if before else None)
     return Entry(memory, window, window if embed_messages else memory.line)
 
 

@@ -54,6 +54,7 @@ def to_payload(memory: Memory) -> dict[str, Any]:
         "entities": list(memory.entities),
         "valid_from": memory.valid_from and memory.valid_from.isoformat(),
         "valid_until": memory.valid_until and memory.valid_until.isoformat(),
+        "follows": memory.follows,
     }
     return {key: value for key, value in payload.items() if value is not None}
 
@@ -71,6 +72,7 @@ def from_payload(id: str, payload: Mapping[str, Any]) -> Memory | None:
         created_at = _time(payload["created_at"])
         said_at = payload.get("said_at")
         fact_kind = payload.get("fact_kind")
+        follows = payload.get("follows")
         return Memory(
             id=id,
             kind=MemoryKind(payload.get("kind", MemoryKind.FACT)),
@@ -90,6 +92,7 @@ def from_payload(id: str, payload: Mapping[str, Any]) -> Memory | None:
             entities=tuple(str(entity) for entity in payload.get("entities", ())),
             valid_from=_date(payload.get("valid_from")),
             valid_until=_date(payload.get("valid_until")),
+            follows=None if follows is None else _number(follows),
         )
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         return None  # any mem0 client may write here: what it wrote badly is shown to nobody

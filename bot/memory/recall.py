@@ -1,7 +1,9 @@
 """Recall: a question to the memories that answer it, best first, within what the asker may see.
 
-One hop runs every list under the scope's filter; what was retracted is dropped; the scores are
-fused. When a service is down the answer is a lesser one and says so, within about a second.
+One hop runs all four lists under the scope's filter; what was retracted is dropped; the scores are
+fused, and what the question names (a speaker, a time) counts a little on top. Each memory of the
+answer then stands once, with its evidence. When a service is down the answer is a lesser one and
+says so, within about a second.
 """
 
 import asyncio
@@ -14,12 +16,17 @@ import structlog
 
 from bot.capture.redaction import redact
 from bot.errors import EmbedderUnavailable, IndexMismatch, IndexUnavailable, QueryTooShort, QuotaExhausted, RecallPaused
+from bot.memory import dates
 from bot.memory.bm25 import Bm25
+from bot.memory.boosts import Asked, boosted
+from bot.memory.collapse import collapse
+from bot.memory.contradiction import contradicted
 from bot.memory.embeddings import Embedder, TextsRefused
 from bot.memory.fusion import ScoreList, fuse
 from bot.memory.index import Key, ScoredPoint, Search, VectorIndex
 from bot.memory.mem0_adapter import from_payload
-from bot.model import Degraded, Hit, Memory, Recalled, Scope, utcnow
+from bot.memory.naming import Speakers, named, without
+from bot.model import Degraded, Memory, Recalled, Scope, utcnow
 from bot.storage.breaker import QUOTA_PAUSE, Breaker
 from bot.storage.keyword import KeywordSearch
 from bot.storage.retraction import Retraction
@@ -27,7 +34,7 @@ from bot.telemetry import Outages
 
 log = structlog.get_logger(__name__)
 
-CANDIDATES = 50
+CANDIDATES = 100
 MIN_SIMILARITY = 0.1
 """A cosine similarity below this is no match; mem0's own default threshold."""
 MOST_CHARACTERS = 1000
@@ -38,8 +45,13 @@ _SLOW_PAUSE = timedelta(seconds=30)
 _AT_ONCE = 4
 _GIVE_WAY_SECONDS = 0.25
 
-# The lists of a recall by key: the name of each signal, and the score of what a list leaves out.
-_SIGNALS: dict[Key, tuple[str, float | None]] = {Key.DENSE: ("dense", None), Key.BM25: ("bm25", 0.0)}
+# The lists of a recall by key: the name of each signal, the score of what a list leaves out, and its weight.
+_SIGNALS: dict[Key, tuple[str, float | None, float]] = {
+    Key.DENSE: ("dense", None, 1.0),
+    Key.WINDOW: ("dense_window", None, 1.0),
+    Key.BM25: ("bm25", 0.0, 0.5),
+    Key.BM25_WINDOW: ("bm25_window", 0.0, 1.0),
+}
 
 
 class Recall:
@@ -54,6 +66,7 @@ class Recall:
         index: VectorIndex,
         embedder: Embedder | None,
         bm25: Bm25,
+        speakers: Speakers,
         keyword: KeywordSearch,
         retraction: Retraction,
         embedder_breaker: Breaker,
@@ -65,6 +78,8 @@ class Recall:
         self._index = index
         self._embedder = embedder
         self._bm25 = bm25
+        self._language = bm25.language
+        self._speakers = speakers
         self._keyword = keyword
         self._retraction = retraction
         self._clock = clock
@@ -113,29 +128,44 @@ class Recall:
         query = _checked(query)
         if not scope.access_ids:
             return Recalled(())
-        vector, degraded = await self._embed(query)
-        words = self._bm25.query(query)  # in microseconds
-        searches = [Search(Key.DENSE, vector, CANDIDATES)] if vector is not None else []
-        if words.indices:
-            searches.append(Search(Key.BM25, words, CANDIDATES))
+        names = named(query, await self._speakers.heard(scope.guild_id, scope.access_ids))
+        (vector, degraded), spans = await asyncio.gather(
+            self._embed(query, without(query, [word for words in names.values() for word in words])),
+            asyncio.to_thread(dates.spans, query, self._clock(), self._language),
+        )
         try:
-            lists = await self._search(scope, searches)
+            lists = await self._search(scope, self._searches(query, vector))
         except (IndexUnavailable, IndexMismatch):
             return Recalled(tuple(await self._keyword.search(query, scope, limit)), Degraded.INDEX_DOWN)
         memories = await self._shown(scope, lists.values())
-        return Recalled(tuple(_ranked(lists, memories)[:limit]), degraded)
+        asked = Asked(names.keys(), spans, self._clock())
+        hits = collapse(boosted(fuse(_scored(lists, memories)), memories, asked, self._bm25.words))
+        return Recalled(tuple(contradicted(hits[:limit])), degraded)
 
-    async def _embed(self, query: str) -> tuple[Sequence[float] | None, Degraded | None]:
-        """The query's vector, or why there is none. An embedder that failed or is slow is left alone for a while."""
+    def _searches(self, query: str, vector: Sequence[float] | None) -> list[Search]:
+        words = self._bm25.query(query)  # in microseconds
+        found = [] if vector is None else [Search(key, vector, CANDIDATES) for key in (Key.DENSE, Key.WINDOW)]
+        if words.indices:
+            found += [Search(key, words, CANDIDATES) for key in (Key.BM25, Key.BM25_WINDOW)]
+        return found
+
+    async def _embed(self, query: str, nameless: str) -> tuple[Sequence[float] | None, Degraded | None]:
+        """The query's vector, or why there is none. An embedder that failed or is slow is left alone for a while.
+
+        It lies between those of the query with and without the names it speaks of: what is asked counts, and not
+        only who it is about, which is half of what is said in any chat.
+        """
         if self._embedder is None:
             return None, Degraded.NO_EMBEDDER
-        if (known := self._embedder.known(query)) is not None:
-            return known, None
+        texts = list(dict.fromkeys(text for text in (query, nameless) if text))
+        vectors = [self._embedder.known(text) for text in texts]
+        if len(known := [vector for vector in vectors if vector is not None]) == len(texts):
+            return _between(known), None
         if self._clock() < self._slow_until or not self._embedder_breaker.allows():
             return None, Degraded.EMBEDDER_DOWN
         try:
             async with asyncio.timeout(_EMBEDDER_SECONDS):
-                vector = await self._embedder.query(query)
+                found = await asyncio.gather(*map(self._embedder.query, texts))
         except TextsRefused:
             self._embedder_breaker.end_pause()  # it did answer; only to this question it has none
             return None, Degraded.EMBEDDER_DOWN
@@ -144,7 +174,7 @@ class Recall:
             return None, Degraded.EMBEDDER_DOWN
         self._embedder_breaker.succeeded()
         self._outages.over("embedder_slow")
-        return vector, None
+        return _between(found), None
 
     def _embedder_failed(self, error: EmbedderUnavailable | TimeoutError) -> None:
         """What is too slow for an asker may still do for the indexer: only what keeps failing opens the breaker."""
@@ -200,12 +230,17 @@ def _checked(query: str) -> str:
     return query
 
 
-def _ranked(lists: dict[Key, list[ScoredPoint]], memories: dict[str, Memory]) -> list[Hit]:
+def _between(vectors: Sequence[Sequence[float]]) -> Sequence[float]:
+    """The sum of vectors; only its direction matters."""
+    return vectors[0] if len(vectors) == 1 else list(map(sum, zip(*vectors, strict=True)))
+
+
+def _scored(lists: dict[Key, list[ScoredPoint]], memories: dict[str, Memory]) -> list[ScoreList]:
     scored = []
     for key, points in lists.items():
-        signal, floor = _SIGNALS[key]
+        signal, floor, weight = _SIGNALS[key]
         scores = {point.id: point.score for point in points if point.id in memories}
-        if key is Key.DENSE:
+        if floor is None:
             scores = {id: score for id, score in scores.items() if score >= MIN_SIMILARITY}
-        scored.append(ScoreList(signal, scores, floor))
-    return [Hit(memories[fused.id], fused.score, fused.signals) for fused in fuse(scored)]
+        scored.append(ScoreList(signal, scores, floor, weight))
+    return scored

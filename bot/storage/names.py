@@ -1,6 +1,7 @@
 """The names members go by in a guild, as their newest held messages tell."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 
 from sqlalchemy import text
@@ -13,6 +14,30 @@ _NEWEST = text(
         SELECT author_name FROM message
         WHERE guild_id = :guild_id AND author_id = person.value ORDER BY id DESC LIMIT 1
     ) AS name FROM json_each(:user_ids) AS person
+    """
+)
+
+# Each author and place once, by stepping through the index from one pair to the next: SQLite would read every entry.
+_SPEAKERS = text(
+    """
+    WITH RECURSIVE speaker(id) AS (
+        SELECT min(author_id) FROM message WHERE guild_id = :guild_id
+        UNION ALL
+        SELECT (SELECT min(author_id) FROM message WHERE guild_id = :guild_id AND author_id > speaker.id)
+        FROM speaker WHERE speaker.id IS NOT NULL
+    ), spoken(id, place) AS (
+        SELECT id, (SELECT min(access_id) FROM message WHERE guild_id = :guild_id AND author_id = speaker.id)
+        FROM speaker WHERE id IS NOT NULL
+        UNION ALL
+        SELECT id, (
+            SELECT min(access_id) FROM message
+            WHERE guild_id = :guild_id AND author_id = spoken.id AND access_id > spoken.place
+        ) FROM spoken WHERE place IS NOT NULL
+    )
+    SELECT place, (
+        SELECT author_name FROM message WHERE guild_id = :guild_id AND author_id = spoken.id AND access_id = place
+        ORDER BY id DESC LIMIT 1
+    ) AS name FROM spoken WHERE place IS NOT NULL
     """
 )
 
@@ -29,3 +54,11 @@ class Names:
         async with self._database.read() as connection:
             rows = await connection.execute(_NEWEST, given)
             return {row.user_id: row.name for row in rows if row.name is not None}
+
+    async def speakers(self, guild_id: int) -> dict[str, frozenset[int]]:
+        """Where people spoke whose messages are held: the `access_id`s, by the name they last had there."""
+        rows = await self._database.look(lambda c: c.execute(_SPEAKERS, {"guild_id": guild_id}).all())
+        places: defaultdict[str, set[int]] = defaultdict(set)
+        for place, name in rows:
+            places[name].add(place)
+        return {name: frozenset(heard) for name, heard in places.items()}

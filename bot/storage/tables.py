@@ -71,7 +71,7 @@ Index(
     message.c.guild_id,
     sqlite_where=message.c.indexing != "complete",
 )
-Index("message_by_author", message.c.guild_id, message.c.author_id)
+Index("message_by_author", message.c.guild_id, message.c.author_id, message.c.access_id)
 # Of threads and forum posts: to find them by the channel that decides who may read them.
 Index(
     "message_by_access",

@@ -18,6 +18,7 @@ from bot.memory.embeddings import Embedder
 from bot.memory.forget import Forget
 from bot.memory.index import IndexPoint, ScoredPoint, Search
 from bot.memory.indexer import Indexer
+from bot.memory.naming import Speakers
 from bot.memory.recall import Recall
 from bot.memory.reconcile import Reconciler
 from bot.model import Fact, FactKind, Message, Recalled, Scope, memory_id
@@ -26,6 +27,7 @@ from bot.storage.database import Database
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
+from bot.storage.names import Names
 from bot.storage.queue import ExtractionQueue
 from bot.storage.reindex import Reindex
 from bot.storage.retraction import Retraction
@@ -210,6 +212,7 @@ class House:
             self.index,
             embedder,
             self.bm25,
+            Speakers(Names(self.database), now=lambda: 0.0),
             self.keyword,
             self.retraction,
             self.breakers.of("OpenAI"),
