@@ -57,7 +57,7 @@ def boosted(
             "speaker": SPEAKER * (memory.speaker_name in asked.names),
             "date": DATE * nearness(memory.said_at, asked.spans) if asked.spans else 0.0,
             "substance": SUBSTANCE * min(1.0, math.log1p(words(memory.text)) / math.log1p(_SUBSTANTIAL)),
-            "reaction": REACTION * scores[before.id] if before and not _asks(before) else 0.0,
+            "reaction": REACTION * scores.get(before.id, 0.0) if before and not _asks(before) else 0.0,
             "importance": IMPORTANCE * min(max(memory.importance, 0.0), 1.0),
             "recency": RECENCY * math.exp(min(0.0, (memory.said_at - asked.at) / _RECENT)),
         }
