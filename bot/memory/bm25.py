@@ -53,7 +53,7 @@ class Bm25:
 
     def words(self, text: str) -> int:
         """How many different words of a text carry meaning: no stop words."""
-        return len(self._model.embed_query(clean(text)).indices)
+        return len(self._model.embed_query(self._readable(text)).indices)
 
 
 def languages() -> list[str]:

@@ -136,7 +136,8 @@ class Recall:
         try:
             lists = await self._search(scope, self._searches(query, vector))
         except (IndexUnavailable, IndexMismatch):
-            return Recalled(tuple(await self._keyword.search(query, scope, limit)), Degraded.INDEX_DOWN)
+            found = collapse(await self._keyword.search(query, scope, limit))
+            return Recalled(tuple(contradicted(found)), Degraded.INDEX_DOWN)
         memories = await self._shown(scope, lists.values())
         asked = Asked(names.keys(), spans, self._clock())
         hits = collapse(boosted(fuse(_scored(lists, memories)), memories, asked, self._bm25.words))
