@@ -26,6 +26,7 @@ bench: .venv/.installed
 	$(BIN)/recollect bench idle
 	$(BIN)/recollect bench capture
 	$(BIN)/recollect bench extraction
+	$(if $(IRC),$(BIN)/recollect bench windows $(IRC))
 	$(BIN)/recollect bench index
 	$(BIN)/recollect bench backlog
 	$(BIN)/recollect bench chaos

@@ -169,7 +169,7 @@ class BatchSettings(Section):
     interval: Duration = timedelta(hours=1)
     """How often waiting messages are turned into facts."""
     max_messages: int = Field(default=100, ge=1)
-    """Start a batch early after this many new messages; it reads channels whose settled talk fills half a window."""
+    """Start a batch early after this many new messages; it reads settled talk that fills two thirds of a window."""
     settle: Duration = timedelta(minutes=15)
     """A conversation with a message younger than this is still going on and waits, at most one interval."""
     window_tokens: int = Field(default=2400, ge=256)

@@ -95,6 +95,52 @@ def test_two_conversations_at_once_are_told_apart() -> None:
     assert by_replies[2:] == [0, 1, 2, 3]
 
 
+def test_what_was_said_to_somebody_else_is_not_what_one_answers() -> None:
+    """Of what the addressee has just said, the part meant for me counts, or for everybody."""
+    talk = [said(1, "Ann", "drill?", minute=0), said(2, "Ben", "ann: eight or ten?", minute=0.1)]
+    talk += [said(3, "Ben", "cleo: lunch at noon", minute=0.2), said(4, "Ann", "ben: eight", minute=0.3)]
+    assert parents(talk)[-1] == 1
+
+
+def test_a_rare_word_in_common_tells_what_is_answered() -> None:
+    """Someone who goes on without naming anybody answers what has just been said on the same subject."""
+    talk = [
+        *crowd(40),
+        said(40, "Ann", "my printer broke", minute=1),
+        said(41, "Ben", "who likes marzipan", minute=1.1),
+    ]
+    assert parents([*talk, said(42, "Ann", "marzipan is too sweet", minute=1.2)])[-1] == 40
+    assert parents([*talk, said(42, "Ann", "it smells too", minute=1.2)])[-1] == 39
+
+
+def test_a_question_asked_again_goes_on_with_the_first() -> None:
+    """The same words an hour later, by the same person, are no new conversation."""
+    talk = [*crowd(40), said(40, "Ann", "how do I install the nvidia driver on hardy?", minute=1)]
+    talk += [said(id, f"stranger{id}", f"matter{id}", minute=60 + id / 100) for id in range(41, 70)]
+    again = said(70, "Ann", "anyone? I still need to install the nvidia driver", minute=61)
+    assert parents([*talk, again])[-1] == 39
+    assert parents([*talk, said(70, "Ann", "what is a good mail client?", minute=61)])[-1] is None
+
+
+def test_a_name_is_known_without_its_ornaments() -> None:
+    """`ann: …` addresses ~Ann_42, at the beginning of a line."""
+    talk = [said(1, "~Ann_42", "bees or wasps?"), said(2, "Ben", "what a day", minute=40)]
+    assert parents([*talk, said(3, "Cleo", "ann: bees", minute=81)])[-1] == 0
+
+
+def test_a_few_people_in_lively_talk_are_one_conversation() -> None:
+    """Nobody has to be named where all that is said is one conversation; a pause lets the next one begin."""
+    names = ["Ann", "Ben", "Cleo", "Dora", "Emil"]
+    talk = [said(id, names[id % 5], f"remark{id}", minute=id / 10) for id in range(1, 60)]
+    assert len(conversations([*talk, said(60, "Fay", "hello", minute=6)])) == 1
+    assert len(conversations([*talk, said(60, "Fay", "hello", minute=9)])) == 2
+
+
+def crowd(count: int) -> list[Message]:
+    """Strangers who say unrelated things in quick succession."""
+    return [said(id, f"stranger{id}", f"matter{id}", minute=id / 60) for id in range(1, count)]
+
+
 def test_every_message_is_in_exactly_one_conversation() -> None:
     """Nothing is lost and nothing doubled, and the answer comes after what it answers."""
     talk = chatter(500)

@@ -23,7 +23,7 @@ def settled(talks: Talks, batch: BatchSettings, now: datetime) -> list[Window]:
 
 
 def worthwhile(talks: Talks, batch: BatchSettings, now: datetime) -> list[Window]:
-    """Before the deadline: the settled ones, in windows that are half full or hold one that has waited for an interval.
+    """Before the deadline: the settled ones, in windows that are nearly full or hold one that waited for an interval.
 
     A busy guild spreads its hundred messages over many channels; a call for each handful would
     cost several times as much as one at the deadline.
@@ -31,7 +31,7 @@ def worthwhile(talks: Talks, batch: BatchSettings, now: datetime) -> list[Window
     return [
         window
         for window in settled(talks, batch, now)
-        if 2 * tokens(window.messages, batch.window_tokens) >= batch.window_tokens
+        if 3 * tokens(window.messages, batch.window_tokens) >= 2 * batch.window_tokens
         or any(_overdue(section, batch, now) for section in window.sections)
     ]
 
