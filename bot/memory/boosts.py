@@ -26,6 +26,7 @@ RECENCY = 0.02
 _SITTING = timedelta(hours=1)  # a longer silence in a channel ends a session
 _SESSION_OF = 3  # the best so many memories speak for their session
 _SUBSTANTIAL = 20  # words
+_GLANCE = 400  # characters hold as many; to read hundreds of long texts to the end would hold up the event loop
 _RECENT = timedelta(days=30)  # recency falls to 1/e in this time
 _QUESTION_MARKS = ("?", "？", "؟")  # noqa: RUF001
 
@@ -56,7 +57,7 @@ def boosted(
             "session": SESSION * sessions[memory.id],
             "speaker": SPEAKER * (memory.speaker_name in asked.names),
             "date": DATE * nearness(memory.said_at, asked.spans) if asked.spans else 0.0,
-            "substance": SUBSTANCE * min(1.0, math.log1p(words(memory.text)) / math.log1p(_SUBSTANTIAL)),
+            "substance": SUBSTANCE * min(1.0, math.log1p(words(memory.text[:_GLANCE])) / math.log1p(_SUBSTANTIAL)),
             "reaction": REACTION * scores.get(before.id, 0.0) if before and not _asks(before) else 0.0,
             "importance": IMPORTANCE * min(max(memory.importance, 0.0), 1.0),
             "recency": RECENCY * math.exp(min(0.0, (memory.said_at - asked.at) / _RECENT)),

@@ -2,6 +2,7 @@
 
 import re
 import time
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
@@ -10,6 +11,7 @@ from bot.storage.names import Names
 _REMEMBER = 300.0  # seconds; for so long nobody misses a newcomer's name
 _GUILDS = 100
 _FEWEST_LETTERS = 3  # of a first name by itself: shorter ones are words as well
+_SHORTEST_NAME = 2
 _WORD = re.compile(r"\w+")
 _POSSESSIVE = r"(?:['’]s?)?"  # noqa: RUF001  (people write both)
 
@@ -34,17 +36,20 @@ class Speakers:
         return [name for name, places in names.items() if not places.isdisjoint(access_ids)]
 
 
-def named(question: str, names: Iterable[str]) -> dict[str, list[str]]:
-    """Those of these names that a question speaks of, whole or by their first word, with the words it uses."""
-    said = {word.casefold() for word in _WORD.findall(question)}
+def named(question: str, names: Iterable[str], telling: Callable[[str], int]) -> dict[str, list[str]]:
+    """Those of these names that a question speaks of, whole or by their first word, with the words it uses.
+
+    `telling` counts the words of a text that carry meaning: "The" by itself does not name The Dude.
+    """
+    said = {word.casefold() for word in _words(question)}
     found: dict[str, list[str]] = {}
     for name in names:
-        words = _WORD.findall(name)
+        words = _words(name)
         if not words or words[0].casefold() not in said:
             continue
-        if len(words) > 1 and {word.casefold() for word in words} <= said:
+        if len(words) > 1 and {word.casefold() for word in words} <= said and telling(name):
             found[name] = words
-        elif len(words[0]) >= _FEWEST_LETTERS or (len(words) == 1 and len(name) > 1):
+        elif len(words[0]) >= (_FEWEST_LETTERS if len(words) > 1 else _SHORTEST_NAME) and telling(words[0]):
             found[name] = words[:1]
     return found
 
@@ -55,3 +60,8 @@ def without(question: str, words: Sequence[str]) -> str:
         return question
     pattern = rf"\b(?:{'|'.join(map(re.escape, words))})\b{_POSSESSIVE}"
     return " ".join(re.sub(pattern, " ", question, flags=re.IGNORECASE).split())
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text in plain letters: names are written in all that look like them."""
+    return _WORD.findall(unicodedata.normalize("NFKC", text))

@@ -128,7 +128,8 @@ class Recall:
         query = _checked(query)
         if not scope.access_ids:
             return Recalled(())
-        names = named(query, await self._speakers.heard(scope.guild_id, scope.access_ids))
+        heard = await self._speakers.heard(scope.guild_id, scope.access_ids)
+        names = named(query, heard, self._bm25.words)
         (vector, degraded), spans = await asyncio.gather(
             self._embed(query, without(query, [word for words in names.values() for word in words])),
             asyncio.to_thread(dates.spans, query, self._clock(), self._language),
