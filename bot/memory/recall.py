@@ -159,7 +159,7 @@ class Recall:
         """
         if self._embedder is None:
             return None, Degraded.NO_EMBEDDER
-        texts = list(dict.fromkeys(text for text in (query, nameless) if text))
+        texts = [query, nameless] if nameless != query and any(map(str.isalnum, nameless)) else [query]
         vectors = [self._embedder.known(text) for text in texts]
         if len(known := [vector for vector in vectors if vector is not None]) == len(texts):
             return _between(known), None

@@ -5,14 +5,16 @@ import os
 import sqlite3
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import StatementError
 
 from bot.errors import DataFolderError, StorageUnavailable
-from bot.storage.database import FILE, Database
+from bot.storage.database import FILE, READERS, Database
 
 NOBODY = 65534
 
@@ -135,6 +137,35 @@ async def test_a_cancelled_trip_ends_before_the_next_writer_begins(database: Dat
     async with database.write() as connection:
         await connection.execute(text(put("second")))
     assert await names(database) == ["first", "second"]
+
+
+async def test_a_cancelled_look_holds_up_nobody(database: Database) -> None:
+    """Who looks is let go at once; the look ends by itself, and those behind it and the end of all wait for that."""
+    loop, go_on, ended = asyncio.get_running_loop(), threading.Event(), threading.Event()
+    inside = asyncio.Semaphore(0)
+
+    def work(connection: Connection) -> None:
+        loop.call_soon_threadsafe(inside.release)
+        go_on.wait(10)
+        connection.execute(text("SELECT 1"))
+        ended.set()
+
+    looks = [asyncio.create_task(database.look(work)) for _ in range(READERS)]
+    for _ in looks:
+        await inside.acquire()
+    queued = asyncio.create_task(database.look(work))
+    await asyncio.sleep(0)
+    for look in (*looks, queued):
+        look.cancel()
+    assert [type(end) for end in await asyncio.gather(*looks, queued, return_exceptions=True)] == [
+        asyncio.CancelledError
+    ] * (READERS + 1)
+    assert not ended.is_set()
+    go_on.set()
+    assert await database.look(lambda connection: connection.execute(text("SELECT 2")).scalar_one()) == 2
+    await database.close()
+    assert ended.is_set()
+    assert inside.locked()  # who was cancelled in the queue never began
 
 
 async def test_a_locked_database_is_told_as_unavailable(database: Database, tmp_path: Path) -> None:
@@ -313,3 +344,36 @@ async def test_closing_waits_for_those_who_read_and_refuses_those_who_come_later
     with pytest.raises(StorageUnavailable, match="closed"):
         async with database.write():
             pass
+    with pytest.raises(StorageUnavailable, match="closed"):
+        await database.look(lambda connection: None)
+
+
+async def test_closing_waits_for_who_looks(tmp_path: Path) -> None:
+    """A look under way at the end is answered, and its connection closed."""
+    database = await Database.open(tmp_path)
+    loop, inside, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def work(connection: Connection) -> int:
+        loop.call_soon_threadsafe(inside.set)
+        go_on.wait(10)
+        return connection.execute(text("SELECT 1")).scalar_one()
+
+    answer = asyncio.create_task(database.look(work))
+    await inside.wait()
+    closing = asyncio.create_task(database.close())
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await answer == 1
+    await closing
+
+
+async def test_a_look_tells_what_is_wrong(database: Database, tmp_path: Path) -> None:
+    """It sees what was committed; a database that cannot be used is an outage, a wrong statement is none."""
+    async with database.write() as connection:
+        await connection.execute(text(put("a")))
+    query = "SELECT name FROM breaker"
+    assert await database.look(lambda connection: connection.execute(text(query)).scalars().all()) == ["a"]
+    with pytest.raises(StorageUnavailable):
+        await database.look(lambda connection: connection.execute(text("SELECT * FROM nowhere")))
+    with pytest.raises(StatementError):
+        await database.look(lambda connection: connection.execute(text("SELECT :missing")))

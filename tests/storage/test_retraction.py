@@ -1,5 +1,6 @@
 """Taking things back: what goes, what waits again, and what never returns."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -162,6 +163,47 @@ async def test_what_was_read_earlier_is_known_as_retracted(vault: Vault) -> None
     memories = [*map(message_memory, messages), fact_memory(on_first), fact_memory(on_last)]
     gone = {message_memory_id(messages[0]), on_first.id, on_last.id}
     assert await vault.retraction.retracted(memories) == gone
+
+
+async def test_an_edited_message_stands_with_its_new_words_and_place(vault: Vault) -> None:
+    """Until the index holds them, so that an answer shows no old words, and its reader sees where it is now."""
+    await vault.hold(said(1), said(2))
+    await vault.index()
+    found = [message_memory(said(id)) for id in (1, 2)]
+    assert await vault.retraction.standing(found) == {one.id: one for one in found}
+
+    edited = said(1, "goodbye", access_id=40, edited_at=NOON.replace(hour=13))
+    await vault.hold(edited)
+    standing = await vault.retraction.standing(found)
+    assert (standing[found[0].id].text, standing[found[0].id].access_id) == ("goodbye", 40)
+    assert standing[found[1].id] == found[1]
+
+    await vault.index()
+    assert (await vault.retraction.standing(found))[found[0].id] == found[0]  # the index tells the new words itself
+
+
+async def test_what_was_retracted_does_not_stand(vault: Vault) -> None:
+    """Nor what rests on it; a fact that was read, and a point that is nobody's, stand as they are."""
+    messages = [said(id) for id in range(1, 4)]
+    await vault.hold(*messages)
+    gone, kept = stated("a", [1, 2]), stated("b", [3])
+    await vault.extract(gone, kept)
+    foreign = replace(fact_memory(kept), id="foreign", sources=())
+    await vault.retraction.messages_deleted(GUILD, [1])
+    standing = await vault.retraction.standing(
+        [*map(message_memory, messages), *map(fact_memory, (gone, kept)), foreign]
+    )
+    left = [*map(message_memory_id, messages[1:]), kept.id, "foreign"]
+    assert set(standing) == set(left)
+    assert (standing[kept.id], standing["foreign"]) == (fact_memory(kept), foreign)
+    assert await vault.retraction.standing([]) == {}
+
+
+async def test_no_memory_borrows_the_words_of_an_edited_message(vault: Vault) -> None:
+    """What another client wrote stands as it is, though it names a changed message as its source."""
+    await vault.hold(said(1, "secret", channel_id=40))
+    forged = replace(message_memory(said(1)), id="forged")
+    assert await vault.retraction.standing([forged]) == {"forged": forged}
 
 
 async def test_a_retraction_is_all_or_nothing(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
