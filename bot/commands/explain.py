@@ -1,11 +1,13 @@
 """Why a memory was found, in words that need no knowledge of how recall works."""
 
 from bot.commands.text import dated, escaped
+from bot.memory import boosts
 from bot.model import Hit, Memory
 
 NAME_UNITS = 40
 _MOST = 10  # with the longest names they fill half of a field's 1,024
 _WEAKEST = 0.005  # what rounds to 0.00 explains nothing
+_TELLING = 0.5  # of a boost's weight: nearly every memory says something and is of some importance
 
 _SHARES = {
     "dense": "meaning",
@@ -16,18 +18,37 @@ _SHARES = {
 _REASONS = {
     "keyword": "words",
     "session": "part of a conversation that fits",
-    "entity": "shares a name with a memory that fits",
     "substance": "says much",
     "importance": "important",
     "recency": "recent",
 }
+_WEIGHTS = {
+    "date": boosts.DATE,
+    "session": boosts.SESSION,
+    "substance": boosts.SUBSTANCE,
+    "importance": boosts.IMPORTANCE,
+    "recency": boosts.RECENCY,
+}
+_STEPPED_BACK = "less, since it follows a statement that matches"
 
 
 def why(hit: Hit) -> str:
-    """What a hit was found by, strongest first: `meaning 0.92 · words 0.61 · you name Ana`; empty if nobody knows."""
-    telling = {signal: share for signal, share in hit.signals.items() if share >= _WEAKEST}
-    strongest = sorted(telling or hit.signals, key=lambda signal: -hit.signals[signal])[:_MOST]
-    return " · ".join(_reason(signal, hit.signals[signal], hit.memory) for signal in strongest)
+    """What a hit was found by, strongest first: `meaning 0.92 · words 0.61 · you name Ana`; empty if nobody knows.
+
+    What held it back comes last.
+    """
+    found = {signal: share for signal, share in hit.signals.items() if share >= 0}
+    telling = {signal: share for signal, share in found.items() if share >= _least(signal)}
+    strongest = sorted(telling or found, key=lambda signal: -found[signal])[:_MOST]
+    reasons = [_reason(signal, found[signal], hit.memory) for signal in strongest]
+    if hit.signals.get("reaction", 0.0) <= -_WEAKEST:
+        reasons.append(_STEPPED_BACK)
+    return " · ".join(reasons)
+
+
+def _least(signal: str) -> float:
+    """The smallest share worth telling."""
+    return max(_WEAKEST, _TELLING * _WEIGHTS.get(signal, 0.0))
 
 
 def _reason(signal: str, share: float, memory: Memory) -> str:

@@ -1,5 +1,6 @@
 """Why a memory was found, in plain words."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from bot.commands.explain import why
 from bot.commands.text import units
+from bot.memory import boosts, recall
 from bot.model import Hit, Memory, MemoryKind
 
 SAID_AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -47,7 +49,6 @@ def test_the_strongest_signal_comes_first() -> None:
     [
         ("keyword", "words"),
         ("session", "part of a conversation that fits"),
-        ("entity", "shares a name with a memory that fits"),
         ("substance", "says much"),
         ("importance", "important"),
         ("moon_phase", r"moon phase 0.50"),
@@ -63,8 +64,32 @@ def test_what_gave_nothing_is_left_out_unless_there_is_nothing_else() -> None:
     """The last of a list has a share of zero, and was found by it all the same."""
     assert why(hit(dense=0.0, bm25=0.4)) == "words 0.40"
     assert why(hit(dense=0.0)) == "meaning 0.00"
-    assert why(hit(dense=0.4, reaction=-0.1)) == "meaning 0.40"
     assert why(hit()) == ""
+
+
+def test_every_signal_of_recall_has_words() -> None:
+    """None is told by its name in the code."""
+    for name, _, _ in recall._SIGNALS.values():
+        assert not why(hit(**{name: 0.5})).startswith(name)
+    weights = {name.lower(): weight for name, weight in vars(boosts).items() if re.fullmatch("[A-Z]+", name)}
+    assert len(weights) == 7
+    for name, weight in weights.items():
+        _, reason = why(hit(dense=1.0, **{name: weight})).split(" · ")
+        assert f"{weight:.2f}" not in reason
+
+
+def test_a_weak_boost_is_no_reason() -> None:
+    """Nearly every memory says something, is of some importance and near some time: half of a weight explains."""
+    assert why(hit(dense=0.3, substance=0.04, importance=0.02, session=0.04, recency=0.009, date=0.1)) == "meaning 0.30"
+    assert why(hit(dense=0.3, substance=0.05, importance=0.03)) == "meaning 0.30 · says much · important"
+
+
+def test_what_held_it_back_is_not_what_found_it() -> None:
+    """It comes last and says so, unless it is next to nothing."""
+    assert why(hit(dense=0.4, reaction=-0.1)) == "meaning 0.40 · less, since it follows a statement that matches"
+    assert why(hit(dense=0.0, reaction=-0.1)) == "meaning 0.00 · less, since it follows a statement that matches"
+    assert why(hit(dense=0.4, reaction=-0.001)) == "meaning 0.40"
+    assert why(hit(dense=0.4, moon_phase=-0.1)) == "meaning 0.40"
 
 
 def test_a_name_is_shown_as_text() -> None:
