@@ -174,7 +174,7 @@ class Memory:
 class Window:
     """The messages of one LLM call: whole conversations as sections, with context and quoted replies.
 
-    `context` are lines already extracted, shown for understanding only; `quotes` maps the id of a
+    `context` are other lines of the channel, shown for understanding only; `quotes` maps the id of a
     message in a section to the held message it replies to, when that one is not in the window.
     """
 

@@ -1,5 +1,6 @@
 """Between our points and Qdrant Edge's, and how a shard is laid out."""
 
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,11 @@ def to_request(search: Search, where: edge.Filter | None) -> edge.QueryRequest:
         params=_BY_CODES,
         with_payload=False,
     )
+
+
+def only(ids: set[int | uuid.UUID | str]) -> edge.Filter:
+    """No other points than these."""
+    return edge.Filter(must=[edge.HasIdCondition({str(id) for id in ids})])
 
 
 def to_edge(point: IndexPoint) -> edge.Point:

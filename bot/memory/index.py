@@ -43,7 +43,7 @@ class IndexPoint:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One of the lists of a recall: the nearest points by one key."""
+    """One of the lists of a recall: the nearest `limit` points by one key."""
 
     key: Key
     vector: Sequence[float] | SparseVector
@@ -87,7 +87,11 @@ class VectorIndex(Protocol):
         ...
 
     async def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
-        """Run all searches in one hop under the scope's filter: one list each, best first."""
+        """Run all searches in one hop under the scope's filter: one list each, best first.
+
+        What one of the searches finds is scored by each: a list leaves out only what lacks its key or, by BM25,
+        shares no word with what is searched for.
+        """
         ...
 
     async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:

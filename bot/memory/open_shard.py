@@ -1,12 +1,13 @@
 """One open Qdrant Edge shard and its folder. Its methods raise whatever Edge and the file system raise."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import qdrant_edge as edge
 
-from bot.memory.edge_points import FULL_VECTORS, create_shard, load_shard, same_point, to_request
+from bot.memory.edge_points import FULL_VECTORS, create_shard, load_shard, only, same_point, to_request
 from bot.memory.index import ScoredPoint, Search
 from bot.memory.resident import page_out
 from bot.memory.shard_folders import fsync, fsync_all
@@ -49,14 +50,17 @@ class OpenShard:
         self._shard.update(edge.UpdateOperation.delete_points(list(ids)))
 
     def search(self, searches: Sequence[Search], where: edge.Filter | None) -> list[list[ScoredPoint]]:
-        """One list for each search, best first.
+        """One list for each search, best first; each scores what any of them finds.
 
         Edge holds the GIL in every call, so each list is a call of its own and others have their turn in between;
         and it reads a payload anew for each list, so those are read once, for all lists together.
         """
         lists = [self._shard.query(to_request(search, where)) for search in searches]
-        ids = list(dict.fromkeys(hit.id for hits in lists for hit in hits))
-        records = self._shard.retrieve(ids, with_payload=True, with_vector=False) if ids else []
+        found = {hit.id for hits in lists for hit in hits}
+        for hits, search in zip(lists, searches, strict=True):
+            if missed := found.difference(hit.id for hit in hits):
+                hits += self._shard.query(to_request(replace(search, limit=len(missed)), only(missed)))
+        records = self._shard.retrieve(list(found), with_payload=True, with_vector=False) if found else []
         payloads = {record.id: record.payload or {} for record in records}
         return [[ScoredPoint(str(hit.id), hit.score, payloads[hit.id]) for hit in hits] for hits in lists]
 

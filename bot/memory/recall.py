@@ -34,7 +34,7 @@ from bot.telemetry import Outages
 
 log = structlog.get_logger(__name__)
 
-CANDIDATES = 100
+CANDIDATES = 50
 MIN_SIMILARITY = 0.1
 """A cosine similarity below this is no match; mem0's own default threshold."""
 MOST_CHARACTERS = 1000

@@ -139,7 +139,7 @@ class ServerIndex:
                 return total
 
     async def _query(self, client: AsyncQdrantClient, searches: Sequence[Search], scope: Scope) -> list[Any]:
-        requests = [_request(search, scope, self._scoped_idf) for search in searches]
+        requests = _requests(searches, scope, self._scoped_idf)
         try:
             return await self._ask(client.query_batch_points(self._collection, requests))
         except Refused as error:
@@ -175,17 +175,33 @@ def _belongs_to(guild_id: int | None) -> Any:
     return models.FieldCondition(key="agent_id", match=models.MatchValue(value=str(guild_id)))
 
 
-def _request(search: Search, scope: Scope, scoped_idf: bool) -> models.QueryRequest:
+def _requests(searches: Sequence[Search], scope: Scope, scoped_idf: bool) -> list[models.QueryRequest]:
+    """A request for each search, which scores what all searches find: they are its prefetches."""
     guild = models.Filter(must=[_condition(AnyOf("guild_id", [str(scope.guild_id)]))])
-    scoped = search.key in SPARSE_KEYS and scoped_idf
-    return models.QueryRequest(
-        query=_vector(search.vector),
-        using=search.key.value or None,
-        filter=models.Filter(must=[_condition(condition) for condition in conditions(scope)]),
-        limit=search.limit,
-        params=models.SearchParams(idf=models.IdfCorpusParams(corpus=guild)) if scoped else None,
-        with_payload=True,
-    )
+    seen = models.Filter(must=[_condition(condition) for condition in conditions(scope)])
+    scoped = models.SearchParams(idf=models.IdfCorpusParams(corpus=guild))
+    found = [
+        models.Prefetch(
+            query=_vector(search.vector),
+            using=search.key.value or None,
+            filter=seen,
+            limit=search.limit,
+            params=scoped if scoped_idf and search.key in SPARSE_KEYS else None,
+        )
+        for search in searches
+    ]
+    return [
+        models.QueryRequest(
+            prefetch=found if len(found) > 1 else None,
+            query=one.query,
+            using=one.using,
+            filter=seen,
+            limit=sum(search.limit for search in searches),
+            params=one.params,
+            with_payload=True,
+        )
+        for one in found
+    ]
 
 
 def _condition(condition: AnyOf | Between) -> models.FieldCondition:

@@ -137,8 +137,24 @@ async def test_a_hit_carries_the_payload(index: VectorIndex) -> None:
 async def test_the_limit_holds(index: VectorIndex) -> None:
     """A list is no longer than asked for."""
     await index.upsert(GUILD, [point(memory(n), [1, n, 0, 0]) for n in range(20)])
-    [few, more] = await index.search(seen(50), [near(1, 0, 0, 0, limit=3), about("hello", limit=12)])
-    assert (len(few), len(more)) == (3, 12)
+    for limit in (3, 12):
+        [dense] = await index.search(seen(50), [near(1, 0, 0, 0, limit=limit)])
+        [words] = await index.search(seen(50), [about("hello", limit=limit)])
+        assert (len(dense), len(words)) == (limit, limit)
+
+
+async def test_what_one_search_finds_is_scored_by_each(index: VectorIndex) -> None:
+    """A list has a score for what only another list found, as if it had looked further; but none for hidden points."""
+    points = [point(memory(n, f"word{n}"), [1, n, 0, 0], [1, 20 - n, 0, 0]) for n in range(20)]
+    hidden = point(memory(50, "word19 word19", access=51), [1, 0, 0, 0], [1, 0, 0, 0])
+    await index.upsert(GUILD, [*points, hidden])
+    searches = [near(1, 0, 0, 0, limit=2), near(1, 0, 0, 0, key=Key.WINDOW, limit=1), about("word10 word18", limit=2)]
+    dense, window, words = await index.search(seen(50), searches)
+    assert {p.id for p in dense} == {p.id for p in window} == {memory(n).id for n in (0, 1, 19, 10, 18)}
+    assert {p.id for p in words} == {memory(n).id for n in (10, 18)}
+    [alone] = await index.search(seen(50), [near(1, 0, 0, 0, limit=20)])
+    scores = {p.id: p.score for p in alone}
+    assert {p.id: p.score for p in dense} == pytest.approx({p.id: scores[p.id] for p in dense}, abs=1e-4)
 
 
 async def test_a_point_without_vectors_is_found_by_words(index: VectorIndex) -> None:
