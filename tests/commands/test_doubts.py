@@ -41,7 +41,7 @@ async def test_they_stay_if_the_admin_says_so(town: Town) -> None:
     said = await doubted(town, "My teapot is blue", "My cup is green")
     done = await (await (await review(town)).click("They are fine")).settled()
     assert done.content == "Kept: 2 messages. I do not ask about them again."
-    assert cards(await town.use(town.ada, "recall", query="teapot")) == ["My teapot is blue"]
+    assert cards(await town.use(town.ada, "recall", query="teapot"))[0] == "My teapot is blue"
     assert await town.app.doubts.asked(town.general.id) == {message.id for message in said}
     assert (await town.use(town.admin, "status")).buttons == []
 
@@ -75,7 +75,7 @@ async def test_somebody_else_decided_already(town: Town) -> None:
     await (await other.click("They are fine")).settled()
     assert (await (await asked.click("Forget 2 messages")).settled()).content == "This has changed meanwhile."
     assert (await (await late.click("Review…")).settled()).content == "Nothing is in doubt any more."
-    assert cards(await town.use(town.ada, "recall", query="teapot")) == ["My teapot is blue"]
+    assert cards(await town.use(town.ada, "recall", query="teapot"))[0] == "My teapot is blue"
 
 
 async def test_the_right_is_looked_at_again(town: Town) -> None:
