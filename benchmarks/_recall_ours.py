@@ -29,7 +29,7 @@ from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
 from bot.storage.names import Names
 from bot.storage.reindex import Reindex
-from bot.storage.retraction import Retraction
+from bot.storage.retraction import Retraction, Standing
 from bot.storage.rows import to_ms
 
 GUILD = 1
@@ -192,6 +192,6 @@ class MeasuredRetraction(Retraction):
         super().__init__(database, clock)
         self._stages = stages
 
-    async def standing(self, memories: Iterable[Memory]) -> dict[str, Memory]:
+    async def standing(self, memories: Iterable[Memory]) -> Standing:
         with self._stages.measured("sql"):
             return await super().standing(memories)

@@ -8,7 +8,7 @@ says so, within about a second.
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
@@ -139,9 +139,9 @@ class Recall:
         except (IndexUnavailable, IndexMismatch):
             found = collapse(await self._keyword.search(query, scope, limit))
             return Recalled(tuple(contradicted(found)), Degraded.INDEX_DOWN)
-        memories = await self._shown(scope, lists.values())
+        memories, outdated = await self._shown(scope, lists.values())
         asked = Asked(names.keys(), spans, self._clock())
-        hits = collapse(boosted(fuse(_scored(lists, memories)), memories, asked, self._bm25.words))
+        hits = collapse(boosted(fuse(_scored(lists, memories, outdated)), memories, asked, self._bm25.words))
         return Recalled(tuple(contradicted(hits[:limit])), degraded)
 
     def _searches(self, query: str, vector: Sequence[float] | None) -> list[Search]:
@@ -205,15 +205,17 @@ class Recall:
         self._outages.over("recalled_by_keyword_search", guild_id=scope.guild_id)
         return {search.key: found for search, found in zip(searches, lists, strict=True)}
 
-    async def _shown(self, scope: Scope, lists: Iterable[Sequence[ScoredPoint]]) -> dict[str, Memory]:
-        """The memories found that may be shown, by id, with what their messages say now.
+    async def _shown(self, scope: Scope, lists: Iterable[Sequence[ScoredPoint]]) -> tuple[dict[str, Memory], Set[str]]:
+        """The memories found that may be shown, by id, with what their messages say now, and those with an old window.
 
         The index filters by scope already. The payload decides again, because other clients write
         there too, and so does what is held now: a retraction or an edit reaches the index later.
         """
-        found = {point.id: from_payload(point.id, point.payload) for points in lists for point in points}
-        standing = await self._retraction.standing(_within(scope, found.values()))
-        return {memory.id: memory for memory in _within(scope, standing.values())}
+        payloads = {point.id: point.payload for points in lists for point in points}
+        found = [from_payload(id, payload) for id, payload in payloads.items()]
+        standing = await self._retraction.standing(_within(scope, found))
+        memories = {memory.id: memory for memory in _within(scope, standing.memories.values())}
+        return memories, standing.outdated
 
 
 def _within(scope: Scope, memories: Iterable[Memory | None]) -> list[Memory]:
@@ -237,11 +239,14 @@ def _between(vectors: Sequence[Sequence[float]]) -> Sequence[float]:
     return vectors[0] if len(vectors) == 1 else list(map(sum, zip(*vectors, strict=True)))
 
 
-def _scored(lists: dict[Key, list[ScoredPoint]], memories: dict[str, Memory]) -> list[ScoreList]:
+def _scored(lists: dict[Key, list[ScoredPoint]], memories: dict[str, Memory], outdated: Set[str]) -> list[ScoreList]:
+    """The lists to fuse. Nothing is found by an outdated window: words that are gone would tell that they were said."""
     scored = []
+    current = memories.keys() - outdated
     for key, points in lists.items():
         signal, floor, weight = _SIGNALS[key]
-        scores = {point.id: point.score for point in points if point.id in memories}
+        shown = current if key in (Key.WINDOW, Key.BM25_WINDOW) else memories
+        scores = {point.id: point.score for point in points if point.id in shown}
         if floor is None:
             scores = {id: score for id, score in scores.items() if score >= MIN_SIMILARITY}
         scored.append(ScoreList(signal, scores, floor, weight))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Connection, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.model import Fact, Scope, utcnow
@@ -88,3 +88,9 @@ async def facts_of(connection: AsyncConnection, rows: Sequence[AnyRow]) -> list[
     for row in await connection.execute(of_these.order_by(fact_source.c.message_id)):
         sources[row.fact_id].append(row.message_id)
     return [fact_of(row, sources[row.id]) for row in rows]
+
+
+def unindexed_facts(connection: Connection, ids: Iterable[str]) -> set[str]:
+    """Those of these facts whose window the index does not hold as it is now."""
+    query = select(fact.c.id).where(among(fact.c.id, ids), fact.c.indexing.in_(["pending", "taken"]))
+    return set(connection.execute(query).scalars())

@@ -4,7 +4,7 @@ A tombstone keeps what was deleted or forgotten from coming back by a late write
 hides its point from every answer until the index no longer holds it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from bot.storage import extent
 from bot.storage.burial import EXPIRED, bury, bury_author, drawn_from, hidden, place_key, retracted
 from bot.storage.cascade import expire_messages, hide, of_guild, remove_facts, remove_messages
 from bot.storage.database import Database
+from bot.storage.facts import unindexed_facts
 from bot.storage.messages import unindexed
 from bot.storage.rows import AnyRow, among, ceil_ms, to_ms
 from bot.storage.tables import doubt, fact, fact_source, message, observation, removal, schedule, tombstone
@@ -35,6 +36,14 @@ class Retracted:
 
     def __add__(self, other: "Retracted") -> "Retracted":
         return Retracted(self.messages + other.messages, self.facts + other.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Memories by id, with what their messages say now, and the ids of those whose window the index has to learn."""
+
+    memories: dict[str, Memory]
+    outdated: Set[str]
 
 
 class Retraction:
@@ -170,18 +179,21 @@ class Retraction:
         """
         return await self._database.look(lambda connection: retracted(connection, memories))
 
-    async def standing(self, memories: Iterable[Memory]) -> dict[str, Memory]:
-        """Those of these memories that may be shown, by id, with what their messages say now.
+    async def standing(self, memories: Iterable[Memory]) -> Standing:
+        """Those of these memories that may be shown.
 
-        The index holds an edited message by its old words for a while; and see `retracted`.
+        The index holds an edited message by its old words for a while, and what was said around words
+        that are gone by those; and see `retracted`.
         """
         found = {one.id: one for one in memories}
 
-        def look(connection: Connection) -> dict[str, Memory]:
+        def look(connection: Connection) -> Standing:
             gone = retracted(connection, found.values())
             said = {one.sources[0] for one in found.values() if one.kind is MemoryKind.MESSAGE and one.sources}
             current = {one.id: one for one in map(message_memory, unindexed(connection, said))}
-            return {id: current.get(id, one) for id, one in found.items() if id not in gone}
+            shown = {id: current.get(id, one) for id, one in found.items() if id not in gone}
+            facts = [one.id for one in shown.values() if one.kind is MemoryKind.FACT]
+            return Standing(shown, (current.keys() & shown) | unindexed_facts(connection, facts))
 
         return await self._database.look(look)
 

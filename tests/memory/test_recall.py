@@ -222,9 +222,9 @@ async def test_of_what_is_out_of_sight_only_the_rarity_of_words_is_heard(
     """BM25 weighs words by how rare they are in the whole server: what is found stays, and its meaning."""
     public = Scope(GUILD, frozenset({GENERAL}))
     await house.messages.capture_many([said(1, "the kiln arrives"), said(999, "lunch is late")])
-    searches = [Search(key, await embedder.query("the kiln or lunch"), 9) for key in (Key.DENSE, Key.WINDOW)] + [
-        Search(key, house.bm25.query("the kiln or lunch"), 9) for key in (Key.BM25, Key.BM25_WINDOW)
-    ]
+    searches = [
+        Search(key, await embedder.query("the kiln or lunch"), 9) for key in (Key.DENSE, Key.WINDOW)
+    ] + [Search(key, house.bm25.query("the kiln or lunch"), 9) for key in (Key.BM25, Key.BM25_WINDOW)]
     await house.indexer(embedder).drain()
     before = await house.index.search(public, searches)
     await house.messages.capture(said(5, "kiln kiln kiln", BEN, STAFF))
@@ -409,6 +409,18 @@ async def test_a_retracted_memory_is_hidden_at_once(down: bool, talk: House, emb
     if down:
         talk.index.break_down()
     assert "the kiln arrives on monday" not in texts(await talk.recall(embedder).recall("kiln", everywhere(), 20))
+
+
+async def test_nothing_is_found_by_gone_words_said_around_it(talk: House, embedder: OpenAIEmbedder) -> None:
+    """From the commit of a deletion or an edit on, though the windows of its neighbours still hold the words."""
+    recall, other = talk.recall(embedder), "bring gloves then, it will be hot"
+    assert other in texts(await recall.recall("kiln", everywhere(), 20))
+    await talk.edit(1, "never mind", START + timedelta(hours=1))
+    assert other not in texts(await recall.recall("kiln", everywhere(), 20))
+    await talk.indexer(embedder).drain()
+    assert other in texts(await recall.recall("never mind", everywhere(), 20))
+    await talk.retraction.messages_deleted(GUILD, [1])
+    assert texts(await recall.recall("never mind", everywhere(), 20)) == []
 
 
 async def test_a_deletion_during_a_recall_is_not_outrun(talk: House, embedder: OpenAIEmbedder) -> None:

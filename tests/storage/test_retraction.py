@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from records import ANA, BEN, GUILD, NOON, Vault, said, stated
+from records import ANA, BEN, GUILD, MINUTE, NOON, Vault, said, stated
 
 from bot.model import fact_memory, message_memory, message_memory_id
 from bot.storage.database import Database
-from bot.storage.retraction import Retracted, Retraction
+from bot.storage.retraction import Retracted, Retraction, Standing
 from bot.storage.rows import from_ms
 
 
@@ -170,16 +170,18 @@ async def test_an_edited_message_stands_with_its_new_words_and_place(vault: Vaul
     await vault.hold(said(1), said(2))
     await vault.index()
     found = [message_memory(said(id)) for id in (1, 2)]
-    assert await vault.retraction.standing(found) == {one.id: one for one in found}
+    assert await vault.retraction.standing(found) == Standing({one.id: one for one in found}, set())
 
     edited = said(1, "goodbye", access_id=40, edited_at=NOON.replace(hour=13))
     await vault.hold(edited)
-    standing = await vault.retraction.standing(found)
+    standing = (await vault.retraction.standing(found)).memories
     assert (standing[found[0].id].text, standing[found[0].id].access_id) == ("goodbye", 40)
     assert standing[found[1].id] == found[1]
 
     await vault.index()
-    assert (await vault.retraction.standing(found))[found[0].id] == found[0]  # the index tells the new words itself
+    assert (await vault.retraction.standing(found)).memories[found[0].id] == found[
+        0
+    ]  # the index tells the new words itself
 
 
 async def test_what_was_retracted_does_not_stand(vault: Vault) -> None:
@@ -194,16 +196,34 @@ async def test_what_was_retracted_does_not_stand(vault: Vault) -> None:
         [*map(message_memory, messages), *map(fact_memory, (gone, kept)), foreign]
     )
     left = [*map(message_memory_id, messages[1:]), kept.id, "foreign"]
-    assert set(standing) == set(left)
-    assert (standing[kept.id], standing["foreign"]) == (fact_memory(kept), foreign)
-    assert await vault.retraction.standing([]) == {}
+    assert set(standing.memories) == set(left)
+    assert (standing.memories[kept.id], standing.memories["foreign"]) == (fact_memory(kept), foreign)
+    assert await vault.retraction.standing([]) == Standing({}, set())
+
+
+async def test_what_was_said_around_gone_words_is_outdated(vault: Vault) -> None:
+    """Messages and facts whose window lost a message, until the index holds the window as it is."""
+    await vault.hold(said(1))
+    vault.clock.move(MINUTE)
+    await vault.hold(said(2), said(3), said(9, channel_id=40))
+    resting, apart = stated("a", [1, 2]), stated("b", [9], channel_id=40)
+    await vault.extract(resting, apart)
+    await vault.index()
+    messages = [message_memory(one) for one in (said(2), said(3), said(9, channel_id=40))]
+    found = [*messages, fact_memory(resting), fact_memory(apart)]
+    assert not (await vault.retraction.standing(found)).outdated
+
+    await vault.retraction.expire(GUILD, NOON + MINUTE, None)
+    assert (await vault.retraction.standing(found)).outdated == {messages[0].id, messages[1].id, resting.id}
+    await vault.index()
+    assert not (await vault.retraction.standing(found)).outdated
 
 
 async def test_no_memory_borrows_the_words_of_an_edited_message(vault: Vault) -> None:
     """What another client wrote stands as it is, though it names a changed message as its source."""
     await vault.hold(said(1, "secret", channel_id=40))
     forged = replace(message_memory(said(1)), id="forged")
-    assert await vault.retraction.standing([forged]) == {"forged": forged}
+    assert await vault.retraction.standing([forged]) == Standing({"forged": forged}, set())
 
 
 async def test_a_retraction_is_all_or_nothing(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
