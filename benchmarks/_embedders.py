@@ -55,9 +55,8 @@ class FastEmbedder:
         """See `Embedder`. It takes as long as it takes: nobody waits."""
         return list(await self._run(lambda: self._encode(texts)))
 
-    async def query(self, text: str) -> Vector:
-        vector: Vector = await self._run(lambda: next(iter(self._encoder.query_embed(text))))
-        return vector
+    async def queries(self, texts: Sequence[str]) -> list[Vector]:
+        return list(await self._run(lambda: list(self._encoder.query_embed(list(texts)))))
 
     def known(self, text: str) -> Vector | None:
         return None
@@ -118,12 +117,12 @@ class Remembering:
         self.embedded(len(set(texts)) - len(new))
         return [self._vectors[self._key(text)] for text in texts]
 
-    async def query(self, text: str) -> Vector:
+    async def queries(self, texts: Sequence[str]) -> list[Vector]:
         if not self._asked:
             self._since = time.perf_counter()
         self._asked += 1
         try:
-            return await self._embedder.query(text)
+            return await self._embedder.queries(texts)
         finally:
             self._asked -= 1
             if not self._asked:

@@ -100,7 +100,8 @@ class _Embedding:
 
     async def _vector(self, text: str, memory_action: str | None) -> list[float]:
         if memory_action == "search":
-            return list(map(float, await self._embedder.query(text)))
+            [vector] = await self._embedder.queries([text])
+            return list(map(float, vector))
         [vector] = await self._embedder.documents([text])
         return list(map(float, vector if vector is not None else [0.0] * self.dimensions))
 

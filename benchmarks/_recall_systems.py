@@ -38,7 +38,8 @@ async def list_peers(corpus: Corpus, embedder: Remembering, names: Iterable[str]
     words = LuceneBm25([tokens(line) for line in lines])
 
     async def dense(question: str) -> Scores:
-        scores: Scores = vectors @ np.asarray(await embedder.query(question), np.float64)
+        [vector] = await embedder.queries([question])
+        scores: Scores = vectors @ np.asarray(vector, np.float64)
         return scores
 
     async def bm25(question: str) -> Scores:

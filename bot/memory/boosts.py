@@ -25,7 +25,7 @@ RECENCY = 0.02
 
 _SITTING = timedelta(hours=1)  # a longer silence in a channel ends a session
 _SESSION_OF = 3  # the best so many memories speak for their session
-_SUBSTANTIAL = 20  # words
+_SUBSTANTIAL = 200  # characters; a word is about ten of another ten
 _GLANCE = 400  # characters hold as many; to read hundreds of long texts to the end would hold up the event loop
 _RECENT = timedelta(days=30)  # recency falls to 1/e in this time
 _QUESTION_MARKS = ("?", "？", "؟")  # noqa: RUF001

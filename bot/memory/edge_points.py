@@ -9,6 +9,7 @@ import qdrant_edge as edge
 
 from bot.memory.index import IndexPoint, Key, Search, SparseVector
 
+PointId = int | uuid.UUID | str
 DENSE_KEYS = (Key.DENSE, Key.WINDOW)
 SPARSE_KEYS = (Key.BM25, Key.BM25_WINDOW)
 FULL_VECTORS = "/vectors/"  # in the paths of the files that hold them: see `_QUANTISATION`
@@ -61,9 +62,9 @@ def to_request(search: Search, where: edge.Filter | None) -> edge.QueryRequest:
     )
 
 
-def only(ids: set[int | uuid.UUID | str]) -> edge.Filter:
+def only(ids: set[PointId]) -> edge.Filter:
     """No other points than these."""
-    return edge.Filter(must=[edge.HasIdCondition({str(id) for id in ids})])
+    return edge.Filter(must=[edge.HasIdCondition(ids)])
 
 
 def to_edge(point: IndexPoint) -> edge.Point:

@@ -50,8 +50,8 @@ class Embedder(Protocol):
         """
         ...
 
-    async def query(self, text: str) -> Sequence[float]:
-        """The vector to search with; repeated queries are answered from memory."""
+    async def queries(self, texts: Sequence[str]) -> list[Sequence[float]]:
+        """The vectors to search with, of a few short texts at once; repeated ones are answered from memory."""
         ...
 
     def known(self, text: str) -> Sequence[float] | None:
@@ -91,18 +91,16 @@ class OpenAIEmbedder:
             self._answers()  # the refusal may have come last
         return vectors
 
-    async def query(self, text: str) -> Sequence[float]:
-        """See `Embedder`. Gives up after seconds rather than minutes."""
-        if (known := self.known(text)) is not None:
-            return known
-        if not text.strip():
-            return self._zero
-        async with self._in_time(_QUERY_SECONDS):
-            [vector] = await self._embed([_cut(text)], _QUERY_ATTEMPTS)
-        self._queries[text] = vector
-        if len(self._queries) > _CACHED_QUERIES:
+    async def queries(self, texts: Sequence[str]) -> list[Sequence[float]]:
+        """See `Embedder`. One request, which gives up after seconds rather than minutes."""
+        if unknown := [text for text in dict.fromkeys(texts) if text.strip() and self.known(text) is None]:
+            async with self._in_time(_QUERY_SECONDS):
+                found = await self._embed(list(map(_cut, unknown)), _QUERY_ATTEMPTS)
+            self._queries |= zip(unknown, found, strict=True)
+        vectors = [self._queries.get(text, self._zero) for text in texts]
+        while len(self._queries) > _CACHED_QUERIES:
             self._queries.popitem(last=False)
-        return vector
+        return vectors
 
     def known(self, text: str) -> Sequence[float] | None:
         """See `Embedder`."""

@@ -7,7 +7,7 @@ from typing import Self
 
 import qdrant_edge as edge
 
-from bot.memory.edge_points import FULL_VECTORS, create_shard, load_shard, only, same_point, to_request
+from bot.memory.edge_points import FULL_VECTORS, PointId, create_shard, load_shard, only, same_point, to_request
 from bot.memory.index import ScoredPoint, Search
 from bot.memory.resident import page_out
 from bot.memory.shard_folders import fsync, fsync_all
@@ -55,14 +55,15 @@ class OpenShard:
         Edge holds the GIL in every call, so each list is a call of its own and others have their turn in between;
         and it reads a payload anew for each list, so those are read once, for all lists together.
         """
-        lists = [self._shard.query(to_request(search, where)) for search in searches]
-        found = {hit.id for hits in lists for hit in hits}
-        for hits, search in zip(lists, searches, strict=True):
-            if missed := found.difference(hit.id for hit in hits):
-                hits += self._shard.query(to_request(replace(search, limit=len(missed)), only(missed)))
+        lists = [_scores(self._shard.query(to_request(search, where))) for search in searches]
+        found = {id for scores in lists for id in scores}
+        for scores, search in zip(lists, searches, strict=True):
+            if missed := found - scores.keys():
+                scores |= _scores(self._shard.query(to_request(replace(search, limit=len(missed)), only(missed))))
         records = self._shard.retrieve(list(found), with_payload=True, with_vector=False) if found else []
+        names = {record.id: str(record.id) for record in records}
         payloads = {record.id: record.payload or {} for record in records}
-        return [[ScoredPoint(str(hit.id), hit.score, payloads[hit.id]) for hit in hits] for hits in lists]
+        return [[ScoredPoint(names[id], score, payloads[id]) for id, score in scores.items()] for scores in lists]
 
     def retrieve(self, ids: Sequence[str], keys: bool) -> list[edge.Record]:
         """The points with these ids that exist."""
@@ -125,6 +126,11 @@ class OpenShard:
         self._unflushed += len(ids)
         if self.changed is not None:
             self.changed.update(ids)
+
+
+def _scores(hits: Sequence[edge.ScoredPoint]) -> dict[PointId, float]:
+    """The scores by point id, best first."""
+    return {hit.id: hit.score for hit in hits}
 
 
 def sync_log(log: Path) -> None:

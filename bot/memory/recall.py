@@ -167,7 +167,7 @@ class Recall:
             return None, Degraded.EMBEDDER_DOWN
         try:
             async with asyncio.timeout(_EMBEDDER_SECONDS):
-                found = await asyncio.gather(*map(self._embedder.query, texts))
+                found = await self._embedder.queries(texts)
         except TextsRefused:
             self._embedder_breaker.end_pause()  # it did answer; only to this question it has none
             return None, Degraded.EMBEDDER_DOWN

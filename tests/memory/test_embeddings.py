@@ -41,8 +41,8 @@ async def test_documents_come_back_in_order(embedder: OpenAIEmbedder) -> None:
     """One vector of the configured size a text, whatever the order of the answer."""
     first, second = await embedder.documents(["the cat", "the dog"])
     assert len(first) == SIZE
-    assert list(first) == list(await embedder.query("the cat"))
-    assert list(second) == list(await embedder.query("the dog"))
+    assert list(first) == list((await embedder.queries(["the cat"]))[0])
+    assert list(second) == list((await embedder.queries(["the dog"]))[0])
 
 
 async def test_blank_texts_are_not_sent(server: OpenAIServer, embedder: OpenAIEmbedder) -> None:
@@ -50,7 +50,7 @@ async def test_blank_texts_are_not_sent(server: OpenAIServer, embedder: OpenAIEm
     blank, real = await embedder.documents(["  \n", "word"])
     assert list(blank) == [0.0] * SIZE
     assert any(real)
-    assert not any(await embedder.query(""))
+    assert not any((await embedder.queries([""]))[0])
     assert server.texts == ["word"]
 
 
@@ -65,7 +65,7 @@ async def test_requests_keep_to_the_number_of_inputs(server: OpenAIServer, embed
     vectors = await embedder.documents([f"word{n}" for n in range(2050)])
     assert server.requests == 2
     assert len(vectors) == 2050
-    assert list(vectors[2049]) == list(await embedder.query("word2049"))
+    assert list(vectors[2049]) == list((await embedder.queries(["word2049"]))[0])
 
 
 async def test_requests_keep_to_the_number_of_tokens(server: OpenAIServer, embedder: OpenAIEmbedder) -> None:
@@ -83,14 +83,14 @@ async def test_a_long_text_is_cut_between_characters(server: OpenAIServer, embed
 
 async def test_repeated_queries_are_answered_from_memory(server: OpenAIServer, embedder: OpenAIEmbedder) -> None:
     """Only the first of equal queries is paid for, until others push it out."""
-    assert await embedder.query("word") is await embedder.query("word")
+    assert (await embedder.queries(["word"]))[0] is (await embedder.queries(["word"]))[0]
     assert server.requests == 1
     for n in range(embeddings._CACHED_QUERIES - 1):
-        await embedder.query(f"word{n}")
-    await embedder.query("word")
+        (await embedder.queries([f"word{n}"]))[0]
+    (await embedder.queries(["word"]))[0]
     assert server.requests == embeddings._CACHED_QUERIES
-    await embedder.query("another")
-    await embedder.query("word0")
+    (await embedder.queries(["another"]))[0]
+    (await embedder.queries(["word0"]))[0]
     assert server.requests == embeddings._CACHED_QUERIES + 2
 
 
@@ -176,7 +176,7 @@ async def test_refused_texts_have_no_vector(
     texts = [f"word{n}" for n in range(9)] + ["x" * 100]
     vectors = await embedder.documents(texts)
     assert [vector is None for vector in vectors] == [False] * 9 + [True]
-    assert list(vectors[8] or ()) == list(await embedder.query("word8"))
+    assert list(vectors[8] or ()) == list((await embedder.queries(["word8"]))[0])
     assert (await embedder.health()).ok
 
 
@@ -192,7 +192,7 @@ async def test_a_password_in_the_url_is_not_shown() -> None:
     """What is told of a server holds no secret of its address."""
     embedder = OpenAIEmbedder(OpenAISettings(base_url="http://me:hidden@127.0.0.1:9/v1"))
     with pytest.raises(EmbedderUnavailable, match=r"at http://127\.0\.0\.1:9/v1 cannot be reached"):
-        await embedder.query("word")
+        (await embedder.queries(["word"]))[0]
     assert "hidden" not in (await embedder.health()).detail
     await embedder.close()
 
@@ -202,13 +202,13 @@ async def test_an_unreachable_server_is_unavailable_until_it_is_back(server: Ope
     embedder = OpenAIEmbedder(settings(server, timeout="50ms"))
     await server.stop()
     with pytest.raises(EmbedderUnavailable, match=f"The embedder at {server.url} cannot be reached"):
-        await embedder.query("word")
+        (await embedder.queries(["word"]))[0]
     await server.start()
     server.fault = Fault.HANG
     with pytest.raises(EmbedderUnavailable, match="cannot be reached"):
-        await embedder.query("word")
+        (await embedder.queries(["word"]))[0]
     server.fault = None
-    assert len(await embedder.query("word")) == SIZE
+    assert len((await embedder.queries(["word"]))[0]) == SIZE
     await embedder.close()
 
 
@@ -219,7 +219,7 @@ async def test_a_query_gives_up_early(
     monkeypatch.setattr(embeddings, "_QUERY_SECONDS", 0.05)
     server.fault = Fault.HANG
     with pytest.raises(EmbedderUnavailable, match=r"did not answer within 0\.05 s"):
-        await embedder.query("word")
+        (await embedder.queries(["word"]))[0]
     assert not (await embedder.health()).ok
 
 
@@ -239,7 +239,7 @@ async def test_neither_text_nor_key_is_in_an_error(server: OpenAIServer) -> None
     server.fault = Fault.ERROR
     server.retry_after = 0
     with pytest.raises(EmbedderUnavailable) as caught:
-        await embedder.query("a private word")
+        (await embedder.queries(["a private word"]))[0]
     shown = "".join(traceback.format_exception(caught.value))
     assert "private" not in shown.replace('query("a private word")', "")
     assert "sk-secret" not in shown.replace('SecretStr("sk-secret")', "")

@@ -141,7 +141,7 @@ async def test_a_question_is_asked_with_and_without_its_names(
     monkeypatch.setattr(talk.index, "search", watched)
     await talk.recall(embedder).recall("what will Ben's gloves be?", everywhere(), 5)
     assert set(openai.texts[-2:]) == {"what will Ben's gloves be?", "what will gloves be?"}
-    named, nameless = [await embedder.query(text) for text in openai.texts[-2:]]
+    named, nameless = [(await embedder.queries([text]))[0] for text in openai.texts[-2:]]
     [middle] = [one.vector for one in searched if one.key is Key.WINDOW]
     assert _cosine(middle, named) == pytest.approx(_cosine(middle, nameless))
     assert _cosine(middle, named) > _cosine(named, nameless)
@@ -223,7 +223,7 @@ async def test_of_what_is_out_of_sight_only_the_rarity_of_words_is_heard(
     public = Scope(GUILD, frozenset({GENERAL}))
     await house.messages.capture_many([said(1, "the kiln arrives"), said(999, "lunch is late")])
     searches = [
-        Search(key, await embedder.query("the kiln or lunch"), 9) for key in (Key.DENSE, Key.WINDOW)
+        Search(key, (await embedder.queries(["the kiln or lunch"]))[0], 9) for key in (Key.DENSE, Key.WINDOW)
     ] + [Search(key, house.bm25.query("the kiln or lunch"), 9) for key in (Key.BM25, Key.BM25_WINDOW)]
     await house.indexer(embedder).drain()
     before = await house.index.search(public, searches)
