@@ -6,7 +6,7 @@ were chosen is told in docs/recall.md.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -25,8 +25,7 @@ RECENCY = 0.02
 
 _SITTING = timedelta(hours=1)  # a longer silence in a channel ends a session
 _SESSION_OF = 3  # the best so many memories speak for their session
-_SUBSTANTIAL = 200  # characters; a word is about ten of another ten
-_GLANCE = 400  # characters hold as many; to read hundreds of long texts to the end would hold up the event loop
+_PHRASE, _SUBSTANTIAL = 10, 200  # characters: "Thanks!" says nothing, two sentences say something
 _RECENT = timedelta(days=30)  # recency falls to 1/e in this time
 _QUESTION_MARKS = ("?", "？", "؟")  # noqa: RUF001
 
@@ -40,10 +39,8 @@ class Asked:
     at: datetime
 
 
-def boosted(
-    fused: Sequence[Fused], memories: Mapping[str, Memory], asked: Asked, words: Callable[[str], int]
-) -> list[Hit]:
-    """The hits, best first; `words` counts those of a text that carry meaning."""
+def boosted(fused: Sequence[Fused], memories: Mapping[str, Memory], asked: Asked) -> list[Hit]:
+    """The hits, best first."""
     if not fused:
         return []
     best = fused[0].score or 1.0
@@ -57,7 +54,8 @@ def boosted(
             "session": SESSION * sessions[memory.id],
             "speaker": SPEAKER * (memory.speaker_name in asked.names),
             "date": DATE * nearness(memory.said_at, asked.spans) if asked.spans else 0.0,
-            "substance": SUBSTANCE * min(1.0, math.log1p(words(memory.text[:_GLANCE])) / math.log1p(_SUBSTANTIAL)),
+            "substance": SUBSTANCE
+            * min(1.0, math.log1p(len(memory.text) / _PHRASE) / math.log1p(_SUBSTANTIAL / _PHRASE)),
             "reaction": REACTION * scores.get(before.id, 0.0) if before and not _asks(before) else 0.0,
             "importance": IMPORTANCE * min(max(memory.importance, 0.0), 1.0),
             "recency": RECENCY * math.exp(min(0.0, (memory.said_at - asked.at) / _RECENT)),
@@ -69,6 +67,11 @@ def boosted(
         signals = {name: share / best for name, share in one.signals.items()} | boosts(memories[one.id])
         hits.append(Hit(memories[one.id], sum(signals.values()), signals))
     return sorted(hits, key=lambda hit: (-hit.score, hit.memory.id))
+
+
+def _substance(text: str) -> float:
+    """How much a text says, by its length, from 0 to 1."""
+    return min(1.0, math.log1p(len(text) / _PHRASE) / math.log1p(_SUBSTANTIAL / _PHRASE))
 
 
 def _is_message(memory: Memory) -> bool:

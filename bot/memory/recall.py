@@ -34,7 +34,7 @@ from bot.telemetry import Outages
 
 log = structlog.get_logger(__name__)
 
-CANDIDATES = 50
+CANDIDATES = 30
 MIN_SIMILARITY = 0.1
 """A cosine similarity below this is no match; mem0's own default threshold."""
 MOST_CHARACTERS = 1000
@@ -141,7 +141,7 @@ class Recall:
             return Recalled(tuple(contradicted(found)), Degraded.INDEX_DOWN)
         memories, outdated = await self._shown(scope, lists.values())
         asked = Asked(names.keys(), spans, self._clock())
-        hits = collapse(boosted(fuse(_scored(lists, memories, outdated)), memories, asked, self._bm25.words))
+        hits = collapse(boosted(fuse(_scored(lists, memories, outdated)), memories, asked))
         return Recalled(tuple(contradicted(hits[:limit])), degraded)
 
     def _searches(self, query: str, vector: Sequence[float] | None) -> list[Search]:

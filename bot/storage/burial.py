@@ -12,13 +12,14 @@ from sqlalchemy import ColumnElement, Connection, Select, String, cast, literal,
 from sqlalchemy.dialects.sqlite import insert
 
 from bot.model import Memory, MemoryKind
-from bot.storage.rows import AnyRow, among, each, to_ms
+from bot.storage.rows import AnyRow, each, given, listed, to_ms
 from bot.storage.tables import removal, tombstone
 
 EXPIRED = "expired"
 
 PLACE, AUTHOR = "channel/", "author/"  # how the keys of places and authors begin
 _new = insert(tombstone)
+_LEAVING = select(removal.c.point_id).where(given(removal.c.point_id, "ids"))
 # Written out, because every group of captures asks and SQLAlchemy would take longer than the answer.
 _UNDER = "SELECT id, reason, at FROM tombstone WHERE id IN (SELECT value FROM json_each(?))"
 
@@ -104,8 +105,7 @@ def is_buried(found: Mapping[str, Burial], keys: Iterable[str], said_at: int) ->
 
 def hidden(connection: Connection, point_ids: Iterable[str]) -> set[str]:
     """Those of these points that wait for their removal."""
-    query = select(removal.c.point_id).where(among(removal.c.point_id, point_ids))
-    return set(connection.execute(query).scalars())
+    return set(connection.execute(_LEAVING, {"ids": listed(point_ids)}).scalars())
 
 
 def retracted(connection: Connection, memories: Iterable[Memory]) -> set[str]:
@@ -119,7 +119,7 @@ def retracted(connection: Connection, memories: Iterable[Memory]) -> set[str]:
     return gone | {
         one.id
         for one in shown
-        if not own[one.id].isdisjoint(found) or is_buried(lasting, all_keys[one.id], to_ms(one.said_at))
+        if found and (not own[one.id].isdisjoint(found) or is_buried(lasting, all_keys[one.id], to_ms(one.said_at)))
     }
 
 

@@ -9,9 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.model import Fact, Scope, utcnow
 from bot.storage.database import Database
-from bot.storage.rows import AnyRow, among, fact_of
+from bot.storage.rows import AnyRow, among, fact_of, given, listed
 from bot.storage.states import oldest_to_index
 from bot.storage.tables import fact, fact_source
+
+_UNINDEXED = select(fact.c.id).where(given(fact.c.id, "ids"), fact.c.indexing.in_(["pending", "taken"]))
 
 
 class FactStore:
@@ -92,5 +94,4 @@ async def facts_of(connection: AsyncConnection, rows: Sequence[AnyRow]) -> list[
 
 def unindexed_facts(connection: Connection, ids: Iterable[str]) -> set[str]:
     """Those of these facts whose window the index does not hold as it is now."""
-    query = select(fact.c.id).where(among(fact.c.id, ids), fact.c.indexing.in_(["pending", "taken"]))
-    return set(connection.execute(query).scalars())
+    return set(connection.execute(_UNINDEXED, {"ids": listed(ids)}).scalars())

@@ -12,9 +12,13 @@ from bot.storage.burial import place_key
 from bot.storage.database import Database
 from bot.storage.group import GroupCommit
 from bot.storage.intake import record
-from bot.storage.rows import MESSAGE_COLUMNS, among, ceil_ms, from_ms, maybe_time, message_of, to_ms
+from bot.storage.rows import MESSAGE_COLUMNS, among, ceil_ms, from_ms, given, listed, maybe_time, message_of, to_ms
 from bot.storage.states import DEAD, LEASED, WAITING, indexing_is, oldest_to_index
 from bot.storage.tables import fact, message, tombstone
+
+_UNINDEXED = select(*MESSAGE_COLUMNS).where(
+    given(message.c.id, "ids"), or_(*(indexing_is(message.c.indexing, state) for state in ("pending", "taken")))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +176,7 @@ class MessageStore:
 
 def unindexed(connection: Connection, ids: Iterable[int]) -> list[Message]:
     """Those of these messages whose words or window the index does not hold as they are now."""
-    waiting = or_(*(indexing_is(message.c.indexing, state) for state in ("pending", "taken")))
-    query = select(*MESSAGE_COLUMNS).where(among(message.c.id, ids), waiting)
-    return [message_of(row) for row in connection.execute(query)]
+    return [message_of(row) for row in connection.execute(_UNINDEXED, {"ids": listed(ids)})]
 
 
 @dataclass(frozen=True, slots=True)

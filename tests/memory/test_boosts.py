@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from bot.memory import boosts
-from bot.memory.bm25 import Bm25
 from bot.memory.boosts import Asked, boosted
 from bot.memory.dates import Span
 from bot.memory.fusion import Fused
@@ -16,7 +15,6 @@ from bot.model import Hit, Memory, MemoryKind
 
 NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
 NOBODY = Asked((), (), NOW)
-BM25 = Bm25("english")
 
 
 def spoken(id: int, text: str = "yes", **changes: Any) -> Memory:
@@ -43,7 +41,7 @@ def spoken(id: int, text: str = "yes", **changes: Any) -> Memory:
 def boost(scores: Mapping[Memory, float], asked: Asked = NOBODY, others: Sequence[Memory] = ()) -> list[Hit]:
     """The hits of memories with these fused scores; `others` were found by no list that counts."""
     fused = sorted((Fused(one.id, score, {"dense": score}) for one, score in scores.items()), key=lambda f: -f.score)
-    return boosted(fused, {one.id: one for one in (*scores, *others)}, asked, BM25.words)
+    return boosted(fused, {one.id: one for one in (*scores, *others)}, asked)
 
 
 def shares(signal: str, hits: Sequence[Hit]) -> dict[str, float]:
@@ -122,12 +120,10 @@ def test_one_session_is_no_reason() -> None:
 
 
 def test_who_says_more_goes_ahead() -> None:
-    """Words that carry meaning count, up to twenty: the hundredth adds nothing."""
-    texts = {1: "it is", 2: "yes", 3: "the kiln arrives monday"}
-    texts |= {4: " ".join(f"word{n}" for n in range(20)), 5: " ".join(f"word{n}" for n in range(400))}
+    """The longer text counts more, up to two hundred characters: the thousandth adds nothing."""
+    texts = {1: "yes", 2: "the kiln arrives on monday", 3: "k" * 200, 4: "k" * 1000}
     found = shares("substance", boost({spoken(id, text): 1.0 for id, text in texts.items()}))
-    assert "m1" not in found
-    assert 0 < found["m2"] < found["m3"] < found["m4"] == found["m5"] == boosts.SUBSTANCE
+    assert 0 < found["m1"] < found["m2"] < found["m3"] == found["m4"] == SUBSTANCE
 
 
 def test_what_follows_a_statement_that_matches_steps_back() -> None:
