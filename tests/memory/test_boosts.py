@@ -123,7 +123,7 @@ def test_who_says_more_goes_ahead() -> None:
     """The longer text counts more, up to two hundred characters: the thousandth adds nothing."""
     texts = {1: "yes", 2: "the kiln arrives on monday", 3: "k" * 200, 4: "k" * 1000}
     found = shares("substance", boost({spoken(id, text): 1.0 for id, text in texts.items()}))
-    assert 0 < found["m1"] < found["m2"] < found["m3"] == found["m4"] == SUBSTANCE
+    assert 0 < found["m1"] < found["m2"] < found["m3"] == found["m4"] == boosts.SUBSTANCE
 
 
 def test_what_follows_a_statement_that_matches_steps_back() -> None:
