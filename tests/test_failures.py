@@ -22,6 +22,7 @@ a message is edited or deleted while it is queued, in extraction, being indexed,
 """
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
@@ -38,6 +39,7 @@ from town import connected, eventually
 
 from bot.app import App
 from bot.capture.catchup import Pace
+from bot.commands.cards import recall_pages
 from bot.errors import StorageUnavailable
 from bot.memory.index import Key
 from bot.model import Degraded, Message, Recalled, Scope
@@ -104,7 +106,18 @@ async def ask(app: App, query: str) -> Recalled:
 
 
 def found(recalled: Recalled) -> set[str]:
-    return {hit.memory.text for hit in recalled.hits}
+    """The words of all that was found: of each card's memory, and of those that became its evidence."""
+    return {memory.text for hit in recalled.hits for memory in (hit.memory, *hit.evidence)}
+
+
+def cards(recalled: Recalled) -> dict[str, set[int]]:
+    """What a user sees: the words of each card, with the ids of the messages it links to."""
+    seen = {}
+    for embed in (embed for page in recall_pages(recalled) for embed in page):
+        text, _, rest = str(embed.description).partition("\n\n")
+        shown = " ".join([rest, *(str(field.value) for field in embed.fields)])
+        seen[text] = {int(id) for id in re.findall(rf"/channels/{GUILD}/{CHANNEL}/(\d+)\)", shown)}
+    return seen
 
 
 async def facts(app: App) -> list[str]:
@@ -245,6 +258,8 @@ async def test_an_outage_of_the_embedder_pays_for_no_fact_twice(stage: Stage, fa
         assert [log["service"] for log in logs if log["event"] == "service_down"] == ["OpenAI"]
         assert recalled.degraded is Degraded.EMBEDDER_DOWN
         assert found(recalled) >= {"I keep bees", "Ann keeps bees"}
+        assert cards(recalled)["Ann keeps bees"] == {1}
+        assert "I keep bees" not in cards(recalled)
         assert len(await without_vectors(app)) == 4
         down = app.breakers.of("OpenAI").state
         assert (app.breakers.of("OpenAI").pause > timedelta(minutes=50)) == (fault is Fault.QUOTA)
@@ -288,11 +303,13 @@ async def test_a_qdrant_server_may_come_late_and_go_away(stage: Stage) -> None:
                     recalled = await ask(app, word)
                     assert recalled.degraded is Degraded.INDEX_DOWN
                     assert found(recalled) == {f"I keep {word}", f"Ann keeps {word}"}
+                    assert cards(recalled) == {f"Ann keeps {word}": {number}}
                     await qdrant.start()
                     await until(lambda: all_indexed(app))
                     recalled = await ask(app, word)
                     assert recalled.degraded is None
                     assert found(recalled) >= {f"I keep {word}", f"Ann keeps {word}"}
+                    assert cards(recalled)[f"Ann keeps {word}"] == {number}
                     assert len((await app.index.scroll(GUILD))[0]) == 2 * number
                     await qdrant.stop()
             told = [log["event"] for log in logs if log["event"] in ("service_down", "service_back")]
@@ -355,7 +372,7 @@ async def test_a_locked_database_is_an_outage(stage: Stage, monkeypatch: pytest.
             with capture_logs() as logs:
                 await app.worker.run_due()
             assert [log["event"] for log in logs] == ["batch_failed"]
-            assert found(await ask(app, "bees")) == {"I keep bees"}
+            assert cards(await ask(app, "bees")) == {"I keep bees": {1}}
             other.execute("ROLLBACK")
         await hear(app, "I play the cello")
         stage.forward(minutes=2)
