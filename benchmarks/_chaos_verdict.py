@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from _chaos_script import TOKEN
 from _chaos_services import DIMENSIONS
@@ -65,6 +66,13 @@ def judge(live: Sequence[Line], taken_back: set[str], stores: Stores) -> Verdict
     verdict.duplicates = _duplicates(live, stores)
     verdict.leaked = _leaks({line.id for line in live}, taken_back, stores)
     return verdict
+
+
+def tells_of(card: Mapping[str, Any], message: Message) -> bool:
+    """Whether a card of an answer is about a message as it is now, itself or by a fact, and links to it."""
+    link = f"/channels/{message.place.guild.id}/{message.place.id}/{message.id})"
+    parts = [card["description"], *(note["value"] for note in card.get("fields", []))]
+    return any(link in part for part in parts) and TOKEN.findall(message.content)[0] in card["description"]
 
 
 def _drawn(stores: Stores) -> dict[int, list[str]]:

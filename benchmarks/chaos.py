@@ -32,10 +32,10 @@ from _chaos_script import FAULTS, TOKEN, Do, Kill, Outage, Script, Stage
 from _chaos_stages import struck
 from _chaos_stores import INDEX, read_database, read_index
 from _chaos_town import Town
-from _chaos_verdict import Verdict, judge, lines, settled
+from _chaos_verdict import Verdict, judge, lines, settled, tells_of
 from _report import main, progress
 
-from bot.sandbox.discord import Channel, Thread
+from bot.sandbox.discord import Answer, Channel, Thread
 
 _SIGN = 3.0  # seconds to wait for the sign of a stage before killing anyway
 _JUST_NOW = 0.25  # seconds: what was said since then may not be committed
@@ -216,17 +216,18 @@ class Chaos:
         said = [message for place in self._town.live() for message in place if not message.place.private]
         edited = [message for message in said if message.edited_at]
         for message in self._script.choose(said, _QUESTIONS) + self._script.choose(edited, _QUESTIONS):
-            if message.content not in await self._recall(message.place, message.content):
+            answer = await self._recall(message.place, message.content)
+            if not any(tells_of(embed, message) for embed in answer.embeds):
                 found.lost[str(message.id)] = "not recalled"
         for word in self._script.choose(sorted(self._town.taken_back), _QUESTIONS):
             for place in self._town.squares:
-                answer = set(TOKEN.findall(await self._recall(place, word)))
-                found.leaked |= dict.fromkeys(answer & self._town.taken_back, "an answer")
+                words = set(TOKEN.findall((await self._recall(place, word)).text))
+                found.leaked |= dict.fromkeys(words & self._town.taken_back, "an answer")
         return found
 
-    async def _recall(self, place: Channel | Thread, query: str) -> str:
+    async def _recall(self, place: Channel | Thread, query: str) -> Answer:
         answer = await self._around.discord.slash(self._town.owner, place, "recall", query=query)
-        return (await answer.settled()).text
+        return await answer.settled()
 
 
 if __name__ == "__main__":
