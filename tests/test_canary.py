@@ -74,9 +74,10 @@ class Zoo:
         return "".join(one.text for one in (await self.app.messages.get([self.id_of(name)])).values())
 
     async def recalled(self, words: str) -> list[str]:
-        """What recall finds."""
+        """What recall finds, evidence included."""
         scope = Scope(self.guild.id, frozenset({self.general.id, self.doomed.id}))
-        return [hit.memory.text for hit in (await self.app.recall.recall(words, scope, 20)).hits]
+        hits = (await self.app.recall.recall(words, scope, 20)).hits
+        return [memory.text for hit in hits for memory in (hit.memory, *hit.evidence)]
 
     async def memories(self, matches: Callable[[Memory], bool]) -> list[Memory]:
         """What the index holds of the server."""

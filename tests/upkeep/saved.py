@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,17 @@ QUESTIONS = ("bees and honey", "who repairs the printer?", "the meeting", "tea")
 TOPICS = ("the bees made honey", "the printer is broken again", "the meeting is on Friday", "tea is ready", "lunch?")
 
 
-Answers = list[list[tuple[str, float, str]]]
+@dataclass(frozen=True)
+class Card:
+    """A hit as it is compared."""
+
+    score: float = field(compare=False)
+    id: str
+    text: str
+    evidence: tuple[str, ...]
+
+
+Answers = list[list[Card]]
 
 
 def settings_of(folder: Path, openai: OpenAIServer, **sections: Any) -> Settings:
@@ -43,9 +54,10 @@ def ignore(what: str, done: int, total: int | None) -> None:
 async def fill(app: App, count: int = 60) -> list[Fact]:
     """A conversation in two channels and two guilds, facts on some of it, and a memory of another mem0 client."""
     people = (ANN, BEN, CLEO)
+    # Which ones of equal score are a search's last candidates is the index's affair: here each has a length of its own.
     await app.messages.capture_many(
         [
-            said(n, f"{TOPICS[n % 5]}, number {n}", people[n % 3], (GENERAL, STAFF)[n % 7 == 0], GUILD)
+            said(n, f"{TOPICS[n % 5]}, number {n}{' of many' * n}", people[n % 3], (GENERAL, STAFF)[n % 7 == 0], GUILD)
             for n in range(1, count + 1)
         ]
     )
@@ -67,14 +79,19 @@ async def fill(app: App, count: int = 60) -> list[Fact]:
 
 
 async def answers(app: App) -> Answers:
-    """What recall answers to every question, in every guild: ids, scores and words, best first."""
+    """What recall answers to every question, in every guild, best first."""
     found: Answers = []
     for guild_id in (GUILD, OTHER_GUILD):
         scope = Scope(guild_id, frozenset({GENERAL, STAFF}))
         for question in QUESTIONS:
             recalled: Recalled = await app.recall.recall(question, scope, 20)
             assert recalled.degraded is None
-            found.append([(hit.memory.id, hit.score, hit.memory.text) for hit in recalled.hits])
+            found.append(
+                [
+                    Card(hit.score, hit.memory.id, hit.memory.text, tuple(one.id for one in hit.evidence))
+                    for hit in recalled.hits
+                ]
+            )
     return found
 
 

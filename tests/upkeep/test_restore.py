@@ -72,14 +72,15 @@ def lose(settings: Settings) -> None:
 
 
 async def test_the_answers_are_the_same(settings: Settings, backup: Path, once: tuple[Path, Answers]) -> None:
-    """Every question gets the same memories in the same order, their scores equal to a millionth; nothing is embedded
-    again."""
+    """Every question gets the same cards with the same evidence in the same order, their scores equal to a millionth;
+    nothing is embedded again."""
     restored = await bring_back(settings, backup)
     assert (restored.messages, restored.facts, restored.points) == (63, 3, 67)
     assert (restored.taken_back, restored.recheck) == (0, False)
     async with opened(settings) as app:
         assert await app.indexer.drain() == 0
         _assert_same(await answers(app), once[1])
+        assert any(card.evidence for one in once[1] for card in one)
 
 
 async def test_what_was_taken_back_since_stays_away(settings: Settings, backup: Path) -> None:
@@ -440,6 +441,6 @@ async def test_a_backup_of_a_restored_bot_is_as_good(settings: Settings, backup:
 
 
 def _assert_same(now: Answers, before: Answers) -> None:
-    assert [[hit[::2] for hit in one] for one in now] == [[hit[::2] for hit in one] for one in before]
+    assert now == before
     for one, other in zip(now, before, strict=True):
-        assert [score for _, score, _ in one] == pytest.approx([score for _, score, _ in other], abs=1e-6)
+        assert [card.score for card in one] == pytest.approx([card.score for card in other], abs=1e-6)
