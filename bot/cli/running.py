@@ -28,11 +28,14 @@ def demo(
     ollama: Annotated[
         str | None, typer.Option(help="Use a real Ollama at this URL instead of the stand-in.", show_default=False)
     ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Write a picture of a recall and the end to this SVG file.", show_default=False)
+    ] = None,
 ) -> None:
     """Show the whole story in under a minute, with stand-ins for Discord, Ollama and OpenAI."""
     from bot.sandbox.demo import run_demo
 
-    raise SystemExit(run_demo(keep=keep, ollama=ollama))
+    raise SystemExit(run_demo(keep=keep, ollama=ollama, picture=picture))
 
 
 @cli.command(

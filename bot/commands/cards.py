@@ -64,7 +64,7 @@ def memory_card(memory: Memory, notes: Sequence[tuple[str, str]] = ()) -> discor
     if len(links) == 1:
         origin.append(f"[Jump to the message]({links[0]})")
     elif links:
-        origin.append(_numbered(links, 0))
+        origin.append(f"messages {_numbered(links, 0)}")
     embed.description = f"{escaped(memory.text, TEXT_UNITS)}\n\n{' · '.join(origin)}"
     _add_links(embed, links, room=CARD_UNITS - sum(units(name) + units(value) for name, value in notes))
     for name, value in notes:

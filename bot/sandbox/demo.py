@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from rich.console import Console
 
 from bot.errors import DataFolderError, RecollectError
 from bot.extraction.ollama import OllamaLLM
@@ -26,6 +27,7 @@ from bot.sandbox.conversation import load
 from bot.sandbox.discord import DiscordServer, World
 from bot.sandbox.ollama import MODEL, OllamaServer
 from bot.sandbox.openai import OpenAIServer
+from bot.sandbox.picture import canvas, save
 from bot.sandbox.relay import Relay
 from bot.sandbox.screen import Screen
 from bot.sandbox.story import DemoFailed, LanguageModel, Story, introduce
@@ -38,11 +40,12 @@ if TYPE_CHECKING:
 _PATIENCE = 30.0  # seconds the bot has to be ready
 
 
-def run_demo(keep: Path | None = None, ollama: str | None = None) -> int:
+def run_demo(keep: Path | None = None, ollama: str | None = None, picture: Path | None = None) -> int:
     """Tell the story; the exit code: 0 if every promise held, 1 if one did not, 130 after Ctrl-C.
 
-    `keep` is a folder, new or empty, in which the bot's data stays; `ollama` the URL of a real Ollama.
-    The model is `OLLAMA_MODEL`, or the default one. Raises `DataFolderError` and `DemoFailed`.
+    `keep` is a folder, new or empty, in which the bot's data stays; `ollama` the URL of a real Ollama,
+    whose model is `OLLAMA_MODEL` or the default one; `picture` an SVG file for a recall and the end.
+    Raises `DataFolderError` and `DemoFailed`.
     """
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]  # the bot talks to this machine alone, and no proxy stands in between
@@ -50,7 +53,7 @@ def run_demo(keep: Path | None = None, ollama: str | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter shows another
     with _data_folder(keep) as folder:
         try:
-            return 0 if asyncio.run(_demo(folder, keep is not None, ollama)) else 1
+            return 0 if asyncio.run(_demo(folder, keep is not None, ollama, picture)) else 1
         except KeyboardInterrupt:
             print("\nStopped.")
             return 130
@@ -74,11 +77,12 @@ def _data_folder(keep: Path | None) -> Iterator[Path]:
     yield keep
 
 
-async def _demo(folder: Path, kept: bool, ollama: str | None) -> bool:
+async def _demo(folder: Path, kept: bool, ollama: str | None, picture: Path | None) -> bool:
     """Build the stage, start the bot on it and tell the story; whether every promise held."""
     if ollama:
         await _refuse_unusable(ollama)
-    screen = Screen()
+    drawn = canvas() if picture else None
+    screen = Screen(canvas=drawn)
     conversation = load()
     introduce(screen, conversation, real_model=ollama is not None, kept_in=folder if kept else None)
     from bot.app import App  # a second or two, in which people read the introduction
@@ -96,7 +100,17 @@ async def _demo(folder: Path, kept: bool, ollama: str | None) -> bool:
             logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # of the stand-ins
             async with _running(App(settings, clock)) as app:
                 numbers = partial(app.messages.stats, community.guild.id)
-                return await Story(screen, discord, community, llm, numbers).tell()
+                held = await Story(screen, discord, community, llm, numbers).tell()
+    if picture and drawn:
+        _draw(drawn, picture)
+    return held
+
+
+def _draw(drawn: Console, picture: Path) -> None:
+    try:
+        save(drawn, picture, "recollect demo")
+    except OSError as error:
+        raise DemoFailed(f"{picture} cannot be written: {error.strerror}.") from None
 
 
 async def _refuse_unusable(ollama: str) -> None:

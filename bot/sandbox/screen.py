@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.rule import Rule
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -37,9 +38,11 @@ class Check:
 
 
 class Screen:
-    """The demo's voice. One step is one call."""
+    """The demo's voice. One step is one call; what belongs into a picture is printed on the `canvas`, too."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, canvas: Console | None = None) -> None:
+        self._canvas = canvas
+        self._pictured = False
         self._console = console or Console(highlight=False)
         if self._console.width > _MAX_WIDTH:
             self._console.width = _MAX_WIDTH
@@ -47,27 +50,26 @@ class Screen:
     def title(self, name: str, lines: Sequence[str]) -> None:
         """The opening panel."""
         text = Text("\n").join(Text.from_markup(line) for line in lines)
-        self._console.print(Panel(text, title=f"[bold]{name}[/]", border_style=_BLURPLE, padding=(1, 2)))
+        self._print(Panel(text, title=f"[bold]{name}[/]", border_style=_BLURPLE, padding=(1, 2)))
 
-    def chapter(self, title: str) -> None:
-        """A new part of the story."""
-        self._console.print()
-        self._console.rule(Text(title, style="bold"), align="left", style="bright_black")
+    def chapter(self, title: str, pictured: bool = False) -> None:
+        """A new part of the story, which belongs into the picture or does not."""
+        self._pictured = pictured
+        self._print()
+        self._print(Rule(Text(title, style="bold"), align="left", style="bright_black"))
 
     def say(self, line: str) -> None:
         """A line of narration; `[bold]` and the like are rich's markup."""
-        self._console.print(Text.from_markup(line))
+        self._print(Text.from_markup(line))
 
     def typed(self, name: str, command: str) -> None:
         """A member types a command or presses something."""
-        self._console.print()
-        self._console.print(Text.assemble((f"  {name} ", "bold cyan"), ("▸ ", "bright_black"), (command, "bold")))
+        self._print()
+        self._print(Text.assemble((f"  {name} ", "bold cyan"), ("▸ ", "bright_black"), (command, "bold")))
 
     def reply(self, content: str, markup: Markup) -> None:
         """A short answer of the bot, in one line."""
-        self._console.print(
-            Text.assemble(("  Recollect ", f"bold {_BLURPLE}"), ("▸ ", "bright_black"), markup.render(content))
-        )
+        self._print(Text.assemble(("  Recollect ", f"bold {_BLURPLE}"), ("▸ ", "bright_black"), markup.render(content)))
 
     def message(
         self, data: Mapping[str, Any], markup: Markup, reader: str | None = None, cards: int | None = None
@@ -88,7 +90,7 @@ class Screen:
             box=box.ROUNDED,
             padding=(0, 1),
         )
-        self._console.print(Padding(panel, (0, 0, 0, 2)))
+        self._print(Padding(panel, (0, 0, 0, 2)))
 
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator[Callable[[int, str], None]]:
@@ -129,21 +131,26 @@ class Screen:
 
     def summary(self, checks: Sequence[Check], footer: str) -> None:
         """All promises, and one line under them."""
-        self.chapter("What was promised, and what happened")
-        self._console.print()
+        self.chapter("What was promised, and what happened", pictured=True)
+        self._print()
         widest = max(len(check.name) for check in checks)
         for check in checks:
             self._result(check, f"{check.name:<{widest}}  ")
-        self._console.print()
+        self._print()
         self.say(footer)
 
     def _result(self, check: Check, name: str) -> None:
         mark, style = ("✓", "green") if check.held else ("✗", "red")
-        # Soft: a link that is longer than a line stays whole.
         line = Text.assemble(
             "  ", (f"{mark} ", f"bold {style}"), name, (check.result, "bold" if check.held else "bold red")
         )
-        self._console.print(line, soft_wrap=True)
+        self._print(line, whole=True)
+
+    def _print(self, content: RenderableType = "", whole: bool = False) -> None:
+        """Show something. A line that stays whole lets a link be longer than the screen, but not than the picture."""
+        self._console.print(content, soft_wrap=whole)
+        if self._canvas and self._pictured:
+            self._canvas.print(content, no_wrap=whole, overflow="ellipsis" if whole else None)
 
 
 class _Stripe:

@@ -160,8 +160,8 @@ class Story:
         self._check("facts made after it came back", result, held)
 
     async def _recall_a_fact(self) -> None:
-        self._screen.chapter("The same question again · now there is a fact, with the message it rests on")
-        answer = await self._recall(_MEMBER, _FAIR)
+        self._screen.chapter("The same question again · now there is a fact, with what it rests on", pictured=True)
+        answer = await self._recall(_MEMBER, _FAIR, explain=True)
         place = self._place(answer, "fair-date", of_a_fact=True)
         self._show(answer.messages[0], self._community.users[_MEMBER], cards=max(place, 1))
         result = self._community.link("fair-date") if place else "none"

@@ -58,6 +58,7 @@ def test_a_fact_links_every_source() -> None:
     """Each message a fact rests on is one click away."""
     card = memory_card(memory("Ada likes tea", MemoryKind.FACT, sources=3, fact=FactKind.PREFERENCE))
     assert card.author.name == "Ada · preference"
+    assert "· messages [1](https://discord.com/" in (card.description or "")
     assert [f"[{n}](" in str(card.description) for n in (1, 2, 3, 4)] == [True, True, True, False]
 
 

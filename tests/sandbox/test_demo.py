@@ -6,6 +6,7 @@ import re
 import signal
 import sqlite3
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from processes import PATIENCE, environment, recollect
@@ -30,8 +31,8 @@ async def told_at_once(folder: Path, run: str, **changes: object) -> tuple[int, 
 
 
 async def test_it_tells_the_whole_story_and_everything_holds(tmp_path: Path) -> None:
-    """Exit 0, a summary in which every promise held, and the data left where --keep says."""
-    code, out, err = await recollect(tmp_path, "demo", "--keep", str(tmp_path / "kept"))
+    """Exit 0, a summary in which every promise held, the data left where --keep says, and a picture for the README."""
+    code, out, err = await recollect(tmp_path, "demo", "--keep", "kept", "--picture", "demo.svg")
     assert (code, err) == (0, "")
     told, summary = out.split("What was promised, and what happened")
     sent = len(load().posts)
@@ -55,6 +56,11 @@ async def test_it_tells_the_whole_story_and_everything_holds(tmp_path: Path) -> 
     database.close()
     assert len(texts) > sent
     assert not any("Mira" in text or "AKIA" in text for text in texts)
+    drawn = ET.parse(tmp_path / "demo.svg").getroot()  # noqa: S314  (our own file)
+    seen = "".join(drawn.itertext()).replace("\N{NO-BREAK SPACE}", " ")
+    for shown in ("explain:True", "said by Nadia", "Found by", "Hide why", "the same recall now", "Everything held"):
+        assert shown in seen
+    assert "switches three channels on" not in seen
     assert not re.search("Mira|Weller", (tmp_path / "kept" / "demo.log").read_text("utf-8"))
 
 

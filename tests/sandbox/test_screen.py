@@ -1,13 +1,16 @@
 """What the demo prints, on a terminal and without one."""
 
 import io
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from bot.sandbox import picture
 from bot.sandbox.markup import Markup
 from bot.sandbox.screen import Check, Screen
 
@@ -94,3 +97,21 @@ def test_the_summary_tells_what_held() -> None:
     assert "✗ recall afterwards: still found" in lines
     assert "✓ messages captured 279 of 279" in lines
     assert "Took 12 s" in lines
+
+
+def test_a_picture_holds_its_chapters_and_fetches_nothing(tmp_path: Path) -> None:
+    """Of a long line it shows the beginning; the screen shows all of everything."""
+    out = io.StringIO()
+    canvas = picture.canvas()
+    screen = Screen(Console(file=out, width=80), canvas)
+    link = f"https://a.example/{'x' * 100}"
+    for title, pictured in (("Monday", False), ("Friday", True), ("Sunday", False)):
+        screen.chapter(title, pictured)
+        screen.check(Check(f"on {title}", link, True))
+    assert [out.getvalue().count(f"on {title}: {link}") for title in ("Monday", "Friday", "Sunday")] == [1, 1, 1]
+
+    picture.save(canvas, tmp_path / "p.svg", "a story")
+    svg = (tmp_path / "p.svg").read_text("utf-8").replace("&#160;", " ")
+    assert "on Friday" in svg and "xxx…" in svg and "a story" in svg
+    assert "on Monday" not in svg and "on Sunday" not in svg
+    assert not re.search("@font-face|@import|href|url\\([^#]", svg)
