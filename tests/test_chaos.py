@@ -14,7 +14,7 @@ from _chaos_script import FAULTS, Act, Do, Kill, Outage, Script, Stage, token
 from _chaos_services import DIMENSIONS
 from _chaos_stages import struck
 from _chaos_stores import INDEX, FactRow, Line, Row, Stores, terms, windows
-from _chaos_verdict import judge, settled
+from _chaos_verdict import judge, settled, tells_of
 from _chaos_wire import Fault, Wire
 from aiohttp import web
 from records import GUILD, MINUTE, said, stated
@@ -22,6 +22,7 @@ from records import GUILD, MINUTE, said, stated
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import IndexPoint, Key, SparseVector
 from bot.model import message_memory_id
+from bot.sandbox.discord import World
 from bot.sandbox.listener import Listener
 from bot.sandbox.openai import embed
 from bot.storage.database import Database
@@ -175,6 +176,21 @@ def test_words_taken_back_are_found_wherever_they_are() -> None:
     held.words.add(GONE)
 
     assert judge(LIVE, {GONE}, held).leaked.keys() == {"109", "old", "payload", key.id, GONE}
+
+
+def test_a_message_is_recalled_by_a_card_that_links_to_it_and_tells_of_it() -> None:
+    """It may be a fact's card, with the link among the sources or the evidence; another revision does not count."""
+    world = World()
+    owner = world.add_user("owner")
+    place = world.add_channel(world.add_guild(owner=owner), "general")
+    message = world.add_message(place, owner, f"I keep the lamp {token(1, 1)}")
+    link = f"[1](https://discord.com/channels/{place.guild.id}/{place.id}/{message.id})"
+    also = [{"name": "Also said", "value": link}]
+
+    assert tells_of({"description": f"Ann keeps {token(1, 1)}\n\nmessages {link}"}, message)
+    assert tells_of({"description": f"Ann keeps {token(1, 1)}", "fields": also}, message)
+    assert not tells_of({"description": f"Ann keeps {token(1)}", "fields": also}, message)
+    assert not tells_of({"description": f"Ann keeps {token(1, 1)}"}, message)
 
 
 def test_only_what_no_outage_excuses_is_an_exception() -> None:

@@ -82,6 +82,8 @@ async def _demo(folder: Path, kept: bool, ollama: str | None, picture: Path | No
     if ollama:
         await _refuse_unusable(ollama)
     drawn = canvas() if picture else None
+    if picture and drawn:
+        _draw(drawn, picture)  # nobody wants to hear at the end that it cannot be written
     screen = Screen(canvas=drawn)
     conversation = load()
     introduce(screen, conversation, real_model=ollama is not None, kept_in=folder if kept else None)

@@ -95,6 +95,12 @@ async def test_an_ollama_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> 
             assert await recollect(tmp_path, "demo", "--ollama", url) == (1, "", f"recollect: {sentence}\n")
 
 
+async def test_a_picture_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    """Nothing is told before it is known where the picture goes."""
+    sentence = "recollect: no/demo.svg cannot be written: No such file or directory.\n"
+    assert await recollect(tmp_path, "demo", "--picture", "no/demo.svg") == (1, "", sentence)
+
+
 async def test_control_c_ends_it_quietly(tmp_path: Path) -> None:
     """One word, no traceback, exit code 130."""
     process = await asyncio.create_subprocess_exec(
