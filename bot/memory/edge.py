@@ -5,11 +5,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-import qdrant_edge
-
-from bot.memory.filters import AnyOf, Between, conditions
 from bot.memory.index import IndexPoint, ScoredPoint, Search
 from bot.memory.shards import STEP, Shards
 from bot.model import Scope
@@ -52,7 +49,7 @@ class EdgeIndex:
     async def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
         if not scope.access_ids:
             return [[] for _ in searches]
-        return await self._read(self.shards.search, scope.guild_id, searches, _filter(scope))
+        return await self._read(self.shards.search, scope, searches)
 
     async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
         return await self._read(self.shards.retrieve, guild_id, ids)
@@ -96,28 +93,3 @@ class EdgeIndex:
         except asyncio.CancelledError:
             await asyncio.wait([task])
             raise
-
-
-def _filter(scope: Scope) -> qdrant_edge.Filter:
-    """All conditions of the scope.
-
-    A list of values is asked as "not none of them": asked plainly, Edge walks the merged lists of all these
-    values instead of its own list of points, which takes twice as long (31 against 15 ms for 80 % of 100,000).
-    """
-    must: list[Any] = []  # the library's lists are of any kind of condition
-    must_not: list[Any] = []
-    for condition in conditions(scope):
-        if isinstance(condition, AnyOf) and len(condition.values) > 1:
-            must_not.append(qdrant_edge.Filter(must_not=[_condition(condition)]))
-        else:
-            must.append(_condition(condition))
-    return qdrant_edge.Filter(must=must, must_not=must_not)
-
-
-def _condition(condition: AnyOf | Between) -> qdrant_edge.FieldCondition:
-    if isinstance(condition, Between):
-        span = qdrant_edge.RangeFloat(gte=condition.at_least, lt=condition.below)
-        return qdrant_edge.FieldCondition(condition.field, range=span)
-    [first, *more] = condition.values
-    match = qdrant_edge.MatchAny(condition.values) if more else qdrant_edge.MatchValue(first)
-    return qdrant_edge.FieldCondition(condition.field, match=match)

@@ -21,9 +21,9 @@ _PAYLOAD_INDEXES: dict[str, edge.KeywordIndexParams | edge.IntegerIndexParams] =
     "subject_id": _LOOKUP,
     "said_at": edge.IntegerIndexParams(lookup=False, range=True),
 }
-# Eight-bit TurboQuant codes are all a search reads: they find 99.5 % of the exact ten nearest of 100,000, with scores
-# right to 0.0002. Rescoring by the full vectors would fetch those from disk, which doubles the time of a wide search.
-_QUANTISATION = edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits8)
+# Four-bit TurboQuant codes are all a search reads: beside eight bits they halve its memory, and cost 0.2 points of R@10
+# (docs/recall.md). Rescoring would fetch full vectors from disk, which stay in memory then.
+_QUANTISATION = edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits4)
 _BY_CODES = edge.SearchParams(quantization=edge.QuantizationSearchParams(rescore=False))
 
 
@@ -51,13 +51,14 @@ def _config(dimensions: int) -> edge.EdgeConfig:
     )
 
 
-def to_request(search: Search, where: edge.Filter | None) -> edge.QueryRequest:
-    """One of the lists of a recall, as Edge is asked for it."""
+def to_request(search: Search, where: edge.Filter | None, corpus: edge.Filter | None = None) -> edge.QueryRequest:
+    """One of the lists of a recall, as Edge is asked for it; words are as rare as they are in `corpus`."""
+    by_corpus = edge.SearchParams(idf=edge.IdfParams(corpus=corpus)) if corpus and search.key in SPARSE_KEYS else None
     return edge.QueryRequest(
         query=edge.Query.Nearest(_vector(search.vector), using=search.key.value),
         filter=where,
         limit=search.limit,
-        params=_BY_CODES,
+        params=by_corpus or _BY_CODES,
         with_payload=False,
     )
 

@@ -109,6 +109,7 @@ def open_mem0(
     """
     os.environ["MEM0_TELEMETRY"] = "False"
     os.environ["MEM0_DIR"] = str(home)
+    os.environ["HF_HUB_OFFLINE"] = "1"  # it would fetch an encoder of its own for words
     logging.getLogger("mem0").setLevel(logging.ERROR)  # below that it logs what people said
     import mem0
     from mem0.configs.base import MemoryConfig

@@ -110,7 +110,7 @@ class EdgeStore(VectorStoreBase):  # type: ignore[misc]  # mem0 is untyped
 
     def _best(self, search: Search, filters: Mapping[str, Any] | None) -> Sequence[ScoredPoint]:
         where = to_filter(filters)
-        hits = [hit for guild_id in self._guilds(filters) for hit in self._shards.search(guild_id, [search], where)[0]]
+        hits = [hit for guild_id in self._guilds(filters) for hit in self._shards.search_where(guild_id, search, where)]
         return sorted(hits, key=lambda hit: hit.score, reverse=True)[: search.limit]
 
     def _found(self, id: str, keys: bool = False) -> Iterator[tuple[int | None, IndexPoint]]:

@@ -7,12 +7,14 @@ from typing import Self
 
 import qdrant_edge as edge
 
+from bot.memory.edge_filter import FACETS
 from bot.memory.edge_points import FULL_VECTORS, PointId, create_shard, load_shard, only, same_point, to_request
 from bot.memory.index import ScoredPoint, Search
 from bot.memory.resident import page_out
 from bot.memory.shard_folders import fsync, fsync_all
 
 _FLUSH_AFTER = 2000  # a start replays this many changes in half a second
+_MOST_VALUES = 5000
 _LOG = "/wal/"  # in the paths of its files, which only a start reads
 _FLUSH_COPY_AFTER = 5000  # no start replays a copy's log, but it takes 12 kB a point
 
@@ -49,21 +51,29 @@ class OpenShard:
         self._note(ids)
         self._shard.update(edge.UpdateOperation.delete_points(list(ids)))
 
-    def search(self, searches: Sequence[Search], where: edge.Filter | None) -> list[list[ScoredPoint]]:
-        """One list for each search, best first; each scores what any of them finds.
+    def search(
+        self, searches: Sequence[Search], where: edge.Filter | None, corpus: edge.Filter | None = None
+    ) -> list[list[ScoredPoint]]:
+        """One list for each search, best first; each scores what any of them finds. `corpus`: see `to_request`.
 
         Edge holds the GIL in every call, so each list is a call of its own and others have their turn in between;
         and it reads a payload anew for each list, so those are read once, for all lists together.
         """
-        lists = [_scores(self._shard.query(to_request(search, where))) for search in searches]
+        lists = [_scores(self._shard.query(to_request(search, where, corpus))) for search in searches]
         found = {id for scores in lists for id in scores}
         for scores, search in zip(lists, searches, strict=True):
             if missed := found - scores.keys():
-                scores |= _scores(self._shard.query(to_request(replace(search, limit=len(missed)), only(missed))))
+                rest = to_request(replace(search, limit=len(missed)), only(missed), corpus)
+                scores |= _scores(self._shard.query(rest))
         records = self._shard.retrieve(list(found), with_payload=True, with_vector=False) if found else []
         names = {record.id: str(record.id) for record in records}
         payloads = {record.id: record.payload or {} for record in records}
         return [[ScoredPoint(names[id], score, payloads[id]) for id, score in scores.items()] for scores in lists]
+
+    def present(self) -> dict[str, set[str | int]]:
+        """The values that occur, some in deleted points perhaps, of those fields of a scope that have not very many."""
+        facets = {field: self._shard.facet(edge.FacetRequest(field, limit=_MOST_VALUES)).hits for field in FACETS}
+        return {field: {hit.value for hit in hits} for field, hits in facets.items() if len(hits) < _MOST_VALUES}
 
     def retrieve(self, ids: Sequence[str], keys: bool) -> list[edge.Record]:
         """The points with these ids that exist."""

@@ -177,9 +177,9 @@ def _belongs_to(guild_id: int | None) -> Any:
 
 def _requests(searches: Sequence[Search], scope: Scope, scoped_idf: bool) -> list[models.QueryRequest]:
     """A request for each search, which scores what all searches find: they are its prefetches."""
-    guild = models.Filter(must=[_condition(AnyOf("guild_id", [str(scope.guild_id)]))])
     seen = models.Filter(must=[_condition(condition) for condition in conditions(scope)])
-    scoped = models.SearchParams(idf=models.IdfCorpusParams(corpus=guild))
+    corpus = models.Filter(must=[_condition(one) for one in conditions(Scope(scope.guild_id, scope.access_ids))])
+    scoped = models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus))  # what is hidden makes no word common
     found = [
         models.Prefetch(
             query=_vector(search.vector),

@@ -14,10 +14,12 @@ import qdrant_edge as edge
 import structlog
 
 from bot.errors import IndexMismatch, IndexUnavailable
+from bot.memory.edge_filter import corpus, within
 from bot.memory.edge_points import from_edge, to_edge
 from bot.memory.index import IndexPoint, Key, ScoredPoint, Search
 from bot.memory.open_shard import OpenShard, sync_log
 from bot.memory.shard_folders import ShardFolders, discard, fsync, fsync_all, size
+from bot.model import Scope
 
 UNMAPPED = "unmapped"
 # Edge holds the GIL in every call: 32 points of four keys take it for 7 ms, 256 for 50.
@@ -89,11 +91,18 @@ class Shards:
                 shard.delete(ids)
         self.sync(guild_id)
 
-    def search(
-        self, guild_id: int | None, searches: Sequence[Search], where: edge.Filter | None
-    ) -> list[list[ScoredPoint]]:
+    def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
+        """One list for each search under the scope's filter, best first; each scores what any of them finds."""
+        with self._use(scope.guild_id) as shard:
+            if shard is None:
+                return [[] for _ in searches]
+            present = shard.present()
+            return shard.search(searches, within(scope, present), corpus(scope, present))
+
+    def search_where(self, guild_id: int | None, search: Search, where: edge.Filter | None) -> list[ScoredPoint]:
+        """One list under any filter."""
         with self._use(guild_id) as shard:
-            return [[] for _ in searches] if shard is None else shard.search(searches, where)
+            return [] if shard is None else shard.search([search], where)[0]
 
     def retrieve(self, guild_id: int | None, ids: Sequence[str], keys: bool = False) -> list[IndexPoint]:
         with self._use(guild_id) as shard:

@@ -126,6 +126,15 @@ async def test_rare_words_count_more(index: VectorIndex) -> None:
     assert hits[0].score > 2 * hits[1].score
 
 
+async def test_what_is_hidden_makes_no_word_common(index: VectorIndex) -> None:
+    """BM25 weighs a word by what the asker may see: otherwise a score would tell what is said elsewhere."""
+    await index.upsert(GUILD, [point(memory(1, "walrus")), point(memory(2, "penguin")), point(memory(3, "otter"))])
+    [before] = await index.search(seen(50), [about("walrus penguin")])
+    await index.upsert(GUILD, [point(memory(n, "walrus", access=51)) for n in range(10, 40)])
+    [after] = await index.search(seen(50), [about("walrus penguin")])
+    assert {hit.id: hit.score for hit in after} == pytest.approx({hit.id: hit.score for hit in before})
+
+
 async def test_a_hit_carries_the_payload(index: VectorIndex) -> None:
     """What was stored comes back, as the memory it was."""
     stored = memory(1, "Grüße 👍")

@@ -175,7 +175,7 @@ async def test_mem0_reads_its_answer(server: OllamaServer, tmp_path: Path) -> No
     # In a process of its own: importing mem0 creates its folder and starts its telemetry.
     mem0 = await asyncio.create_subprocess_exec(
         *[sys.executable, "-c", MEM0, MODEL, server.url],
-        env={"MEM0_DIR": str(tmp_path), "MEM0_TELEMETRY": "False", "HOME": str(tmp_path)},
+        env={"MEM0_DIR": str(tmp_path), "MEM0_TELEMETRY": "False", "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path)},
         stdout=asyncio.subprocess.PIPE,
     )
     answer, _ = await mem0.communicate()
