@@ -182,7 +182,7 @@ def test_a_message_is_recalled_by_a_card_that_links_to_it_and_tells_of_it() -> N
     """It may be a fact's card, with the link among the sources or the evidence; another revision does not count."""
     world = World()
     owner = world.add_user("owner")
-    place = world.add_channel(world.add_guild(owner=owner), "general")
+    place = world.add_channel(world.add_guild(name="tea", owner=owner), "general")
     message = world.add_message(place, owner, f"I keep the lamp {token(1, 1)}")
     link = f"[1](https://discord.com/channels/{place.guild.id}/{place.id}/{message.id})"
     also = [{"name": "Also said", "value": link}]
