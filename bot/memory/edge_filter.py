@@ -45,8 +45,7 @@ def _filter(found: Sequence[AnyOf | Between], present: Present) -> edge.Filter:
         elif values is not None and len(others := values - set(condition.values)) < len(condition.values):
             if others:
                 must_not.append(_any_of(condition.field, list(others)))
-            if condition.field == PLACE:
-                must_not.append(edge.IsEmptyCondition(PLACE))  # what other clients wrote: it has no guild either
+            must_not.append(edge.IsEmptyCondition(condition.field))  # as what other clients wrote may be
         else:
             must.append(_any_of(condition.field, condition.values))
     return edge.Filter(must=must, must_not=must_not)

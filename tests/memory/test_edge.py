@@ -278,7 +278,7 @@ async def test_an_open_shard_costs_one_thread(index: EdgeIndex) -> None:
 
 
 async def test_quantised_search_finds_what_exact_search_finds(index: EdgeIndex) -> None:
-    """Searching by four-bit codes alone costs little in what is found and in its scores."""
+    """Searching by eight-bit codes alone costs next to nothing in what is found and in its scores."""
     rng = random.Random(1)
     vectors = [[rng.gauss(0, 1) for _ in range(SIZE)] for _ in range(400)]
     await index.upsert(1, [point(n, vector=vector) for n, vector in enumerate(vectors)])
@@ -291,9 +291,9 @@ async def test_quantised_search_finds_what_exact_search_finds(index: EdgeIndex) 
         exact = {id_of(n): cosine(query, vector) for n, vector in enumerate(vectors)}
         nearest = sorted(exact, key=exact.__getitem__, reverse=True)[:10]
         [hits] = await index.search(Scope(1, frozenset({5})), [Search(Key.DENSE, query, 10)])
-        assert [hit.score for hit in hits] == pytest.approx([exact[hit.id] for hit in hits], abs=0.03)
+        assert [hit.score for hit in hits] == pytest.approx([exact[hit.id] for hit in hits], abs=0.01)
         shared += len({hit.id for hit in hits} & set(nearest))
-    assert shared >= 90
+    assert shared >= 97
 
 
 def test_the_server_client_is_not_imported() -> None:
