@@ -18,7 +18,7 @@ from bot.model import Hit, Memory, MemoryKind
 SPEAKER = 0.2
 DATE = 0.3
 SESSION = 0.1
-SUBSTANCE = 0.1
+SUBSTANCE = 0.2
 REACTION = -0.1
 IMPORTANCE = 0.05
 RECENCY = 0.02

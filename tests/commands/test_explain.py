@@ -80,8 +80,8 @@ def test_every_signal_of_recall_has_words() -> None:
 
 def test_a_weak_boost_is_no_reason() -> None:
     """Nearly every memory says something, is of some importance and near some time: half of a weight explains."""
-    assert why(hit(dense=0.3, substance=0.04, importance=0.02, session=0.04, recency=0.009, date=0.1)) == "meaning 0.30"
-    assert why(hit(dense=0.3, substance=0.05, importance=0.03)) == "meaning 0.30 · says much · important"
+    assert why(hit(dense=0.3, substance=0.08, importance=0.02, session=0.04, recency=0.009, date=0.1)) == "meaning 0.30"
+    assert why(hit(dense=0.3, substance=0.1, importance=0.03)) == "meaning 0.30 · says much · important"
 
 
 def test_what_held_it_back_is_not_what_found_it() -> None:
