@@ -68,7 +68,8 @@ class _Tally:
 class BatchWorker:
     """Runs the batches of every guild: one at a time for each guild, one question at a time for the model.
 
-    `on_facts` is called when facts were stored, and `give_way` is awaited before each window is begun.
+    `on_facts` is called when facts were stored, and `give_way` is awaited before each window is begun and
+    before it is committed.
     """
 
     def __init__(
@@ -293,6 +294,7 @@ class BatchWorker:
             return ()
         try:
             facts = await self._asker.facts(window, tally.asked)
+            await self._quiet()
             stored = await self._queue.commit(lease, facts, {*window.context, *window.quotes.values()})
         except AnswerRejected as error:
             return await self._after_refusal(window, lease, error, tally)

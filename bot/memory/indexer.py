@@ -52,7 +52,7 @@ class Indexer:
     some day. While the embedder's breaker is open, entries are indexed by keywords at once and get
     their vectors later. While the index's is open, everything waits. A guild whose part of the index
     is broken is left alone for a while, longer each time. `interval` bounds how long a message waits.
-    `give_way` is awaited before each batch is written.
+    `give_way` is awaited before each batch is embedded and before it is written.
     """
 
     def __init__(
@@ -256,6 +256,7 @@ class Indexer:
         return await self._backlog.take(self._embedded_at_once if embedding else BATCH, False, self._left_alone())
 
     async def _write(self, batch: Batch) -> int:
+        await self._others_first()
         dense = await self._dense(batch)
         if dense is None and batch.lacking_vectors:
             return 0
@@ -263,8 +264,7 @@ class Indexer:
         points = _points(batch.entries, await sparse_keys(self._bm25, batch.entries), dense)
         unfit = {entry.memory.id: entry.memory.guild_id for entry in batch.entries if entry.memory.id not in points}
         written: list[str] = []
-        if self._give_way is not None:
-            await self._give_way()
+        await self._others_first()
         async with self.lock:
             current = await batch.current()
             for guild_id, group in _by_guild(points[id] for id in current & points.keys()).items():
@@ -276,6 +276,11 @@ class Indexer:
             await batch.mark(current & unfit.keys(), complete=True)  # lest they come again and again
         log.debug("indexed", points=len(written), with_vectors=dense is not None)
         return len(written)
+
+    async def _others_first(self) -> None:
+        """Let whoever waits for an answer go first."""
+        if self._give_way is not None:
+            await self._give_way()
 
     def _embedder_ready(self) -> bool:
         return self._embedder is not None and not self._embedder_breaker.waiting

@@ -13,7 +13,7 @@ from bot.memory.index import ScoredPoint, Search
 from bot.memory.resident import page_out
 from bot.memory.shard_folders import fsync, fsync_all
 
-_FLUSH_AFTER = 2000  # a start replays this many changes in half a second
+_FLUSH_AFTER = 1000  # a start replays this many changes in a quarter of a second
 _MOST_VALUES = 5000
 _LOG = "/wal/"  # in the paths of its files, which only a start reads
 _FLUSH_COPY_AFTER = 5000  # no start replays a copy's log, but it takes 12 kB a point
