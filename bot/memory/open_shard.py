@@ -106,12 +106,17 @@ class OpenShard:
         if self._unflushed >= _FLUSH_COPY_AFTER:
             self.flush()
 
+    @property
+    def full(self) -> bool:
+        """Whether it is time to flush."""
+        return self._unflushed >= _FLUSH_AFTER
+
     def settle(self) -> Path | None:
         """The folder of the write-ahead log, for `sync_log`; None if it was time to flush, for then all is on disk.
 
         The log survives a power cut as it stands. Only a flush shortens it, which the next start would replay.
         """
-        if self._unflushed < _FLUSH_AFTER:
+        if not self.full:
             return self.folder / "wal"
         self.flush()
         return None

@@ -77,11 +77,15 @@ class Shards:
             (self._opened(name) or self._made(name)).upsert(found)
 
     def sync(self, guild_id: int | None) -> None:
-        """Put what was written on disk. The log goes there while others use the shard: it takes the longest."""
+        """Put what was written on disk. Most goes there while others use the shard: it takes the longest."""
         with self._use(guild_id) as shard:
-            log = None if shard is None else shard.settle()
-        if log is not None:
-            with suppress(FileNotFoundError):  # a purge has put a fresh shard in its place, which is on disk
+            full = shard.folder if shard is not None and shard.full else None
+        with suppress(FileNotFoundError):  # a purge has put a fresh shard in its place, which is on disk
+            if full is not None:
+                fsync_all(full)
+            with self._use(guild_id) as shard:
+                log = None if shard is None else shard.settle()
+            if log is not None:
                 sync_log(log)
 
     def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
