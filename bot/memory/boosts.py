@@ -54,8 +54,7 @@ def boosted(fused: Sequence[Fused], memories: Mapping[str, Memory], asked: Asked
             "session": SESSION * sessions[memory.id],
             "speaker": SPEAKER * (memory.speaker_name in asked.names),
             "date": DATE * nearness(memory.said_at, asked.spans) if asked.spans else 0.0,
-            "substance": SUBSTANCE
-            * min(1.0, math.log1p(len(memory.text) / _PHRASE) / math.log1p(_SUBSTANTIAL / _PHRASE)),
+            "substance": SUBSTANCE * _substance(memory.text),
             "reaction": REACTION * scores.get(before.id, 0.0) if before and not _asks(before) else 0.0,
             "importance": IMPORTANCE * min(max(memory.importance, 0.0), 1.0),
             "recency": RECENCY * math.exp(min(0.0, (memory.said_at - asked.at) / _RECENT)),

@@ -16,7 +16,6 @@ from bot.model import Scope
 PLACE = "access_id"
 FACETS = ("guild_id", PLACE)
 
-
 Present = Mapping[str, Set[str | int]]
 """The values that occur in a shard, of those fields that are known."""
 
@@ -28,10 +27,9 @@ def within(scope: Scope, present: Present) -> edge.Filter:
 
 def corpus(scope: Scope, present: Present) -> edge.Filter | None:
     """What the asker may see at all, None for everything: in what else there is, no word may be rare or common."""
-    seen = Scope(scope.guild_id, scope.access_ids)
-    if present.get(PLACE, {None}) <= scope.access_ids:
+    if PLACE in present and present[PLACE] <= scope.access_ids:
         return None
-    return _filter(conditions(seen), present)
+    return _filter(conditions(Scope(scope.guild_id, scope.access_ids)), present)
 
 
 def _filter(found: Sequence[AnyOf | Between], present: Present) -> edge.Filter:
