@@ -1,9 +1,12 @@
-"""What both a prompt and an answer need of members' text: graphemes, piles of marks, custom emoji."""
+"""What several rooms need of members' text: graphemes, piles of marks, custom emoji, scripts without spaces."""
 
 import re
 from collections.abc import Iterator
 
 import regex
+
+RUN_WITHOUT_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー]+")
+"""Several words in a script that sets none apart, or hangs particles on them."""
 
 _GRAPHEME = regex.compile(r"\X")
 _STACKED_MARKS = regex.compile(r"(\p{M}{4})\p{M}+")  # no script needs more than four on one letter

@@ -29,6 +29,19 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     return inherited | ours | variables
 
 
+async def benchmark(name: str, *arguments: str | Path, within: float = 60) -> Any:
+    """The figures a benchmark prints as JSON, and nothing else, on stdout, as it ends well."""
+    script = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, script, *arguments, "--json", "-"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, progress = await asyncio.wait_for(process.communicate(), within)
+    assert process.returncode == 0, progress.decode()
+    return json.loads(out)
+
+
 async def recollect(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
     """Run a command to its end: exit code, stdout and stderr."""
     process = await asyncio.create_subprocess_exec(

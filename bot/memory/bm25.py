@@ -17,11 +17,11 @@ import regex
 from bot.errors import SettingsError
 from bot.memory.index import SparseVector
 from bot.storage.rows import clean
+from bot.text import RUN_WITHOUT_SPACES
 
 NO_LANGUAGE = "none"
 _ENGLISH = "english"
 _LONGEST_TOKEN = 40  # longer ones are dropped, as `Qdrant/bm25` does
-_WITHOUT_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー]+")
 
 
 class Bm25:
@@ -76,7 +76,7 @@ def _config(language: str) -> edge.Bm25Config:
 
 
 def _segmented(text: str) -> str:
-    return _WITHOUT_SPACES.sub(_characters_and_pairs, unicodedata.normalize("NFKC", clean(text)))
+    return RUN_WITHOUT_SPACES.sub(_characters_and_pairs, unicodedata.normalize("NFKC", clean(text)))
 
 
 def _characters_and_pairs(run: regex.Match[str]) -> str:

@@ -6,7 +6,6 @@ from functools import reduce
 from itertools import islice, pairwise
 from typing import Any
 
-import regex
 from sqlalchemy import Column, ColumnElement, Float, Integer, Table, case, column, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +15,7 @@ from bot.storage.database import Database
 from bot.storage.facts import facts_of
 from bot.storage.rows import MESSAGE_COLUMNS, among, clean, message_of, to_ms
 from bot.storage.tables import fact, message
+from bot.text import RUN_WITHOUT_SPACES
 
 MOST_TERMS = 64
 MOST_PAIRS = 12
@@ -23,8 +23,6 @@ MOST_PAIRS = 12
 # Space and ASCII punctuation, the double quote among it, and NUL, which would end the query. An
 # apostrophe stays, and any other sign is left to the tokenizer: a term it splits is a phrase.
 _BETWEEN_WORDS = re.compile(r"[\s\0!-&(-/:-@\[-`{-~]+")
-# FTS5 takes such a run as one word, so parts of it are looked for in the text itself.
-_WITHOUT_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー]+")
 
 
 class KeywordSearch:
@@ -61,8 +59,11 @@ def _match(query: str) -> str:
 
 
 def _pairs(query: str) -> list[str]:
-    """The pairs of neighbouring characters in runs without spaces, and characters that stand alone."""
-    runs = _WITHOUT_SPACES.findall(clean(query))
+    """The pairs of neighbouring characters in runs without spaces, and characters that stand alone.
+
+    FTS5 takes such a run as one word, so parts of it are looked for in the text itself.
+    """
+    runs = RUN_WITHOUT_SPACES.findall(clean(query))
     pairs = (pair for run in runs for pair in (map("".join, pairwise(run)) if len(run) > 1 else run))
     return list(islice(dict.fromkeys(pairs), MOST_PAIRS))
 

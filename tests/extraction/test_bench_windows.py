@@ -1,14 +1,11 @@
 """The benchmark of conversations and windows: what it computes, and that it runs."""
 
-import asyncio
-import json
-import sys
 from pathlib import Path
 
 import pytest
 from _disentangle import Grouped, scores
+from processes import benchmark
 
-BENCH = Path(__file__).parents[2] / "benchmarks" / "windows.py"
 GOLD = {10: {10}, 11: {10}, 12: {12}, 13: {12}}
 
 
@@ -36,15 +33,7 @@ async def test_the_benchmark_reports_every_figure(tmp_path: Path) -> None:
     lines += ["[10:01] <ben> ann: all of them", "[10:01] <dora> cleo: tomato", "[10:02]  * ann thanks ben"]
     (tmp_path / "one.ascii.txt").write_text("\n".join(lines) + "\n")
     (tmp_path / "one.annotation.txt").write_text("0 0 -\n1 1 -\n2 2 -\n1 3 -\n2 4 -\n3 5 -\n")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, BENCH, tmp_path, "--json", "-"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, progress = await asyncio.wait_for(process.communicate(), 60)
-
-    assert process.returncode == 0, progress.decode()
-    figures = json.loads(out)
+    figures = await benchmark("windows", tmp_path)
     grouping = {"link_f1", "vi", "one_to_one", "exact_f"}
     assert figures.keys() == grouping | {"cut", "split", "mixed", "calls_per_1000"}
     assert (figures["cut"], figures["calls_per_1000"]) == (0, 200)
