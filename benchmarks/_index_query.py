@@ -49,10 +49,14 @@ async def measure(kind: str, folder: Path, dims: int, count: int) -> dict[str, A
         "selective": await ask(index, ONE_MEMBER, asked, TEXT_KEYS),
         "wide": await ask(index, MOST_CHANNELS, asked, TEXT_KEYS),
     }
+    started = time.perf_counter()
     async with Ticking() as ticking:
         found["four_lists"] = await ask(index, MOST_CHANNELS, asked, tuple(Key))
+    async with Ticking() as idle:
+        await asyncio.sleep(time.perf_counter() - started)
     found |= {
         "loop_stall": ticking.longest_stall,
+        "idle_stall": idle.longest_stall,
         "rss_mb": psutil.Process().memory_info().rss / 2**20,
         "selective_top": await tops(index, ONE_MEMBER, asked),
         "wide_top": await tops(index, MOST_CHANNELS, asked),

@@ -3,7 +3,7 @@
 Points have all four keys, as the bot writes them. A query is a hybrid one by the two text keys, filtered to one member
 (`selective`, 2 % of the points) or to the channels an asker sees (`wide`, 80 %), through the shipped index and back;
 `four_lists` is one by all four keys, as a recall asks, for the latter. `loop_stall_ms` is the longest time that any of
-these kept the event loop from other work.
+these kept the event loop from other work, `idle_stall_ms` the longest the machine did so by itself, in as much time.
 A process of its own opens the index and queries it: `rss_mb` is that process, `load_s` its opening. `recall` is
 how many of the exact ten nearest the quantised search finds when asked for ten.
 """
@@ -54,6 +54,7 @@ def _measure(kind: str, size: int, dims: int, progress: Progress) -> dict[str, f
     found = json.loads(finished.stdout)
     figures = {"upsert_rate": size / seconds, "load_s": found["load_s"], "rss_mb": found["rss_mb"]}
     figures |= {"disk_mb": disk / 2**20, "loop_stall_ms": found["loop_stall"] * 1000}
+    figures["idle_stall_ms"] = found["idle_stall"] * 1000
     for name in ("selective", "wide", "four_lists"):
         milliseconds = np.array(found[name]) * 1000
         figures[f"{name}_p50_ms"] = float(np.percentile(milliseconds, 50))

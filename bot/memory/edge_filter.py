@@ -6,6 +6,7 @@ values, it walks the merged lists of all these values, which takes twice as long
 """
 
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 import qdrant_edge as edge
@@ -16,8 +17,17 @@ from bot.model import Scope
 PLACE = "access_id"
 FACETS = ("guild_id", PLACE)
 
-Present = Mapping[str, Set[str | int]]
-"""The values that occur in a shard, of those fields that are known."""
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values of a field that occur in a shard, and whether some point may have none, as other clients' may."""
+
+    found: Set[str | int]
+    lacking: bool = True
+
+
+Present = Mapping[str, Values]
+"""What occurs in a shard, of those fields of which that is known."""
 
 
 def within(scope: Scope, present: Present) -> edge.Filter:
@@ -27,7 +37,7 @@ def within(scope: Scope, present: Present) -> edge.Filter:
 
 def corpus(scope: Scope, present: Present) -> edge.Filter | None:
     """What the asker may see at all, None for everything: in what else there is, no word may be rare or common."""
-    if PLACE in present and present[PLACE] <= scope.access_ids:
+    if PLACE in present and present[PLACE].found <= scope.access_ids:
         return None
     return _filter(conditions(Scope(scope.guild_id, scope.access_ids)), present)
 
@@ -40,10 +50,11 @@ def _filter(found: Sequence[AnyOf | Between], present: Present) -> edge.Filter:
         if isinstance(condition, Between):
             span = edge.RangeFloat(gte=condition.at_least, lt=condition.below)
             must.append(edge.FieldCondition(condition.field, range=span))
-        elif values is not None and len(others := values - set(condition.values)) < len(condition.values):
+        elif values is not None and len(others := values.found - set(condition.values)) < len(condition.values):
             if others:
                 must_not.append(_any_of(condition.field, list(others)))
-            must_not.append(edge.IsEmptyCondition(condition.field))  # as what other clients wrote may be
+            if values.lacking:
+                must_not.append(edge.IsEmptyCondition(condition.field))
         else:
             must.append(_any_of(condition.field, condition.values))
     return edge.Filter(must=must, must_not=must_not)

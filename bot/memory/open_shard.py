@@ -7,14 +7,15 @@ from typing import Self
 
 import qdrant_edge as edge
 
-from bot.memory.edge_filter import FACETS
+from bot.memory.edge_filter import FACETS, Present, Values
 from bot.memory.edge_points import FULL_VECTORS, PointId, create_shard, load_shard, only, same_point, to_request
 from bot.memory.index import ScoredPoint, Search
-from bot.memory.resident import page_out
+from bot.memory.resident import page_out, read_ahead
 from bot.memory.shard_folders import fsync, fsync_all
 
 _FLUSH_AFTER = 1000  # a start replays this many changes in a quarter of a second
 _MOST_VALUES = 5000
+_CODES = "quantized_data"  # the folders whose files a search reads from end to end
 _LOG = "/wal/"  # in the paths of its files, which only a start reads
 _FLUSH_COPY_AFTER = 5000  # no start replays a copy's log, but it takes 12 kB a point
 
@@ -33,8 +34,13 @@ class OpenShard:
 
     @classmethod
     def load(cls, folder: Path, dimensions: int) -> Self:
-        """Open the shard that lies in a folder."""
-        return cls(folder, load_shard(folder, dimensions))
+        """Open the shard that lies in a folder.
+
+        What every search reads is read here first: Edge would fetch it from disk while it holds the GIL.
+        """
+        shard = load_shard(folder, dimensions)
+        read_ahead(folder.rglob(f"{_CODES}/*"))
+        return cls(folder, shard)
 
     @classmethod
     def create(cls, folder: Path, dimensions: int) -> Self:
@@ -70,10 +76,19 @@ class OpenShard:
         payloads = {record.id: record.payload or {} for record in records}
         return [[ScoredPoint(names[id], score, payloads[id]) for id, score in scores.items()] for scores in lists]
 
-    def present(self) -> dict[str, set[str | int]]:
-        """The values that occur, some in deleted points perhaps, of those fields of a scope that have not very many."""
+    def present(self) -> Present:
+        """What occurs in those fields of a scope that have not very many values, some in deleted points perhaps."""
         facets = {field: self._shard.facet(edge.FacetRequest(field, limit=_MOST_VALUES)).hits for field in FACETS}
-        return {field: {hit.value for hit in hits} for field, hits in facets.items() if len(hits) < _MOST_VALUES}
+        return {
+            field: Values({hit.value for hit in hits}, self._lacking(field))
+            for field, hits in facets.items()
+            if len(hits) < _MOST_VALUES
+        }
+
+    def _lacking(self, field: str) -> bool:
+        """Whether there is a point without this field; half a millisecond for 100,000 points that all have it."""
+        without = edge.Filter(must=[edge.IsEmptyCondition(field)])
+        return self._shard.count(edge.CountRequest(filter=without, exact=True)) > 0
 
     def retrieve(self, ids: Sequence[str], keys: bool) -> list[edge.Record]:
         """The points with these ids that exist."""

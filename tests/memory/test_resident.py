@@ -1,10 +1,11 @@
-"""Giving back the resident pages of mapped files."""
+"""Giving back the resident pages of mapped files, and reading ahead those needed soon."""
 
 import mmap
 import os
+import resource
 from pathlib import Path
 
-from bot.memory.resident import page_out
+from bot.memory.resident import page_out, read_ahead
 
 SIZE = 32 * 2**20
 
@@ -28,3 +29,17 @@ def test_what_is_on_disk_is_given_back_and_still_holds(tmp_path: Path) -> None:
             page_out(tmp_path, "vectors")
             assert _resident() < before - SIZE // 2
             assert mapped[:] == words
+
+
+def test_nobody_waits_for_the_disk_after_reading_ahead(tmp_path: Path) -> None:
+    """A mapping of a file that had left the page cache reads all of it without a fault that goes to disk."""
+    path = tmp_path / "codes.mmap"
+    path.write_bytes(os.urandom(2**20) * (SIZE // 2**20))
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        read_ahead([path])
+        with mmap.mmap(file.fileno(), SIZE, prot=mmap.PROT_READ) as mapped:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+            assert sum(mapped[:: mmap.PAGESIZE]) > 0
+            assert resource.getrusage(resource.RUSAGE_SELF).ru_majflt == before
