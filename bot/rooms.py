@@ -37,6 +37,7 @@ from bot.memory.reconcile import Reconciler
 from bot.model import utcnow
 from bot.settings import Settings
 from bot.storage.archive import Archive
+from bot.storage.audit import Audit
 from bot.storage.breaker import Breakers
 from bot.storage.consent import Consent
 from bot.storage.cursors import Cursors
@@ -44,6 +45,7 @@ from bot.storage.database import Database
 from bot.storage.departures import Departures
 from bot.storage.doubts import Doubts
 from bot.storage.facts import FactStore
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.keyword import KeywordSearch
 from bot.storage.ledger import Ledger
 from bot.storage.messages import MessageStore
@@ -112,12 +114,15 @@ class Rooms:
         self.breakers = await Breakers.load(self.database, self.settings.outages, self.clock)
         opened.push_async_callback(self.breakers.close)
         self.observations = Observations(self.database, self.clock)
+        self.configs = GuildConfigs(self.database, self.settings)
+        self.audit = Audit(self.database, self.clock)
         self.consent = Consent(self.database, self.clock)
         self.doubts = Doubts(self.database, self.clock)
         self.departures = Departures(self.database)
         self.guilds = Archive(self.database).guilds
         self.recheck = Recheck(self.state, self.guilds, self._compare)
         await self.observations.load()
+        await self.configs.load()
         await self.consent.load()
         self.journal.on_replayed = self.consent.load  # a file that could not be read at first
         await self.recheck.load()
@@ -239,6 +244,8 @@ class Rooms:
                 settings=settings,
                 observations=self.observations,
                 catchup=self.catchup,
+                configs=self.configs,
+                audit=self.audit,
                 doubts=self.doubts,
                 consent=self.consent,
                 messages=self.messages,

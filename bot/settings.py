@@ -114,6 +114,8 @@ class StorageSettings(Section):
 
 
 class CaptureSettings(Section):
+    consent: Literal["opt_out", "opt_in"] = "opt_out"
+    """Whether members are remembered until they object (opt_out), or only once they agree (opt_in)."""
     recheck_messages: int = Field(default=2000, ge=0)
     """After an absence, how many held messages of each channel are compared with Discord at a time, newest first."""
 
@@ -238,6 +240,10 @@ class MemorySettings(Section):
     """How long a message waits at most before it can be recalled."""
     person_facts: Literal["self", "all", "none"] = "self"
     """Whose words may make a fact about a person: only their own, anyone's, or nobody's."""
+    sensitive: Literal["drop", "keep"] = "drop"
+    """Whether messages and facts on health, faith, politics, sexuality and the like are left out."""
+    about_others: bool = False
+    """Whether members may ask what is known about another member, of what they can read."""
 
 
 class RecallSettings(Section):
@@ -245,6 +251,21 @@ class RecallSettings(Section):
     """Language of stemming and stop words in keyword search, or `none` for several or another."""
     limit: int = Field(default=20, ge=1, le=100)
     """Most memories one /recall returns."""
+
+
+class AskSettings(Section):
+    mentions: bool = False
+    """Whether mentioning the bot asks it, with an answer for everyone in the channel."""
+    per_minute: int = Field(default=5, ge=1)
+    """Questions one member may ask the language model in a minute."""
+    at_once: int = Field(default=2, ge=1)
+    """Questions the language model is asked at the same time; further ones wait."""
+    context_tokens: int = Field(default=1500, ge=256)
+    """Most tokens of memories that are shown to the language model with a question."""
+    answer_tokens: int = Field(default=400, ge=64)
+    """Most tokens of an answer."""
+    patience: Duration = timedelta(seconds=30)
+    """How long the answer's first word may take; then the memories are shown instead."""
 
 
 class WebSettings(Section):
@@ -282,6 +303,7 @@ class Settings(BaseSettings):
     qdrant: QdrantSettings = QdrantSettings()
     memory: MemorySettings = MemorySettings()
     recall: RecallSettings = RecallSettings()
+    ask: AskSettings = AskSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
 

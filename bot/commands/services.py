@@ -13,9 +13,11 @@ from bot.memory.held import Held
 from bot.memory.recall import Recall
 from bot.model import utcnow
 from bot.settings import Settings
+from bot.storage.audit import Audit
 from bot.storage.consent import Consent
 from bot.storage.doubts import Doubts
 from bot.storage.facts import FactStore
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
 from bot.storage.observations import Observations
@@ -28,6 +30,8 @@ class Services:
     settings: Settings
     observations: Observations
     catchup: Catchup
+    configs: GuildConfigs
+    audit: Audit
     doubts: Doubts
     consent: Consent
     messages: MessageStore

@@ -19,7 +19,21 @@ from bot.storage.database import Database
 from bot.storage.facts import unindexed_facts
 from bot.storage.messages import unindexed
 from bot.storage.rows import AnyRow, among, ceil_ms, to_ms
-from bot.storage.tables import doubt, fact, fact_source, message, observation, removal, schedule, tombstone
+from bot.storage.tables import (
+    audit,
+    consent_mode,
+    doubt,
+    fact,
+    fact_source,
+    guild_setting,
+    message,
+    observation,
+    opt_in,
+    removal,
+    sample,
+    schedule,
+    tombstone,
+)
 
 STEP = 1000  # rows removed in one transaction: whoever captures waits for no more than one
 
@@ -245,7 +259,8 @@ def _bury_places(connection: Connection, guild_id: int, places: Collection[int],
 
 
 def _drop_guild(connection: Connection, guild_id: int) -> None:
-    for table in (removal, schedule, observation, doubt):  # an observation takes its cursors along
+    told = (guild_setting, consent_mode, opt_in, audit, sample)
+    for table in (removal, schedule, observation, doubt, *told):  # an observation takes its cursors along
         connection.execute(delete(table).where(table.c.guild_id == guild_id))
 
 

@@ -227,6 +227,63 @@ opt_out = Table(
 )
 Index("opt_out_by_user", opt_out.c.guild_id, opt_out.c.user_id)
 
+# When a member had agreed to be remembered, which counts while a guild asks for that: [started_at, ended_at).
+opt_in = Table(
+    "opt_in",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+)
+Index("opt_in_by_user", opt_in.c.guild_id, opt_in.c.user_id)
+
+# From when on a guild asked its members first (opt_in) or not (opt_out); before the first row, as the settings say.
+consent_mode = Table(
+    "consent_mode",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("mode", String(8), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("journalled", Boolean, nullable=False, server_default=false()),
+)
+Index("consent_mode_by_guild", consent_mode.c.guild_id)
+
+# What a guild's admins set with /config, by the field's name in `GuildConfig`; what is missing is as for all.
+guild_setting = Table(
+    "guild_setting",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", String(32), primary_key=True),
+    Column("value", JSON, nullable=False),
+)
+
+# Who changed or removed what, when: ids and counts, never words.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("actor_id", BigInteger),  # null: the bot itself, or who runs it
+    Column("action", String(32), nullable=False),
+    Column("details", JSON, nullable=False),
+)
+Index("audit_by_guild", audit.c.guild_id, audit.c.id)
+
+# How much of a guild waited and was held at a time, for the pictures of /status.
+sample = Table(
+    "sample",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("waiting", Integer, nullable=False),
+    Column("messages", Integer, nullable=False),
+    Column("facts", Integer, nullable=False),
+)
+
 # When each guild's next batch is due, and what the last one did.
 schedule = Table(
     "schedule",
