@@ -76,8 +76,7 @@ def recall_command(
             moment = parse_since(since, clock()) if since else None
             if public:
                 stage(interaction)  # refused in private, and again at every turn
-            await think(interaction, public=public)
-            await Answer(asker, ask, forgetting, explain, query if public else None).turn(interaction)
+            await Answer(asker, ask, forgetting, explain, query if public else None).begin(interaction, public=public)
 
     @command.autocomplete("since")
     async def suggest(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:

@@ -3,8 +3,9 @@
 import asyncio
 import secrets
 import traceback
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 import aiohttp
 import discord
@@ -18,6 +19,7 @@ from bot.errors import RecollectError
 log = structlog.get_logger(__name__)
 
 Interaction = discord.Interaction[discord.Client]
+T = TypeVar("T")
 
 UNREACHABLE = (discord.DiscordException, aiohttp.ClientError, OSError)  # what a request to Discord may raise
 NO_PINGS = discord.AllowedMentions.none()
@@ -38,6 +40,17 @@ def own(interaction: Interaction) -> None:
 async def think(interaction: Interaction, *, public: bool = False) -> None:
     """Tell Discord that an answer follows, private unless said otherwise: it wants to hear so within three seconds."""
     await interaction.response.defer(ephemeral=not public, thinking=True)
+
+
+async def while_thinking(interaction: Interaction, answer: Coroutine[Any, Any, T], *, public: bool = False) -> T:
+    """The answer, looked for while Discord is told that it follows; what fails fails after that."""
+    looking = asyncio.create_task(answer)
+    try:
+        await think(interaction, public=public)
+        return await looking
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
 async def show(

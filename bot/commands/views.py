@@ -1,14 +1,14 @@
 """Buttons and menus under an answer. Only the person who asked may use them, for as long as they last."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import ClassVar, Self
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, ClassVar, Self
 
 import discord
 import structlog
 from discord import ui
 
 from bot.commands.cards import Page
-from bot.commands.replies import NO_PINGS, Interaction, fail, own, show, tell
+from bot.commands.replies import NO_PINGS, Interaction, fail, own, show, tell, while_thinking
 
 log = structlog.get_logger(__name__)
 
@@ -70,14 +70,22 @@ class Pages(OwnedView):
     page shows what the asker may no longer see, or what was forgotten meanwhile.
     """
 
-    def __init__(self, asker: discord.abc.User, read: Callable[[Interaction], Awaitable[Sequence[Page] | str]]) -> None:
+    def __init__(
+        self, asker: discord.abc.User, read: Callable[[Interaction], Coroutine[Any, Any, Sequence[Page] | str]]
+    ) -> None:
         super().__init__(asker)
         self._read = read
         self.at = 0
 
+    async def begin(self, interaction: Interaction, *, public: bool = False) -> None:
+        """Answer a command with the first page, private unless said otherwise."""
+        await self._turned(interaction, await while_thinking(interaction, self._read(interaction), public=public), 0)
+
     async def turn(self, interaction: Interaction, to: int = 0) -> None:
         """Show a page, the last one if there are fewer. The interaction is deferred already."""
-        pages = await self._read(interaction)
+        await self._turned(interaction, await self._read(interaction), to)
+
+    async def _turned(self, interaction: Interaction, pages: Sequence[Page] | str, to: int) -> None:
         if isinstance(pages, str):
             self.stop()
             await show(interaction, pages)
