@@ -40,6 +40,10 @@ class AnswerRejected(RecollectError):
     """The language model's answer was cut short or does not fit the schema."""
 
 
+class AnswerTooLong(AnswerRejected):
+    """The language model's answer was cut short: it reached its longest."""
+
+
 class EmbedderUnavailable(ServiceUnavailable):
     """The embedder did not answer; recall goes on with keywords alone."""
 

@@ -24,6 +24,8 @@ from bot.commands.status import read_health, read_status
 from bot.commands.tree import build_tree
 from bot.errors import RecallPaused, ServiceUnavailable
 from bot.extraction.ollama import OllamaLLM
+from bot.extraction.questions import Questions
+from bot.extraction.turns import Turns
 from bot.extraction.worker import BatchWorker
 from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import open_embedder
@@ -194,18 +196,21 @@ class Rooms:
     def _open_extraction(self, opened: AsyncExitStack) -> None:
         self.llm = OllamaLLM(self.settings.ollama)
         opened.push_async_callback(self.llm.close)
+        breaker, turns = self.breakers.of(self.llm.name), Turns(self.settings.ask.at_once)
         self.worker = BatchWorker(
             self.queue,
             self.messages,
             self.llm,
-            self.breakers.of(self.llm.name),
+            breaker,
             self.settings.batch,
             self.settings.memory.person_facts,
             clock=self.clock,
             on_facts=self.indexer.wake,
             give_way=self.recall.quiet,
+            turns=turns,
         )
         opened.push_async_callback(self.worker.close)
+        self.questions = Questions(self.llm, breaker, turns, self.settings.ask.patience, on_recovery=self.worker.wake)
 
     def _open_doors(self) -> None:
         settings = self.settings
@@ -255,6 +260,7 @@ class Rooms:
                 forget=self.forget,
                 held=self.held,
                 worker=self.worker,
+                questions=self.questions,
                 visibility=self.visibility,
                 status=status,
                 clock=self.clock,

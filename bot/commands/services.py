@@ -7,6 +7,7 @@ from datetime import datetime
 from bot.capture.catchup import Catchup
 from bot.commands.access import MemberVisibility
 from bot.commands.status import Status
+from bot.extraction.questions import Questions
 from bot.extraction.worker import BatchWorker
 from bot.memory.forget import Forget
 from bot.memory.held import Held
@@ -41,6 +42,7 @@ class Services:
     forget: Forget
     held: Held
     worker: BatchWorker
+    questions: Questions
     visibility: MemberVisibility
     status: Callable[[int], Awaitable[Status]]
     clock: Callable[[], datetime] = utcnow

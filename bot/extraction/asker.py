@@ -4,7 +4,6 @@ Members can write what no model answers well, as often as they like. So when ans
 refused, a sample of our own tells whether it is the model or the messages.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from bot.extraction.answer import Checked, check
 from bot.extraction.llm import LLM
 from bot.extraction.prompt import PersonFacts, Prompt, build
 from bot.extraction.sample import SAMPLE
+from bot.extraction.turns import Turns
 from bot.model import Fact, ServiceHealth, Window
 from bot.storage.breaker import Breaker
 
@@ -47,6 +47,7 @@ class Asker:
         breaker: Breaker,
         person_facts: PersonFacts,
         window_tokens: int,
+        turns: Turns,
         on_recovery: Callable[[], None] = lambda: None,
     ) -> None:
         self.breaker = breaker
@@ -54,7 +55,7 @@ class Asker:
         self._person_facts = person_facts
         self._window_tokens = window_tokens
         self._on_recovery = on_recovery
-        self._turn = asyncio.Lock()  # first come, first served: no guild's backlog keeps the others waiting
+        self._turns = turns
         self._refusals = 0
         self._hopeless: str | None = None
         self._health: tuple[float, ServiceHealth] | None = None
@@ -92,7 +93,7 @@ class Asker:
 
     async def _ask(self, window: Window, asked: Asked) -> Sequence[Fact]:
         prompt = build(window, self._person_facts, self._window_tokens)
-        async with self._turn:
+        async with self._turns.extraction():
             if not self.breaker.allows():
                 raise LLMUnavailable(self.breaker.state.reason)
             try:

@@ -1,6 +1,6 @@
 """The port to a language model."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,6 +39,14 @@ class LLM(Protocol):
 
         Raises `LLMUnavailable` when no answer could be had (`ModelMissing` when the model is not
         installed), and `AnswerRejected` when it was cut short.
+        """
+        ...
+
+    def stream(self, system: str, prompt: str, max_tokens: int) -> AsyncGenerator[str, None]:
+        """Ask for plain text of at most `max_tokens` tokens, and give it piece by piece as it comes.
+
+        Raises what `chat` raises, before the first piece or after any; `AnswerTooLong` after the last one if the
+        model had more to say. Closing the generator ends the answer.
         """
         ...
 

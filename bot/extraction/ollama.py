@@ -5,14 +5,14 @@ timeout bounds the silence before each token (a cold model is silent for minutes
 answer, which `max_tokens` bounds.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, Final, cast
 
 import httpx
 from ollama import AsyncClient, ChatResponse, ResponseError
 
-from bot.errors import AnswerRejected, LLMUnavailable, ModelMissing
+from bot.errors import AnswerRejected, AnswerTooLong, LLMUnavailable, ModelMissing
 from bot.extraction.answer import MAX_ANSWER_CHARACTERS
 from bot.extraction.llm import ChatAnswer, ChatRequest
 from bot.extraction.text import least_tokens, most_tokens, one_line
@@ -51,35 +51,56 @@ class OllamaLLM:
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:
         """See `LLM.chat`."""
+        pieces: list[str] = []
+        read = written = 0
+        async with aclosing(self._answer(request.system, request.prompt, request.max_tokens, request.schema)) as parts:
+            async for part in parts:
+                pieces.append(part.message.content or "")
+                read, written = part.prompt_eval_count or 0, part.eval_count or 0
+        return ChatAnswer("".join(pieces), read, written)
+
+    async def stream(self, system: str, prompt: str, max_tokens: int) -> AsyncGenerator[str, None]:
+        """See `LLM.stream`."""
+        async with aclosing(self._answer(system, prompt, max_tokens)) as parts:
+            async for part in parts:
+                if piece := part.message.content:
+                    yield piece
+
+    async def _answer(
+        self, system: str, prompt: str, max_tokens: int, schema: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[ChatResponse, None]:
+        """The parts of one answer, the last of which has the counts."""
+        size, last = 0, None
         try:
-            text, last = await _collect(await self._ask(request))
+            answer = await self._ask(system, prompt, max_tokens, schema)
+            async with aclosing(cast("AsyncGenerator[ChatResponse, None]", answer)) as parts:
+                async for last in parts:
+                    size += len(last.message.content or "")
+                    if size > MAX_ANSWER_CHARACTERS:
+                        raise AnswerRejected(f"the answer is longer than {MAX_ANSWER_CHARACTERS} characters")
+                    yield last
         except ResponseError as error:
             raise self._refusal(error) from None
         except (httpx.HTTPError, ConnectionError) as error:
             raise LLMUnavailable(self._unreachable(error)) from None
         except _NOT_OLLAMA as error:
             raise LLMUnavailable(f"{self._where} does not answer as Ollama does ({type(error).__name__})") from None
-        if last is None or last.done_reason != "stop":
-            reason = "it reached its longest" if last and last.done_reason == "length" else "it has no end"
-            raise AnswerRejected(f"the answer was cut short: {reason}")
-        read = last.prompt_eval_count or 0
-        needed = least_tokens(request.system) + least_tokens(request.prompt)
-        if _SMALLEST_CUT_PROMPT <= read < needed:
-            raise AnswerRejected(f"the prompt was cut: the model read {read} tokens of at least {needed}")
-        return ChatAnswer(text, read, last.eval_count or 0)
+        _check_whole(last, least_tokens(system) + least_tokens(prompt))
 
-    async def _ask(self, request: ChatRequest) -> AsyncIterator[ChatResponse]:
-        room = self._settings.num_ctx - most_tokens(request.system) - most_tokens(request.prompt)
+    async def _ask(
+        self, system: str, prompt: str, max_tokens: int, schema: Mapping[str, Any] | None
+    ) -> AsyncIterator[ChatResponse]:
+        room = self._settings.num_ctx - most_tokens(system) - most_tokens(prompt)
         return await self._client.chat(
             model=self._settings.model,
-            messages=[{"role": "system", "content": request.system}, {"role": "user", "content": request.prompt}],
+            messages=[{"role": "system", "content": system}, {"role": "user", "content": prompt}],
             stream=True,
             think=False,
-            format=dict(request.schema),
+            format=None if schema is None else dict(schema),
             options={
                 "temperature": 0,
                 "num_ctx": self._settings.num_ctx,
-                "num_predict": min(request.max_tokens, max(room, _MIN_ANSWER_TOKENS)),
+                "num_predict": min(max_tokens, max(room, _MIN_ANSWER_TOKENS)),
             },
             keep_alive=self._settings.keep_alive.total_seconds(),
         )
@@ -137,17 +158,15 @@ class OllamaLLM:
         await self._version.aclose()
 
 
-async def _collect(parts: AsyncIterator[ChatResponse]) -> tuple[str, ChatResponse | None]:
-    """The whole text of a streamed answer, and its last part."""
-    pieces: list[str] = []
-    size, last = 0, None
-    async with aclosing(cast("AsyncGenerator[ChatResponse, None]", parts)) as stream:
-        async for last in stream:
-            pieces.append(last.message.content or "")
-            size += len(pieces[-1])
-            if size > MAX_ANSWER_CHARACTERS:
-                raise AnswerRejected(f"the answer is longer than {MAX_ANSWER_CHARACTERS} characters")
-    return "".join(pieces), last
+def _check_whole(last: ChatResponse | None, needed: int) -> None:
+    """Raise `AnswerRejected` unless the answer came to its end, and to all of a prompt of `needed` tokens."""
+    if last is not None and last.done_reason == "length":
+        raise AnswerTooLong()
+    if last is None or last.done_reason != "stop":
+        raise AnswerRejected("the answer was cut short: it has no end")
+    read = last.prompt_eval_count or 0
+    if _SMALLEST_CUT_PROMPT <= read < needed:
+        raise AnswerRejected(f"the prompt was cut: the model read {read} tokens of at least {needed}")
 
 
 async def _limit_body(response: httpx.Response) -> None:

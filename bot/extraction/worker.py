@@ -23,6 +23,7 @@ from bot.extraction.due import Rule, everything, settled, worthwhile
 from bot.extraction.llm import LLM
 from bot.extraction.prompt import PersonFacts
 from bot.extraction.stretch import Stretch
+from bot.extraction.turns import Turns
 from bot.extraction.windows import CONTEXT_SHARE, halve, refreshed
 from bot.model import Message, ServiceHealth, Window, utcnow
 from bot.settings import BatchSettings
@@ -69,7 +70,7 @@ class BatchWorker:
     """Runs the batches of every guild: one at a time for each guild, one question at a time for the model.
 
     `on_facts` is called when facts were stored, and `give_way` is awaited before each window is begun and
-    before it is committed.
+    before it is committed. `turns` decide when it may ask the model.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class BatchWorker:
         clock: Callable[[], datetime] = utcnow,
         on_facts: Callable[[], None] = lambda: None,
         give_way: Callable[[], Awaitable[None]] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._queue = queue
         self._messages = messages
@@ -93,7 +95,7 @@ class BatchWorker:
         self._woken = asyncio.Event()
         self._breaker = breaker
         # The guilds that waited for the breaker can go on once the model answers.
-        self._asker = Asker(llm, breaker, person_facts, batch.window_tokens, on_recovery=self._woken.set)
+        self._asker = Asker(llm, breaker, person_facts, batch.window_tokens, turns or Turns(), self._woken.set)
         self._running: set[int] = set()
         self._guild_locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._resting: dict[int, datetime] = {}

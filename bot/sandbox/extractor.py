@@ -1,7 +1,8 @@
 """What the Ollama stand-in answers: facts found by simple patterns, the same for the same prompt every time.
 
 It reads the numbered lines of our prompt and answers in the schema sent with it. It also reads the
-prompt of mem0's `add`, so that both can be measured against one server. It understands nothing:
+prompt of mem0's `add`, so that both can be measured against one server. What asks for plain text is
+left to `answerer`. It understands nothing:
 "I love hiking" becomes "Ann loves hiking", and what fits no pattern is no fact.
 """
 
@@ -10,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from bot.sandbox.answerer import answer_question
 
 _LINE = re.compile(r"^(\d+) \d\d:\d\d ([^:>(]+?)(?: >\d+| \(to [^)]*\))?: (.*)$", re.MULTILINE)
 _MEM0_MESSAGES = re.compile(r"^## New Messages\n(.*?)\n\n## Observation Date$", re.MULTILINE | re.DOTALL)
@@ -80,7 +83,7 @@ def answer(body: Mapping[str, Any]) -> str:
     if new_messages := _MEM0_MESSAGES.search(prompt):
         return json.dumps({"memory": list(_mem0_memories(new_messages[1]))}, ensure_ascii=False)
     if not isinstance(schema := body.get("format"), dict):
-        return "{}" if schema == "json" else "This is a stand-in for a language model. It only extracts facts."
+        return "{}" if schema == "json" else answer_question(str(messages[0].get("content", "")), prompt)
     fact = schema.get("properties", {}).get("facts", {}).get("items", {}).get("properties", {})
     subjects = set(fact.get("subject", {}).get("enum", ()))
     facts = [

@@ -23,7 +23,8 @@ from bot.sandbox.listener import Listener
 
 MODEL = "llama3.1:8b"
 _DEFAULT_CONTEXT = 4096  # what Ollama gives a request that does not ask for more
-_PIECE = 256  # characters in one part of a stream
+_PIECE = 256  # characters in one part of a stream of JSON,
+_WORDS = 16  # and of one that somebody reads as it comes
 _LONGEST_HANG = 3600
 
 
@@ -37,6 +38,8 @@ class Reply:
     done_reason: str | None = None
     prompt_eval_count: int | None = None
     delay: float = 0.0
+    pause: float = 0.0
+    """Seconds before each part of a stream but the first."""
     broken_off: bool = False
     """The stream ends in the middle with `error`, as when Ollama's runner dies."""
 
@@ -129,7 +132,7 @@ class OllamaServer(Listener):
         text, final = self._generate(body, reply)
         final["total_duration"] = round((monotonic() - started) * 1e9)
         if body.get("stream", True):
-            return await _stream(request, model, text, final, reply)
+            return await _stream(request, body, text, final, reply)
         if reply.broken_off:
             return web.json_response({"error": reply.error}, status=500)
         return web.json_response(_part(model, text) | final)
@@ -172,13 +175,15 @@ class OllamaServer(Listener):
 
 
 async def _stream(
-    request: web.Request, model: str, text: str, final: Mapping[str, Any], reply: Reply
+    request: web.Request, body: Mapping[str, Any], text: str, final: Mapping[str, Any], reply: Reply
 ) -> web.StreamResponse:
+    model, size = body["model"], _PIECE if body.get("format") else _WORDS
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(request)
     try:
-        for start in range(0, len(text), _PIECE):
-            await response.write(_line(_part(model, text[start : start + _PIECE]) | {"done": False}))
+        for start in range(0, len(text), size):
+            await asyncio.sleep(reply.pause if start else 0)
+            await response.write(_line(_part(model, text[start : start + size]) | {"done": False}))
         last = {"error": reply.error} if reply.broken_off else _part(model, "") | dict(final)
         await response.write(_line(last))
         await response.write_eof()
