@@ -118,7 +118,7 @@ class Rooms:
         self.observations = Observations(self.database, self.clock)
         self.configs = GuildConfigs(self.database, self.settings)
         self.audit = Audit(self.database, self.clock)
-        self.consent = Consent(self.database, self.clock)
+        self.consent = Consent(self.database, self.settings.capture.consent, self.clock)
         self.doubts = Doubts(self.database, self.clock)
         self.departures = Departures(self.database)
         self.guilds = Archive(self.database).guilds

@@ -124,9 +124,9 @@ class Importer:
             report(f"{Path(done.path).name}, MB", _megabytes(transcript.position), _megabytes(transcript.size))
 
     def _consents(self, message: Message) -> bool:
-        """Whether its author is not opted out now, and was not when it was written or last edited."""
+        """Whether its author consents to be remembered now, and did when it was written or last edited."""
         guild_id, author_id = message.guild_id, message.author_id
-        if self._consent.opted_out_since(guild_id, author_id) is not None:
+        if self._consent.keeps_out(guild_id, author_id):
             return False
         times = (message.created_at, message.edited_at or message.created_at)
         return all(self._consent.allows(guild_id, author_id, at) for at in times)

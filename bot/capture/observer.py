@@ -53,9 +53,9 @@ class Observer:
         """The record to keep of a message, None if the policy keeps nothing of it.
 
         Kept are words and files of people, said where and when a channel was observed, by those
-        who had not opted out then; edited words must pass by the time of the edit as well. In an
-        interval opened afterwards nothing is kept of those who are opted out now, whenever they
-        wrote. The bot's own output falls out with every other bot's.
+        who consented then; edited words must pass by the time of the edit as well. In an interval
+        opened afterwards nothing is kept of those who do not consent now, whenever they wrote. The
+        bot's own output falls out with every other bot's.
         """
         self.newest_id = max(self.newest_id, message.id)
         place = message.channel
@@ -172,13 +172,13 @@ class Observer:
         log.info("place_deleted", guild_id=guild_id, place_id=place_id, messages=gone.messages, facts=gone.facts)
 
     def _may_keep(self, place: Place, author_id: int, at: datetime) -> bool:
-        """Whether what this author writes here at this time may be kept: observed, and not opted out."""
+        """Whether what this author writes here at this time may be kept: observed, and with their consent."""
         guild_id = place.guild.id
         if not self._consent.allows(guild_id, author_id, at):
             return False
         if any(self._observations.observed_live(guild_id, id, at) for id in _observed_with(place)):
             return True
-        return self._observed(guild_id, place, at) and self._consent.opted_out_since(guild_id, author_id) is None
+        return self._observed(guild_id, place, at) and not self._consent.keeps_out(guild_id, author_id)
 
     def _observed(self, guild_id: int, place: discord.abc.Snowflake, at: datetime) -> bool:
         return any(self._observations.observed(guild_id, id, at) for id in _observed_with(place))

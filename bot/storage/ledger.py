@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert
 from bot.storage.database import Database
 from bot.storage.retraction import Retraction
 from bot.storage.rows import among
-from bot.storage.tables import fact, fact_source, opt_out, state, tombstone
+from bot.storage.tables import consent_mode, fact, fact_source, opt_out, state, tombstone
 
 JOURNAL_SIZE = "journal_size"
 """Name of the state that says how many bytes of the journal this database knows."""
@@ -42,13 +42,27 @@ class OptedOut:
     ended_at: int | None
 
 
-Entry = Buried | OptedOut
+@dataclass(frozen=True, slots=True)
+class ModeSet:
+    """A row of `consent_mode`; the time in milliseconds."""
+
+    guild_id: int
+    mode: str
+    started_at: int
+
+
+Entry = Buried | OptedOut | ModeSet
 
 _waiting = tombstone.c.journalled == literal_column("0")  # written out, for the partial index
 _theirs: ColumnElement[bool] = and_(
     opt_out.c.guild_id == bindparam("of_guild"),
     opt_out.c.user_id == bindparam("of_user"),
     opt_out.c.started_at == bindparam("since"),
+)
+_that_mode: ColumnElement[bool] = and_(
+    consent_mode.c.guild_id == bindparam("of_guild"),
+    consent_mode.c.mode == bindparam("was"),
+    consent_mode.c.started_at == bindparam("since"),
 )
 
 
@@ -69,8 +83,11 @@ class Ledger:
         buried = buried.where(_waiting, tombstone.c.reason != "expired").order_by(tombstone.c.at).limit(limit)
         opted = select(opt_out.c.guild_id, opt_out.c.user_id, opt_out.c.started_at, opt_out.c.ended_at)
         opted = opted.where(opt_out.c.journalled == literal_column("0")).order_by(opt_out.c.id).limit(limit)
+        modes = select(consent_mode.c.guild_id, consent_mode.c.mode, consent_mode.c.started_at)
+        modes = modes.where(consent_mode.c.journalled == literal_column("0")).order_by(consent_mode.c.id).limit(limit)
         async with self._database.read() as connection:
             entries: list[Entry] = [
+                *(ModeSet(*row) for row in await connection.execute(modes)),
                 *(OptedOut(*row) for row in await connection.execute(opted)),
                 *(Buried(*row) for row in await connection.execute(buried)),
             ]
@@ -88,6 +105,9 @@ class Ledger:
             if opted := _of(OptedOut, entries):
                 same = and_(_theirs, opt_out.c.ended_at.is_not_distinct_from(bindparam("until")))
                 connection.execute(update(opt_out).where(same).values(journalled=True), [*map(_keys, opted)])
+            if modes := _of(ModeSet, entries):
+                that = update(consent_mode).where(_that_mode).values(journalled=True)
+                connection.execute(that, [*map(_mode_keys, modes)])
             _know(connection, journal_size)
 
         await self._database.transact(note)
@@ -98,6 +118,7 @@ class Ledger:
         def unmark(connection: Connection) -> None:
             connection.execute(update(tombstone).values(journalled=tombstone.c.reason == "expired"))
             connection.execute(update(opt_out).values(journalled=False))
+            connection.execute(update(consent_mode).values(journalled=False))
             _know(connection, 0)
 
         await self._database.transact(unmark)
@@ -105,11 +126,11 @@ class Ledger:
     async def apply_places_and_messages(self, entries: Sequence[Entry]) -> int:
         """Take back what these entries name, in a database that does not know of them all; how many it did not know.
 
-        The first of two passes over a journal: opt-outs, messages, places and members. Removing a message
+        The first of two passes over a journal: opt-outs, modes, messages, places and members. Removing a message
         also removes what rested on it, which must not count as forgetting that.
         """
-        opted = _of(OptedOut, entries)
-        await self._database.transact(lambda connection: _opt_out(connection, opted))
+        opted, modes = _of(OptedOut, entries), _of(ModeSet, entries)
+        await self._database.transact(lambda connection: (_opt_out(connection, opted), _set_modes(connection, modes)))
         news = await self._unknown(one for one in _of(Buried, entries) if not _about_facts(one.id))
         for (guild_id, reason), group in _by_guild_and_reason(news).items():
             messages = [int(one.id) for one in group if one.id.isdecimal()]
@@ -196,6 +217,17 @@ def _opt_out(connection: Connection, opted: Sequence[OptedOut]) -> None:
         elif known.ended_at is None and one.ended_at is not None:
             ended = update(opt_out).where(opt_out.c.id == known.id)
             connection.execute(ended.values(ended_at=one.ended_at, journalled=True))
+
+
+def _set_modes(connection: Connection, modes: Sequence[ModeSet]) -> None:
+    for one in modes:
+        if connection.execute(select(consent_mode.c.id).where(_that_mode), _mode_keys(one)).first() is None:
+            row = {"guild_id": one.guild_id, "mode": one.mode, "started_at": one.started_at}
+            connection.execute(insert(consent_mode).values(**row, journalled=True))
+
+
+def _mode_keys(one: ModeSet) -> dict[str, Any]:
+    return {"of_guild": one.guild_id, "was": one.mode, "since": one.started_at}
 
 
 def _keys(one: OptedOut) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The journal: what was deleted, forgotten and opted out of, as ids alone, in a file outside the data folder.
 
 A backup is older than what was taken back since. The journal outlives the data folder, so that a restored
-one can be told. JSON lines: the journal's own id, then {"gone": tombstone, …} and {"out": [guild, user], …}.
+one can be told. JSON lines: the journal's own id, then {"gone": tombstone, …}, {"out": [guild, user], …} and
+{"mode": a guild's consent mode, …}.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from typing import Any
 import structlog
 
 from bot.errors import StorageUnavailable
-from bot.storage.ledger import JOURNAL_SIZE, Buried, Entry, Ledger, OptedOut
+from bot.storage.ledger import JOURNAL_SIZE, Buried, Entry, Ledger, ModeSet, OptedOut
 from bot.storage.state import StateStore
 from bot.upkeep.threads import in_thread
 
@@ -181,6 +182,8 @@ def _lines(entries: Sequence[Entry]) -> bytes:
 def _line(entry: Entry) -> dict[str, Any]:
     if isinstance(entry, Buried):
         return {"gone": entry.id, "guild": entry.guild_id, "reason": entry.reason, "at": entry.at}
+    if isinstance(entry, ModeSet):
+        return {"mode": entry.mode, "guild": entry.guild_id, "from": entry.started_at}
     return {"out": [entry.guild_id, entry.user_id], "from": entry.started_at, "to": entry.ended_at}
 
 
@@ -198,6 +201,8 @@ def _entries(path: Path, start: int) -> Iterator[Entry]:
                     guild_id, user_id = map(int, row["out"])
                     ended_at = row["to"]
                     yield OptedOut(guild_id, user_id, int(row["from"]), None if ended_at is None else int(ended_at))
+                elif "mode" in row:
+                    yield ModeSet(int(row["guild"]), str(row["mode"]), int(row["from"]))
                 elif "journal" not in row:
                     raise JournalDamaged(path)
             except (ValueError, LookupError, TypeError) as error:

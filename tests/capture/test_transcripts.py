@@ -98,7 +98,7 @@ async def archive(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> A
     shutil.copytree(empty, tmp_path / "data")
     database = await Database.open(tmp_path / "data")
     messages, retraction = MessageStore(database, a_day_later), Retraction(database, a_day_later)
-    observations, consent = Observations(database, a_day_later), Consent(database, a_day_later)
+    observations, consent = Observations(database, a_day_later), Consent(database, clock=a_day_later)
     discord_part = DiscordSettings()
     client = Client(discord_part, Observer(messages, retraction, observations, consent, discord_part))
     importer = Importer(messages, observations, consent, client, discord_part, a_day_later)

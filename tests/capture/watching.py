@@ -62,7 +62,7 @@ class Town:
         self.messages = MessageStore(database, on_captured=self._captured.set)
         self.retraction = Retraction(database)
         self.observations = Observations(database, self.clock)
-        self.consent = Consent(database, self.clock)
+        self.consent = Consent(database, clock=self.clock)
 
     async def observe(self, *places: Channel | Thread) -> None:
         """Switch these on, since yesterday."""

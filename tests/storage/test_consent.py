@@ -11,7 +11,7 @@ from bot.storage.database import Database
 
 @pytest.fixture
 async def consent(database: Database, clock: Clock) -> Consent:
-    consent = Consent(database, clock)
+    consent = Consent(database, clock=clock)
     await consent.load()
     return consent
 
@@ -24,7 +24,7 @@ async def test_an_opt_out_covers_its_time_only(consent: Consent, database: Datab
     clock.move(MINUTE)
     assert await consent.opt_out(GUILD, ANA)
 
-    loaded = Consent(database, clock)
+    loaded = Consent(database, clock=clock)
     await loaded.load()
     await loaded.load()
     for known in (consent, loaded):
@@ -42,7 +42,7 @@ async def test_the_time_of_a_decision_can_be_discords(consent: Consent, database
     assert await consent.opt_out(GUILD, ANA, NOON)
     assert await consent.opt_in(GUILD, ANA, NOON + timedelta(seconds=2))
 
-    loaded = Consent(database, clock)
+    loaded = Consent(database, clock=clock)
     await loaded.load()
     for known in (consent, loaded):
         assert [known.allows(GUILD, ANA, NOON + timedelta(seconds=s)) for s in (-1, 0, 1, 2)] == [

@@ -68,7 +68,7 @@ async def opened(folder: Path, name: str = "journal", clock: Clock | None = None
     database = await Database.open(folder / "data")
     try:
         retraction = Retraction(database, clock)
-        consent = Consent(database, clock)
+        consent = Consent(database, clock=clock)
         path = folder / name
         ledger = TellingLedger(database, retraction)
         journal = Journal(path, ledger, StateStore(database))
