@@ -25,7 +25,7 @@ import discord
 from _report import main, progress
 from sqlalchemy import Connection, text
 
-from bot.app import spare_the_collector
+from bot.app import fit_the_interpreter
 from bot.capture.client import Client
 from bot.capture.gateway import use_addresses
 from bot.capture.observer import Observer
@@ -45,7 +45,7 @@ Rows = list[tuple[Any, ...]]
 def run(messages: int, pairs: int = 5, seconds: int = 20) -> dict[str, float]:
     """Measure `pairs` bursts of so many `messages`, then the steady stream for so many `seconds`."""
     configure_logging(LogSettings(level="error"))
-    spare_the_collector()
+    fit_the_interpreter()
     return asyncio.run(_run(messages, pairs, seconds))
 
 
