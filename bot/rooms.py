@@ -17,6 +17,7 @@ from bot.capture.presence import Presence
 from bot.capture.reader import Reader
 from bot.capture.recheck import Comparison
 from bot.capture.visibility import DiscordVisibility
+from bot.commands.limits import Limit
 from bot.commands.news import ServiceNews
 from bot.commands.notice import announcer, interval_announcer
 from bot.commands.services import Services
@@ -261,6 +262,7 @@ class Rooms:
                 held=self.held,
                 worker=self.worker,
                 questions=self.questions,
+                limit=Limit(settings.ask.per_minute),
                 visibility=self.visibility,
                 status=status,
                 clock=self.clock,

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from bot.capture.catchup import Catchup
 from bot.commands.access import MemberVisibility
+from bot.commands.limits import Limit
 from bot.commands.status import Status
 from bot.extraction.questions import Questions
 from bot.extraction.worker import BatchWorker
@@ -26,7 +27,10 @@ from bot.storage.observations import Observations
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Handed to `build_tree` by the composition root; `status` reads a guild's `Status`."""
+    """Handed to `build_tree` by the composition root.
+
+    `limit` bounds the `questions` of each person; `status` reads a guild's `Status`.
+    """
 
     settings: Settings
     observations: Observations
@@ -43,6 +47,7 @@ class Services:
     held: Held
     worker: BatchWorker
     questions: Questions
+    limit: Limit
     visibility: MemberVisibility
     status: Callable[[int], Awaitable[Status]]
     clock: Callable[[], datetime] = utcnow
