@@ -151,13 +151,6 @@ async def test_the_bot_speaks_edits_and_deletes(lab: Lab) -> None:
     assert [m.id for m in lab.server.sent(lab.general)] == [said.id]
 
 
-async def test_a_file_is_sent_with_its_description(lab: Lab) -> None:
-    """Multipart forms are understood."""
-    file = discord.File(__file__, filename="notes.txt", description="my notes")
-    sent = await lab.channel(lab.general).send("here", file=file)
-    assert [(a.filename, a.description) for a in sent.attachments] == [("notes.txt", "my notes")]
-
-
 async def test_the_bot_may_do_only_what_its_permissions_say(lab: Lab) -> None:
     """Sending, embedding, replying, and touching others' messages each need something."""
     channel = lab.channel(lab.general)

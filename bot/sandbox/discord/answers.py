@@ -100,6 +100,11 @@ class Answer:
         return [select for message in self.messages for select in selects_of(message.components)]
 
     @property
+    def files(self) -> dict[str, bytes]:
+        """The bytes of everything attached, by file name."""
+        return {name: data for message in self.messages for name, data in message.files.items()}
+
+    @property
     def modal(self) -> Json | None:
         """The modal that opened, as the bot sent it."""
         return self._interaction.modal

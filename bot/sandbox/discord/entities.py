@@ -135,15 +135,16 @@ class Overwrite:
     deny: Permission = NONE
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Attachment:
-    """A file on a message: a name, and the alt text its author gave it."""
+    """A file on a message: a name, and the alt text its author gave it. What the bot uploads has `data`."""
 
     filename: str
     description: str | None = None
     content_type: str = "application/octet-stream"
     size: int = 1024
     id: int = 0
+    data: bytes = b""
 
 
 @dataclass(slots=True, eq=False)
@@ -174,6 +175,11 @@ class Message:
     def ephemeral(self) -> bool:
         """Whether only the one who asked sees it."""
         return MessageFlag.EPHEMERAL in self.flags
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The bytes of what is attached, by file name."""
+        return {file.filename: file.data for file in self.attachments}
 
 
 class History:

@@ -31,6 +31,10 @@ def missing_permissions() -> ApiError:
     return ApiError(403, 50013, "Missing Permissions")
 
 
+def too_large() -> ApiError:
+    return ApiError(413, 40005, "Request entity too large")
+
+
 def invalid_form(errors: dict[str, str]) -> ApiError:
     """400 for values out of bounds: `errors` maps dotted paths to sentences, and becomes Discord's nested shape."""
     nested: Json = {}

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Any
 
 from bot.sandbox.discord import limits, payloads
 from bot.sandbox.discord.compose import compose, parts
@@ -22,6 +21,7 @@ from bot.sandbox.discord.entities import (
 )
 from bot.sandbox.discord.errors import ApiError, invalid_form, unknown
 from bot.sandbox.discord.events import Event
+from bot.sandbox.discord.uploads import Files
 from bot.sandbox.discord.world import World
 
 TOKEN_LIVES = timedelta(minutes=15)
@@ -110,7 +110,7 @@ class Interactions:
 
     # -- what the routes call
 
-    def respond(self, interaction_id: int, token: str, body: Json) -> Json:
+    def respond(self, interaction_id: int, token: str, body: Json, files: Files) -> Json:
         """The first response. Raises ApiError: unknown or late (10062), a second one (40060), or a wrong type."""
         interaction = self._by_token.get(token)
         if interaction is None or interaction.id != interaction_id or interaction.expired:
@@ -121,7 +121,7 @@ class Interactions:
         if body.get("type") not in _ALLOWED[interaction.kind]:
             raise invalid_form({"type": "This response type cannot answer this interaction."})
         response = Response(body["type"])
-        self._apply(interaction, response, data)
+        self._apply(interaction, response, data, files)
         interaction.response = response
         interaction.on_change()
         return self._callback_result(interaction)
@@ -130,12 +130,12 @@ class Interactions:
         """The original response (`@original`) or a follow-up."""
         return self._message(self._live(token), message)
 
-    def edit(self, token: str, message: str, body: Json) -> Message:
+    def edit(self, token: str, message: str, body: Json, files: Files) -> Message:
         """Edit the original response, or a follow-up; an edited deferral is one no longer."""
         interaction = self._live(token)
         found = self._message(interaction, message)
         limits.check_message_parts(body, found.flags | MessageFlag(body.get("flags") or 0))
-        self._change(found, body)
+        self._change(found, body, files)
         interaction.updated = True
         interaction.on_change()
         return found
@@ -153,39 +153,39 @@ class Interactions:
         interaction.updated = True
         interaction.on_change()
 
-    def follow_up(self, token: str, body: Json) -> Message:
+    def follow_up(self, token: str, body: Json, files: Files) -> Message:
         """A further message. The first one after a deferral takes the place, and the visibility, of the deferral."""
         interaction = self._live(token)
         if interaction.response is None:
             raise unknown("Webhook")
-        limits.check_message(body)
+        limits.check_message(body, files)
         original = interaction.original
         if original is not None and MessageFlag.LOADING in original.flags:
-            self._change(original, body)
+            self._change(original, body, files)
             interaction.on_change()
             return original
-        message = self._composed(interaction, body)
+        message = self._composed(interaction, body, files)
         interaction.followups.append(message)
         interaction.on_change()
         return message
 
     # -- steps
 
-    def _apply(self, interaction: Interaction, response: Response, data: Json) -> None:
+    def _apply(self, interaction: Interaction, response: Response, data: Json, files: Files) -> None:
         match response:
             case Response.MESSAGE:
-                limits.check_message(data)
-                interaction.original = self._composed(interaction, data)
+                limits.check_message(data, files)
+                interaction.original = self._composed(interaction, data, files)
             case Response.DEFERRED_MESSAGE:
                 flags = MessageFlag(data.get("flags") or 0) | MessageFlag.LOADING
-                interaction.original = self._composed(interaction, {"flags": int(flags)})
+                interaction.original = self._composed(interaction, {"flags": int(flags)}, {})
             case Response.DEFERRED_UPDATE | Response.UPDATE:
                 if interaction.source is None:
                     raise invalid_form({"type": "There is no message to update."})
                 interaction.original = interaction.source
                 if response is Response.UPDATE:
                     limits.check_message_parts(data, interaction.source.flags)
-                    self._change(interaction.source, data)
+                    self._change(interaction.source, data, files)
             case Response.CHOICES:
                 limits.check_choices(data.get("choices") or [])
                 interaction.choices = data.get("choices") or []
@@ -193,8 +193,8 @@ class Interactions:
                 limits.check_modal(data)
                 interaction.modal = data
 
-    def _composed(self, interaction: Interaction, data: Json) -> Message:
-        message = compose(self._world, interaction.place, data)
+    def _composed(self, interaction: Interaction, data: Json, files: Files) -> Message:
+        message = compose(self._world, interaction.place, data, files)
         message.webhook_id = message.application_id = self._world.application.id
         if interaction.kind is InteractionKind.COMMAND:
             message.kind = MessageKind.CHAT_INPUT_COMMAND
@@ -210,8 +210,8 @@ class Interactions:
             self._world.keep(message)
         return message
 
-    def _change(self, message: Message, body: Json) -> None:
-        changes: dict[str, Any] = parts(body)
+    def _change(self, message: Message, body: Json, files: Files) -> None:
+        changes = parts(self._world, message, body, files)
         given = MessageFlag(body.get("flags") or 0) & (MessageFlag.SUPPRESS_EMBEDS | MessageFlag.COMPONENTS_V2)
         changes["flags"] = (message.flags | given) & ~MessageFlag.LOADING
         self._world.edit_message(message, announce=not message.ephemeral, **changes)

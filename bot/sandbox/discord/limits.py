@@ -5,13 +5,14 @@ Sources: https://discord.com/developers/docs/resources/message#create-message,
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import Any
 
 from bot.sandbox.discord.entities import Json, MessageFlag
 from bot.sandbox.discord.errors import ApiError, invalid_form
 
 CONTENT, EMBEDS_TOTAL, EMBEDS, ROWS, OPTIONS, COMPONENTS_V2 = 2000, 6000, 10, 5, 25, 40
+FILES, FILE_BYTES, REQUEST_BYTES = 10, 10 << 20, 25 << 20
 ROW, BUTTON, STRING_SELECT, TEXT_INPUT, SECTION, TEXT_DISPLAY, CONTAINER, LABEL = 1, 2, 3, 4, 9, 10, 17, 18
 SELECTS = (3, 5, 6, 7, 8)
 LINK_STYLE = 5
@@ -21,11 +22,11 @@ _SUBCOMMAND, _SUBCOMMAND_GROUP, _CHAT_INPUT = 1, 2, 1
 Problems = Iterator[tuple[str, str]]
 
 
-def check_message(body: Json) -> None:
+def check_message(body: Json, files: Sized = ()) -> None:
     """Refuse a message to be created that breaks a bound or is empty."""
     flags = MessageFlag(body.get("flags") or 0)
     given = ("content", "embeds", "components", "attachments", "sticker_ids", "poll")
-    if not any(body.get(name) for name in given):
+    if not files and not any(body.get(name) for name in given):
         raise ApiError(400, 50006, "Cannot send an empty message")
     if MessageFlag.COMPONENTS_V2 in flags and (body.get("content") or body.get("embeds")):
         raise invalid_form({"content": "The 'content' field cannot be used when using MessageFlags.IS_COMPONENTS_V2"})
@@ -78,7 +79,9 @@ def _message_problems(body: Json, flags: MessageFlag) -> Problems:
         yield from _embed_problems(f"embeds.{index}", embed)
     if sum(map(_embed_size, embeds)) > EMBEDS_TOTAL:
         yield "embeds", "Embed size exceeds maximum size of 6000"
-    yield from _length("attachments", body.get("attachments"), 10)
+    yield from _length("attachments", body.get("attachments"), FILES)
+    for index, file in enumerate(body.get("attachments") or []):
+        yield from _length(f"attachments.{index}.description", file.get("description"), 1024)
     components = body.get("components") or []
     if MessageFlag.COMPONENTS_V2 in flags:
         if sum(1 for _ in walk(components)) > COMPONENTS_V2:

@@ -152,9 +152,9 @@ def place(where: Place, me: User | None = None) -> Json:
     return thread(where, me) if isinstance(where, Thread) else channel(where)
 
 
-def attachment(what: Attachment, channel_id: int) -> Json:
-    """An attachment object; the file behind its address does not exist."""
-    url = f"https://cdn.discordapp.com/attachments/{channel_id}/{what.id}/{what.filename}"
+def attachment(world: State, what: Attachment, channel_id: int) -> Json:
+    """An attachment object; only what the bot uploaded is found at its address."""
+    url = world.address(what, channel_id)
     payload: Json = {
         "id": str(what.id),
         "filename": what.filename,
@@ -185,7 +185,7 @@ def message(world: State, what: Message, *, nested: bool = False) -> Json:
         "mention_everyone": what.mentions_everyone,
         "mentions": [user(world.users[user_id]) for user_id in what.mention_ids if user_id in world.users],
         "mention_roles": [],
-        "attachments": [attachment(a, where.id) for a in what.attachments],
+        "attachments": [attachment(world, a, where.id) for a in what.attachments],
         "embeds": what.embeds,
         "components": what.components,
     }

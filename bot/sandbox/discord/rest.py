@@ -12,8 +12,9 @@ from typing import Any
 from aiohttp import web
 
 from bot.sandbox.discord.entities import Place
-from bot.sandbox.discord.errors import ApiError, missing_access, missing_permissions, unauthorized, unknown
+from bot.sandbox.discord.errors import ApiError, missing_access, missing_permissions, too_large, unauthorized, unknown
 from bot.sandbox.discord.permissions import P, Permission
+from bot.sandbox.discord.uploads import Files, read_form
 from bot.sandbox.discord.world import World
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -125,6 +126,8 @@ class Rest:
             raise unauthorized()
         try:
             return await handler(request)
+        except web.HTTPRequestEntityTooLarge:
+            raise too_large() from None
         except web.HTTPNotFound:
             raise ApiError(404, 0, "404: Not Found") from None
         except web.HTTPMethodNotAllowed:
@@ -171,20 +174,22 @@ def too_many(retry_after: float, *, everywhere: bool = False) -> web.Response:
 
 
 async def read_body(request: web.Request) -> Any:
-    """The JSON body, also of a multipart form with files (under `payload_json`); kept for the log."""
-    if request.content_type.startswith("multipart/"):
-        form = await request.post()
-        body = json.loads(str(form.get("payload_json", "{}")))
-        names = {str(i): f.filename for i, f in enumerate(v for v in form.values() if isinstance(v, web.FileField))}
-        for attachment in body.get("attachments", []):
-            attachment.setdefault("filename", names.get(str(attachment["id"]), "file"))
-    else:
-        try:
+    """The JSON body; kept for the log."""
+    return (await read_message(request))[0]
+
+
+async def read_message(request: web.Request) -> tuple[Any, Files]:
+    """The JSON body and the files sent with it, if any; the body is kept for the log."""
+    files: Files = {}
+    try:
+        if request.content_type.startswith("multipart/"):
+            body, files = await read_form(request, request.app[WORLD])
+        else:
             body = await request.json() if request.can_read_body else {}
-        except ValueError:
-            raise ApiError(400, 50109, "The request body contains invalid JSON.") from None
+    except ValueError:
+        raise ApiError(400, 50109, "The request body contains invalid JSON.") from None
     request[CALL].body = body
-    return body
+    return body, files
 
 
 def place_in(request: web.Request, needed: Permission = P.VIEW_CHANNEL, key: str = "channel") -> Place:

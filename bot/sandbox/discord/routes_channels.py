@@ -10,7 +10,7 @@ from bot.sandbox.discord.compose import compose, parts
 from bot.sandbox.discord.entities import Channel, ChannelKind, Message, MessageKind, Place, Thread
 from bot.sandbox.discord.errors import ApiError, invalid_form, missing_permissions, unknown
 from bot.sandbox.discord.permissions import P
-from bot.sandbox.discord.rest import WORLD, place_in, read_body, reply
+from bot.sandbox.discord.rest import WORLD, place_in, read_body, read_message, reply
 
 routes = web.RouteTableDef()
 
@@ -43,12 +43,14 @@ async def get_message(request: web.Request) -> web.Response:
 @routes.post("/channels/{channel}/messages")
 async def create_message(request: web.Request) -> web.Response:
     world, place = request.app[WORLD], place_in(request)
-    body = await read_body(request)
-    limits.check_message(body)
+    body, files = await read_message(request)
+    limits.check_message(body, files)
     permissions = world.permissions(world.bot, place)
     if (P.SEND_MESSAGES_IN_THREADS if isinstance(place, Thread) else P.SEND_MESSAGES) not in permissions:
         raise missing_permissions()
     if body.get("embeds") and P.EMBED_LINKS not in permissions:
+        raise missing_permissions()
+    if files and P.ATTACH_FILES not in permissions:
         raise missing_permissions()
     if isinstance(place, Thread) and place.locked and P.MANAGE_THREADS not in permissions:
         raise ApiError(400, 50083, "Thread is archived")
@@ -57,7 +59,7 @@ async def create_message(request: web.Request) -> web.Response:
         raise ApiError(403, 160002, "Cannot reply without permission to read message history")
     if isinstance(place, Thread) and place.archived:
         world.update_thread(place, archived=False)
-    message = compose(world, place, body)
+    message = compose(world, place, body, files)
     if reply_to:
         message.reply_to, message.kind = int(reply_to["message_id"]), MessageKind.REPLY
     world.keep(message)
@@ -70,9 +72,9 @@ async def edit_message(request: web.Request) -> web.Response:
     message = _message_in(request, place_in(request))
     if message.author is not world.bot:
         raise ApiError(403, 50005, "Cannot edit a message authored by another user")
-    body = await read_body(request)
+    body, files = await read_message(request)
     limits.check_message_parts(body, message.flags)
-    world.edit_message(message, **parts(body))
+    world.edit_message(message, **parts(world, message, body, files))
     return reply(payloads.message(world, message))
 
 
@@ -108,12 +110,12 @@ async def typing(request: web.Request) -> web.Response:
 async def create_post(request: web.Request) -> web.Response:
     """A post in a forum with its first message, which has the post's own id."""
     world, forum = request.app[WORLD], place_in(request, P.SEND_MESSAGES)
-    body = await read_body(request)
+    body, files = await read_message(request)
     if not isinstance(forum, Channel) or forum.kind is not ChannelKind.FORUM:
         raise invalid_form({"_": "The stand-in's bot starts threads in forums only."})
-    limits.check_message(body["message"])
+    limits.check_message(body["message"], files)
     post = world.add_thread(forum, body["name"], owner=world.bot)
-    message = compose(world, post, body["message"])
+    message = compose(world, post, body["message"], files)
     message.id = post.id
     world.keep(message)
     return reply(payloads.place(post, world.bot) | {"message": payloads.message(world, message)}, 201)

@@ -5,7 +5,7 @@ from aiohttp import web
 from bot.sandbox.discord import payloads
 from bot.sandbox.discord.errors import unknown
 from bot.sandbox.discord.interactions import Interactions
-from bot.sandbox.discord.rest import WORLD, read_body, reply
+from bot.sandbox.discord.rest import WORLD, read_message, reply
 
 INTERACTIONS = web.AppKey("interactions", Interactions)
 routes = web.RouteTableDef()
@@ -14,7 +14,7 @@ routes = web.RouteTableDef()
 @routes.post("/interactions/{interaction}/{token}/callback")
 async def callback(request: web.Request) -> web.Response:
     interaction_id, token = int(request.match_info["interaction"]), request.match_info["token"]
-    result = request.app[INTERACTIONS].respond(interaction_id, token, await read_body(request))
+    result = request.app[INTERACTIONS].respond(interaction_id, token, *await read_message(request))
     if request.query.get("with_response", "false").lower() in ("1", "true"):
         return reply(result)
     return web.Response(status=204)
@@ -22,7 +22,7 @@ async def callback(request: web.Request) -> web.Response:
 
 @routes.post("/webhooks/{application}/{token}")
 async def follow_up(request: web.Request) -> web.Response:
-    message = request.app[INTERACTIONS].follow_up(_token(request), await read_body(request))
+    message = request.app[INTERACTIONS].follow_up(_token(request), *await read_message(request))
     return reply(payloads.message(request.app[WORLD], message))
 
 
@@ -34,8 +34,8 @@ async def get_answer(request: web.Request) -> web.Response:
 
 @routes.patch("/webhooks/{application}/{token}/messages/{message}")
 async def edit_answer(request: web.Request) -> web.Response:
-    body = await read_body(request)
-    message = request.app[INTERACTIONS].edit(_token(request), request.match_info["message"], body)
+    body, files = await read_message(request)
+    message = request.app[INTERACTIONS].edit(_token(request), request.match_info["message"], body, files)
     return reply(payloads.message(request.app[WORLD], message))
 
 

@@ -8,13 +8,14 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from bot.sandbox.discord import payloads, routes_channels, routes_guilds, routes_interactions
+from bot.sandbox.discord import payloads, routes_channels, routes_files, routes_guilds, routes_interactions
 from bot.sandbox.discord.acting import Acting
 from bot.sandbox.discord.answers import Answer
 from bot.sandbox.discord.entities import Attachment, Intent, Json, Message, Ref, Thread
 from bot.sandbox.discord.events import Event
 from bot.sandbox.discord.gateway import Gateway
 from bot.sandbox.discord.interactions import Interactions
+from bot.sandbox.discord.limits import REQUEST_BYTES
 from bot.sandbox.discord.rest import API, WORLD, Call, Rest
 from bot.sandbox.discord.world import World
 
@@ -36,7 +37,9 @@ class DiscordServer:
         api[routes_interactions.INTERACTIONS] = self.interactions
         for module in (routes_channels, routes_guilds, routes_interactions):
             api.add_routes(module.routes)
-        app = web.Application()
+        app = web.Application(client_max_size=REQUEST_BYTES)
+        app[WORLD] = self.world
+        app.add_routes(routes_files.routes)
         app.router.add_get("/gateway", self.gateway.handle)
         app.add_subapp(API, api)
         # The default of 60 s would wait for sockets that clients keep open.
@@ -47,6 +50,7 @@ class DiscordServer:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         self._port = self._runner.addresses[0][1]
+        self.world.cdn = f"http://127.0.0.1:{self._port}"
         return self
 
     async def __aexit__(

@@ -4,9 +4,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 from bot.model import DISCORD_EPOCH_MS, utcnow
-from bot.sandbox.discord.entities import Application, Channel, Guild, Member, Message, Place, Ref, User, id_of
+from bot.sandbox.discord.entities import (
+    Application,
+    Attachment,
+    Channel,
+    Guild,
+    Member,
+    Message,
+    Place,
+    Ref,
+    User,
+    id_of,
+)
 from bot.sandbox.discord.permissions import NONE, P, Permission, permissions_in
 from bot.sandbox.discord.reading import may_read, readable
 
@@ -33,6 +45,9 @@ class State:
         self.listeners: list[Callable[[Change], None]] = []
         self.users: dict[int, User] = {}
         self.guilds: dict[int, Guild] = {}
+        self.cdn = "https://cdn.discordapp.com"
+        self.files: WeakValueDictionary[int, Attachment] = WeakValueDictionary()
+        """What was uploaded, by id, for as long as a message has it."""
         self._taken: dict[int, int] = {}
         self._now_ms = 0
         self.bot = self.add_user("recollect", bot=True)
@@ -93,6 +108,16 @@ class State:
     def viewed(self, guild: Guild) -> set[Channel]:
         """The channels of a guild the bot can view now."""
         return {c for c in guild.channels.values() if P.VIEW_CHANNEL in self.permissions_at(self.bot, c)}
+
+    def upload(self, filename: str, data: bytes) -> Attachment:
+        """A file, not yet on a message."""
+        file = Attachment(filename, size=len(data), id=self.snowflake(), data=data)
+        self.files[file.id] = file
+        return file
+
+    def address(self, file: Attachment, channel_id: int) -> str:
+        """Where a file of a message in that channel is found."""
+        return f"{self.cdn}/attachments/{channel_id}/{file.id}/{file.filename}"
 
     def add_user(self, name: str, *, display_name: str | None = None, bot: bool = False, id: int | None = None) -> User:
         """A new account."""
