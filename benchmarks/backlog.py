@@ -17,10 +17,9 @@ import itertools
 import re
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +30,7 @@ import psutil
 from _bot import Bot
 from _index_data import texts, vectors
 from _report import main, progress
+from _stand_in import stand_in
 
 from bot.memory.bm25 import Bm25
 from bot.memory.edge import EdgeIndex
@@ -70,8 +70,8 @@ async def _run(count: int) -> dict[str, float]:
         folder = Path(name)
         async with (
             DiscordServer() as discord,
-            _process(Path(__file__).with_name("_backlog_llm.py")) as ollama,
-            _process("-m", "bot.sandbox.openai") as openai,
+            stand_in(Path(__file__).with_name("_backlog_llm.py")) as ollama,
+            stand_in("-m", "bot.sandbox.openai") as openai,
         ):
             town = Town.build(discord)
             await fill(folder / "data", town, count)
@@ -241,19 +241,6 @@ class Asking:
         while True:
             await self.once()
             await asyncio.sleep(PAUSE)
-
-
-@contextlib.asynccontextmanager
-async def _process(*arguments: str | Path) -> AsyncIterator[str]:
-    """A stand-in; the URL in its first line."""
-    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout
-    try:
-        [url] = re.findall(r"http://[\w.:/]+", (await process.stdout.readline()).decode())
-        yield url
-    finally:
-        process.kill()
-        await process.wait()
 
 
 async def _calm(process: psutil.Process) -> None:
