@@ -16,7 +16,6 @@ ROOMS = [
     "telemetry",
     "text",
     "policy",
-    "sensitive",
     "conversations",
     "storage",
     "capture",

@@ -52,11 +52,6 @@ def stage(interaction: Interaction) -> int:
     return place.id
 
 
-def may_ask_about(asker_id: int, member_id: int) -> bool:
-    """Whether one member may ask what another said or what is known about them: only about oneself."""
-    return asker_id == member_id
-
-
 def scope_in(
     guild_id: int,
     visible: frozenset[int],

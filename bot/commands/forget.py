@@ -14,10 +14,11 @@ from bot.commands.replies import Interaction, Refused, show, think
 from bot.commands.text import counted, jump_url, plain
 from bot.commands.views import Confirm, OwnedView
 from bot.errors import RecallPaused, ServiceUnavailable
-from bot.memory.forget import Forget, may_forget
+from bot.memory.forget import Forget
 from bot.memory.held import Held
 from bot.memory.recall import Recall
 from bot.model import Fact, Hit, Memory, MemoryKind, Scope, fact_memory, message_memory
+from bot.policy import may_forget, may_look_at
 from bot.storage.consent import Consent
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
@@ -71,7 +72,8 @@ class Forgetting:
         asker = member(interaction)
         visible = await self._visibility.for_member(asker)
         now = await self._held.again(asker.guild.id, memories)
-        return await self.allowed(interaction, [one for one in now if may_look_at(one, asker, visible)])
+        seen = [one for one in now if may_look_at(one, asker.guild.id, asker.id, visible)]
+        return await self.allowed(interaction, seen)
 
     async def offer(self, interaction: Interaction, memories: Sequence[Memory]) -> None:
         """Let the asker pick among the memories they may forget."""
@@ -129,7 +131,7 @@ class Forgetting:
         """How many of these facts the asker may look at, and how many not: the latter go untold."""
         asker = member(interaction)
         visible = await self._visibility.for_member(asker)
-        seen = sum(may_look_at(fact_memory(fact), asker, visible) for fact in facts)
+        seen = sum(may_look_at(fact_memory(fact), asker.guild.id, asker.id, visible) for fact in facts)
         return seen, len(facts) - seen
 
     async def _forget_now(self, press: Interaction, memories: Sequence[Memory]) -> str:
@@ -244,11 +246,6 @@ def handle(memory: Memory) -> str:
     if memory.kind is MemoryKind.MESSAGE:
         return jump_url(memory.guild_id, memory.channel_id, memory.sources[0])
     return memory.id
-
-
-def may_look_at(memory: Memory, asker: discord.Member, visible: frozenset[int]) -> bool:
-    """Whether the words may be shown: those of a channel one can read, and one's own wherever they stand."""
-    return memory.guild_id == asker.guild.id and (memory.access_id in visible or set(memory.speaker_ids) == {asker.id})
 
 
 def _description(memory: Memory) -> str:

@@ -7,12 +7,13 @@ from discord import app_commands, ui
 
 from bot.capture.convert import access_id
 from bot.commands.access import MemberVisibility, member
-from bot.commands.forget import Forgetting, may_look_at
+from bot.commands.forget import Forgetting
 from bot.commands.notice import kept, outside_services
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import ago, counted
 from bot.commands.views import OwnedView
 from bot.model import fact_memory
+from bot.policy import may_look_at
 from bot.settings import Settings
 from bot.storage.consent import Consent
 from bot.storage.facts import FactStore
@@ -49,7 +50,7 @@ class PrivacyCommands(app_commands.Group):
         asker = member(interaction)
         visible = await self._visibility.for_member(asker)
         about = map(fact_memory, await self._facts.about(asker.guild.id, asker.id))
-        known = sum(may_look_at(memory, asker, visible) for memory in about)
+        known = sum(may_look_at(memory, asker.guild.id, asker.id, visible) for memory in about)
         since = self._consent.opted_out_since(asker.guild.id, asker.id)
         lines = [
             f"You opted out {ago(since)}: I keep nothing you write."

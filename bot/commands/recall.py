@@ -8,7 +8,7 @@ from typing import Any, Self
 import discord
 from discord import app_commands, ui
 
-from bot.commands.access import MemberVisibility, Place, may_ask_about, member, scope_in, stage
+from bot.commands.access import MemberVisibility, Place, member, scope_in, stage
 from bot.commands.cards import Page, recall_pages
 from bot.commands.forget import Forgetting, standing_for
 from bot.commands.replies import Interaction, Refused, think
@@ -17,10 +17,13 @@ from bot.commands.text import escaped
 from bot.commands.views import Pages
 from bot.memory.recall import Recall
 from bot.model import Memory, Recalled
+from bot.policy import may_ask_about
+from bot.storage.guild_configs import GuildConfigs
 
 LONGEST_QUERY = 500
 HEADING_UNITS = 1_200
 
+OTHERS = "In this server I answer no questions about another member; leave `about` out or name yourself."
 _NOTHING = (
     "I found nothing about that in what you can read here. Other words may help, or a wider `since`; "
     "and I only know channels that were switched on."
@@ -35,6 +38,7 @@ def recall_command(
     recall: Recall,
     visibility: MemberVisibility,
     forgetting: Forgetting,
+    configs: GuildConfigs,
     limit: int,
     clock: Callable[[], datetime],
 ) -> app_commands.Command[Any, ..., None]:
@@ -45,7 +49,7 @@ def recall_command(
     )
     @app_commands.describe(
         query="What you want to know, in your own words",
-        about="Only what was said by this member or is known about them; you can name only yourself",
+        about="Only what this member said or is known of them; others than you only if this server allows it",
         channel="Only this channel and its threads",
         since="Only what was said since then: 24h, 7d, 4w or a date like 2026-05-01",
         explain="Show what each memory was found by",
@@ -71,8 +75,8 @@ def recall_command(
 
         with recall.attending():
             asker = member(interaction)
-            if about and not may_ask_about(asker.id, about.id):
-                raise Refused("I answer no questions about another member; leave `about` out or name yourself.")
+            if about and not may_ask_about(asker.id, about.id, configs.of(asker.guild.id).about_others):
+                raise Refused(OTHERS)
             moment = parse_since(since, clock()) if since else None
             if public:
                 stage(interaction)  # refused in private, and again at every turn

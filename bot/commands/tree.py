@@ -44,7 +44,14 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
         services.forget, services.recall, services.held, services.facts, services.visibility, services.consent
     )
     tree.add_command(
-        recall_command(services.recall, services.visibility, forgetting, services.settings.recall.limit, services.clock)
+        recall_command(
+            services.recall,
+            services.visibility,
+            forgetting,
+            services.configs,
+            services.settings.recall.limit,
+            services.clock,
+        )
     )
     tree.add_command(
         forget_command(

@@ -13,6 +13,7 @@ from bot.errors import AnswerRejected
 from bot.extraction.prompt import SERVER, Prompt
 from bot.extraction.text import one_line
 from bot.model import Fact, FactKind, Message, memory_id
+from bot.policy import is_claim, person_fact_allowed, server_fact_allowed
 
 MAX_ANSWER_CHARACTERS = 256 * 1024
 _MAX_TEXT = 500
@@ -20,8 +21,6 @@ _MAX_ENTITIES = 16
 _MAX_SOURCES = 50
 _SCALE = 5
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-# What only a person can have; said of the server it would be a person's fact in disguise.
-_PERSONAL_KINDS = frozenset({FactKind.PREFERENCE, FactKind.PERSONAL, FactKind.SKILL, FactKind.CLAIM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,20 +141,21 @@ def _fact(stated: _Stated, prompt: Prompt) -> Fact:
         *cited,
     ]
     if stated.subject == SERVER:
-        if stated.kind in _PERSONAL_KINDS:
+        if not server_fact_allowed(stated.kind):
             raise _Refused("personal fact about the server")
         return _build(stated, None, SERVER, sources)
     subject = prompt.people.get(stated.subject)
-    if subject is None or prompt.person_facts == "none":
+    if subject is None:
         raise _Refused("foreign subject")
     if _names_another(stated, prompt.people):
         raise _Refused("about someone else")
-    if own := [message for message in cited if message.author_id == subject]:
-        # The subject makes the statement; what others said may be part of it, so it goes with their words, too.
-        return _build(stated, subject, stated.subject, sources, speaker_name=own[-1].author_name)
-    if prompt.person_facts == "self":
-        raise _Refused("not in their own words")
-    return _build(_as_claim(stated, cited, prompt), subject, stated.subject, sources)
+    speakers = {message.author_id: message.author_name for message in cited}
+    if not person_fact_allowed(prompt.person_facts, subject, speakers):
+        raise _Refused("not in their own words" if prompt.person_facts == "self" else "about a person")
+    if is_claim(subject, speakers):
+        return _build(_as_claim(stated, cited, prompt), subject, stated.subject, sources)
+    # The subject makes the statement; what others said may be part of it, so it goes with their words, too.
+    return _build(stated, subject, stated.subject, sources, speaker_name=speakers[subject])
 
 
 def _names_another(stated: _Stated, people: Iterable[str]) -> bool:

@@ -14,10 +14,11 @@ import structlog
 from bot.errors import AnswerRejected, LLMUnavailable, RecollectError
 from bot.extraction.answer import Checked, check
 from bot.extraction.llm import LLM
-from bot.extraction.prompt import PersonFacts, Prompt, build
+from bot.extraction.prompt import Prompt, build
 from bot.extraction.sample import SAMPLE
 from bot.extraction.turns import Turns
 from bot.model import Fact, ServiceHealth, Window
+from bot.policy import PersonFacts
 from bot.storage.breaker import Breaker
 
 _DOUBT = 10  # refused answers in a row: then the sample is asked

@@ -9,15 +9,14 @@ counts and dates are checked afterwards, in `answer`.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 from bot.extraction.llm import ChatRequest
 from bot.extraction.text import cut, one_line
 from bot.model import FactKind, Message, Window
+from bot.policy import PersonFacts
 
 SERVER = "SERVER"
-PersonFacts = Literal["self", "all", "none"]
-
 _NAME_TOKENS = 16
 CONTEXT_TOKENS = 60
 _QUOTE_TOKENS = 30

@@ -21,11 +21,11 @@ from bot.errors import AnswerRejected, LLMUnavailable, RecollectError, StorageUn
 from bot.extraction.asker import Asked, Asker, HopelessModel
 from bot.extraction.due import Rule, everything, settled, worthwhile
 from bot.extraction.llm import LLM
-from bot.extraction.prompt import PersonFacts
 from bot.extraction.stretch import Stretch
 from bot.extraction.turns import Turns
 from bot.extraction.windows import CONTEXT_SHARE, halve, refreshed
 from bot.model import Message, ServiceHealth, Window, utcnow
+from bot.policy import PersonFacts
 from bot.settings import BatchSettings
 from bot.storage.breaker import Breaker
 from bot.storage.lease import Lease

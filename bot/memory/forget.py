@@ -11,21 +11,12 @@ from bot.memory.index import VectorIndex
 from bot.memory.indexer import Indexer
 from bot.memory.mem0_adapter import from_payload
 from bot.model import Memory, MemoryKind
+from bot.policy import may_forget
 from bot.storage.retraction import Retracted, Retraction
 
 log = structlog.get_logger(__name__)
 
 _PATIENCE = 5.0  # seconds to wait for the index; what is retracted is hidden meanwhile
-
-
-def may_forget(memory: Memory, user_id: int, manager: bool) -> bool:
-    """Whether a member may forget a memory: their own messages, facts about them or on their words alone.
-
-    `manager` says that they may manage the server and see the memory.
-    """
-    if manager or memory.subject_id == user_id:
-        return True
-    return bool(memory.speaker_ids) and set(memory.speaker_ids) == {user_id}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from typing import Any, Literal
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
+from bot.policy import PersonFacts
 from bot.settings import Settings
 from bot.storage.database import Database
 from bot.storage.tables import guild_setting
 
 ConsentMode = Literal["opt_out", "opt_in"]
-PersonFacts = Literal["self", "all", "none"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from workshop import CHANNEL, GUILD, START, facts, said, stated
 
 from bot.errors import AnswerRejected
 from bot.extraction.answer import Checked, check
-from bot.extraction.prompt import PersonFacts, build
+from bot.extraction.prompt import build
 from bot.model import Fact, FactKind, Window, memory_id
+from bot.policy import PersonFacts
 
 
 def checked(*stated: dict[str, Any], person_facts: PersonFacts = "self") -> Checked:
@@ -114,7 +115,7 @@ def test_with_none_only_the_server_has_facts() -> None:
     """No person becomes a subject, whatever the model answers."""
     result = checked(stated(), stated([1], "SERVER", "Bees are allowed", kind="decision"), person_facts="none")
     assert [fact.subject_id for fact in result.facts] == [None]
-    assert result.refused == {"foreign subject": 1}
+    assert result.refused == {"about a person": 1}
 
 
 def test_the_same_fact_twice_is_one() -> None:

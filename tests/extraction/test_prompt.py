@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from workshop import said
 
-from bot.extraction.prompt import PersonFacts, Prompt, build
+from bot.extraction.prompt import Prompt, build
 from bot.extraction.text import most_tokens
 from bot.model import Message, Window
+from bot.policy import PersonFacts
 
 
 def ask(*messages: Message, person_facts: PersonFacts = "self", **other: Any) -> Prompt:

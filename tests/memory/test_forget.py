@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from house import ANN, BEN, CLEO, GENERAL, GUILD, OTHER_GUILD, House, everywhere, fact_of, said, texts
 
-from bot.memory.forget import MemberForgotten, may_forget
+from bot.memory.forget import MemberForgotten
 from bot.memory.index import IndexPoint
-from bot.model import Memory, fact_memory, message_memory
+from bot.model import fact_memory, message_memory
 from bot.storage.retraction import Retracted
 
 KILN, GLOVES, LUNCH = said(1, "the kiln arrives on monday"), said(2, "bring gloves", BEN), said(3, "lunch!", CLEO)
@@ -29,26 +29,6 @@ async def known(house: House) -> House:
     await house.learn(ABOUT_ANN, SHARED)
     await house.indexer().drain()
     return house
-
-
-@pytest.mark.parametrize(
-    ("memory", "user", "allowed"),
-    [
-        (message_memory(KILN), ANN, True),
-        (message_memory(KILN), BEN, False),
-        (fact_memory(ABOUT_ANN), ANN, True),
-        (fact_memory(ABOUT_ANN), BEN, False),
-        (fact_memory(SHARED), ANN, False),
-        (fact_memory(fact_of("Lunch was good.", [LUNCH])), CLEO, True),
-        (fact_memory(fact_of("Ben likes clay.", [KILN], BEN)), BEN, True),
-        (fact_memory(fact_of("Ben likes clay.", [KILN], BEN)), ANN, True),
-        (replace(fact_memory(SHARED), speaker_ids=()), ANN, False),
-    ],
-)
-def test_who_may_forget_what(memory: Memory, user: int, allowed: bool) -> None:
-    """One's own messages, facts about oneself, and facts on one's words alone; a manager anything."""
-    assert may_forget(memory, user, manager=False) is allowed
-    assert may_forget(memory, user, manager=True)
 
 
 async def test_a_forgotten_message_takes_its_facts_with_it(known: House) -> None:
