@@ -47,6 +47,7 @@ class App(Rooms):
                     tasks.create_task(self.alerts.run(), name="alerts"),
                     tasks.create_task(self.retention.run(), name="expiring"),
                     tasks.create_task(self.purge.run(), name="purging"),
+                    tasks.create_task(self.sampling.run(), name="sampling"),
                     tasks.create_task(self.client.serve(token), name="gateway"),
                 ]
                 log.info("started", probes=f"{self.web.host}:{self.web.port}", data=str(self.settings.storage.path))

@@ -59,6 +59,7 @@ from bot.storage.queue import ExtractionQueue
 from bot.storage.reindex import Reindex
 from bot.storage.residue import Residue
 from bot.storage.retraction import Retraction
+from bot.storage.samples import Samples
 from bot.storage.state import StateStore
 from bot.upkeep.alerts import Alerts
 from bot.upkeep.backup import Backup
@@ -67,6 +68,7 @@ from bot.upkeep.purge import Purge
 from bot.upkeep.recheck import Recheck
 from bot.upkeep.restore import INDEX, settle_unfinished
 from bot.upkeep.retention import Retention
+from bot.upkeep.samples import Sampling
 from bot.web import operations
 from bot.web.control import SOCKET, ControlServer, Operation
 from bot.web.health import HealthServer, Readiness
@@ -122,6 +124,8 @@ class Rooms:
         self.consent = Consent(self.database, self.settings.capture.consent, self.clock)
         self.doubts = Doubts(self.database, self.clock)
         self.departures = Departures(self.database)
+        self.samples = Samples(self.database)
+        self.sampling = Sampling(self.samples, self.clock)
         self.guilds = Archive(self.database).guilds
         self.recheck = Recheck(self.state, self.guilds, self._compare)
         await self.observations.load()
@@ -235,11 +239,13 @@ class Rooms:
             worker=self.worker,
             observations=self.observations,
             doubts=self.doubts,
+            samples=self.samples,
             health=self._health,
             refused=lambda: self.observer.refused,
             behind=self.catchup.behind,
             refusals=self.catchup.refusals,
             problems=self._problems,
+            clock=self.clock,
         )
         self.client.announce = announcer(settings)
         self.client.announce_interval = interval_announcer(settings)

@@ -115,9 +115,14 @@ class Answer(Pages):
         self._memories: list[list[Memory]] = []  # by page, as last shown
 
     async def show(
-        self, interaction: Interaction, content: str | None = None, *, embeds: Sequence[discord.Embed] = ()
+        self,
+        interaction: Interaction,
+        content: str | None = None,
+        *,
+        embeds: Sequence[discord.Embed] = (),
+        files: Sequence[discord.File] = (),
     ) -> None:
-        await super().show(interaction, content or self._heading, embeds=embeds)
+        await super().show(interaction, content or self._heading, embeds=embeds, files=files)
 
     async def _answer(self, interaction: Interaction) -> Sequence[Page] | str:
         recalled = await self._ask(interaction)

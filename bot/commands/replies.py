@@ -58,13 +58,13 @@ async def show(
     content: str | None = None,
     *,
     embeds: Sequence[discord.Embed] = (),
+    files: Sequence[discord.File] = (),
     view: discord.ui.View | None = None,
 ) -> None:
     """Make this the answer: in place of "thinking…", or of the message whose button was pressed."""
-    if interaction.response.is_done():
-        await interaction.edit_original_response(content=content, embeds=embeds, view=view, allowed_mentions=NO_PINGS)
-    else:
-        await interaction.response.edit_message(content=content, embeds=embeds, view=view, allowed_mentions=NO_PINGS)
+    done = interaction.response.is_done()
+    edit = interaction.edit_original_response if done else interaction.response.edit_message
+    await edit(content=content, embeds=embeds, attachments=files, view=view, allowed_mentions=NO_PINGS)
 
 
 async def tell(interaction: Interaction, sentence: str) -> None:

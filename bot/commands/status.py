@@ -11,6 +11,7 @@ import discord
 from discord import app_commands, ui
 
 from bot.commands.access import member
+from bot.commands.charts import WEEK, status_picture
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import ago, counted, cut
 from bot.commands.views import OwnedView
@@ -21,10 +22,12 @@ from bot.storage.doubts import Doubt, Doubts
 from bot.storage.messages import MessageStore, QueueStats
 from bot.storage.observations import Observations
 from bot.storage.queue import ExtractionQueue
+from bot.storage.samples import Sample, Samples
 
 HEALTH_SECONDS = 5.0
 FIELD_UNITS = 1024  # Discord's limit for a field
 MOST_REFUSALS = 5
+PICTURE = "status.png"
 
 HealthCheck = Callable[[], Awaitable[ServiceHealth]]
 
@@ -35,7 +38,8 @@ class Status:
 
     `refused` counts events since the start, of all guilds. `behind` are the channels and threads still
     being caught up with, `refusals` those the bot may not read, and why. `waiting_since` is when the
-    oldest waiting message was captured. `problems` are sentences about the whole bot.
+    oldest waiting message was captured. `problems` are sentences about the whole bot. `samples` are a week's, with what
+    is held now as the last.
     """
 
     queue: QueueStats
@@ -49,6 +53,7 @@ class Status:
     refusals: Mapping[int, str] = field(default_factory=dict)
     doubts: tuple[Doubt, ...] = ()
     problems: tuple[str, ...] = ()
+    samples: tuple[Sample, ...] = ()
 
 
 async def read_status(
@@ -58,16 +63,20 @@ async def read_status(
     worker: BatchWorker,
     observations: Observations,
     doubts: Doubts,
+    samples: Samples,
     health: Mapping[str, HealthCheck],
     refused: Callable[[], int],
     behind: Callable[[int], int],
     refusals: Callable[[int], Mapping[int, str]],
     problems: Callable[[], Sequence[str]],
+    clock: Callable[[], datetime],
 ) -> Status:
     """Ask everyone; `health` is by the service's name. Raises `StorageUnavailable`."""
     schedules = [schedule for schedule in await queue.guilds() if schedule.guild_id == guild_id]
+    stats, now = await messages.stats(guild_id), clock()
+    newest = Sample(now, stats.waiting + stats.leased, stats.held, stats.facts)
     return Status(
-        queue=await messages.stats(guild_id),
+        queue=stats,
         last_batch=schedules[0].finished_at if schedules else None,
         next_batch=await worker.next_due(guild_id),
         observed=len(observations.active(guild_id)),
@@ -78,6 +87,7 @@ async def read_status(
         refusals=refusals(guild_id),
         doubts=tuple(await doubts.all(guild_id)),
         problems=tuple(problems()),
+        samples=(*await samples.since(guild_id, now - WEEK), newest),
     )
 
 
@@ -131,11 +141,14 @@ def status_command(
     async def status(interaction: Interaction) -> None:
         await think(interaction)
         now = await read(member(interaction).guild.id)
-        card = status_card(now, clock(), patience)
+        card, files = status_card(now, clock(), patience), []
+        if picture := await status_picture(now.samples, clock()):
+            card.set_image(url=f"attachment://{PICTURE}")
+            files = [picture.file(PICTURE)]
         if now.doubts:
-            await InDoubt(interaction.user, review).show(interaction, embeds=[card])
+            await InDoubt(interaction.user, review).show(interaction, embeds=[card], files=files)
         else:
-            await show(interaction, embeds=[card])
+            await show(interaction, embeds=[card], files=files)
 
     return status
 

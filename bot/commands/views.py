@@ -36,11 +36,16 @@ class OwnedView(ui.View):
         self.last_words = EXPIRED  # stand where the buttons were
 
     async def show(
-        self, interaction: Interaction, content: str | None = None, *, embeds: Sequence[discord.Embed] = ()
+        self,
+        interaction: Interaction,
+        content: str | None = None,
+        *,
+        embeds: Sequence[discord.Embed] = (),
+        files: Sequence[discord.File] = (),
     ) -> None:
         """Make this view, with what stands above it, the answer."""
         self._shown_by = interaction
-        await show(interaction, content, embeds=embeds, view=self)
+        await show(interaction, content, embeds=embeds, files=files, view=self)
 
     async def interaction_check(self, interaction: Interaction) -> bool:
         own(interaction)

@@ -168,6 +168,24 @@ async def test_status_without_a_database(town: Town, monkeypatch: pytest.MonkeyP
     assert (await town.use(town.admin, "status")).content == str(StorageUnavailable())
 
 
+async def test_status_shows_a_picture_once_there_is_an_hour_to_show(town: Town) -> None:
+    """Below the card, described in words for those who do not see it; before, and in other answers, there is none."""
+    await town.says(town.ada, "My teapot is blue")
+    for minutes in (40, 30, 20, 10):
+        await town.app.samples.take(utcnow() - timedelta(minutes=minutes))
+    early = await town.use(town.admin, "status")
+    assert early.files == {}
+    assert "image" not in early.embeds[0]
+    await town.app.samples.take(utcnow() - timedelta(minutes=50))
+    answer = await town.use(town.admin, "status")
+    [(name, png)] = answer.files.items()
+    assert png.startswith(b"\x89PNG")
+    assert answer.embeds[0]["image"]["url"].endswith(name)
+    [message] = answer.messages
+    assert "Waiting for facts: 1 message now" in (message.attachments[0].description or "")
+    assert answer.ephemeral
+
+
 async def test_flush_runs_a_batch_now(town: Town) -> None:
     """Waiting messages become facts at once, and the next status says when that was."""
     await town.says(town.ada, "I really like green tea")
