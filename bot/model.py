@@ -111,6 +111,8 @@ class Fact:
 
     `sources` are the ids of the messages it rests on (never empty), `speaker_ids` their authors.
     `confidence` and `importance` lie in [0, 1]. `said_at` is the time of the newest source.
+    A `corrected` one is in its subject's own words, given at `said_at`, and rests on no message: its
+    `sources` are those of the fact it replaced that are still there.
     """
 
     id: str
@@ -132,6 +134,7 @@ class Fact:
     sensitive: bool = False
     valid_from: date | None = None
     valid_until: date | None = None
+    corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +143,8 @@ class Memory:
 
     `speaker_ids` are the authors of `sources`. `subject_id` is the member it is about (a message is
     about its author), None for the server. `follows` is the message before it in its conversation, of
-    those the index knows. A memory read from a mem0 client that named no guild or channel never becomes
-    a `Memory`.
+    those the index knows. For `corrected` see `Fact`. A memory read from a mem0 client that named no
+    guild or channel never becomes a `Memory`.
     """
 
     id: str
@@ -163,6 +166,7 @@ class Memory:
     valid_from: date | None = None
     valid_until: date | None = None
     follows: int | None = None
+    corrected: bool = False
 
     @property
     def line(self) -> str:
@@ -318,4 +322,5 @@ def fact_memory(fact: Fact) -> Memory:
         entities=fact.entities,
         valid_from=fact.valid_from,
         valid_until=fact.valid_until,
+        corrected=fact.corrected,
     )

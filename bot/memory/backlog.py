@@ -100,8 +100,9 @@ class Backlog:
         facts = await self._facts.to_index(limit, lacking_vectors, without)
         if not facts:
             return None
-        held = await self._messages.get({source for fact in facts for source in fact.sources})
-        sources = {fact.id: [held[id] for id in sorted(fact.sources) if id in held] for fact in facts}
+        resting = {fact.id: () if fact.corrected else fact.sources for fact in facts}
+        held = await self._messages.get({source for sources in resting.values() for source in sources})
+        sources = {fact: [held[id] for id in sorted(ids) if id in held] for fact, ids in resting.items()}
         return _Facts(
             entries=[entry(fact_memory(fact), sources[fact.id], self._embed_messages) for fact in facts],
             to_embed=True,

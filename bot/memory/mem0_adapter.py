@@ -55,6 +55,7 @@ def to_payload(memory: Memory) -> dict[str, Any]:
         "valid_from": memory.valid_from and memory.valid_from.isoformat(),
         "valid_until": memory.valid_until and memory.valid_until.isoformat(),
         "follows": memory.follows,
+        "corrected": memory.corrected or None,
     }
     return {key: value for key, value in payload.items() if value is not None}
 
@@ -93,6 +94,7 @@ def from_payload(id: str, payload: Mapping[str, Any]) -> Memory | None:
             valid_from=_date(payload.get("valid_from")),
             valid_until=_date(payload.get("valid_until")),
             follows=None if follows is None else _number(follows),
+            corrected=payload.get("corrected") is True,
         )
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         return None  # any mem0 client may write here: what it wrote badly is shown to nobody

@@ -166,7 +166,7 @@ class Reconciler:
         return len(kept)
 
     async def _entries(self, memories: Sequence[Memory]) -> list[Entry]:
-        """The memories in their windows: a message as it was last taken for indexing, a fact on its sources."""
+        """The memories in their windows: a message as it was last taken for indexing, a fact on what it rests on."""
         said = [memory.sources[0] for memory in memories if memory.kind is MemoryKind.MESSAGE and memory.sources]
         around = await self._messages.around(said)
         held = await self._messages.get({source for memory in memories for source in memory.sources})
@@ -174,6 +174,8 @@ class Reconciler:
         def surroundings(memory: Memory) -> Sequence[Message]:
             if memory.kind is MemoryKind.MESSAGE and memory.sources:
                 window = around.get(memory.sources[0], []) if _is_of(memory, held.get(memory.sources[0])) else []
+            elif memory.corrected:
+                window = []
             else:
                 window = [held[source] for source in sorted(memory.sources) if source in held]
             # A client may name any message as a source: words of another channel stay out of this one's keys.

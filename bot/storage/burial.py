@@ -130,7 +130,7 @@ def _own_keys(memory: Memory) -> set[str]:
 
 def _resting_keys(memory: Memory) -> set[str]:
     places = keys_of(memory.guild_id, memory.channel_id, memory.access_id, memory.speaker_ids)
-    return places | set(map(str, memory.sources))
+    return places if memory.corrected else places | set(map(str, memory.sources))
 
 
 def _as_parameter(keys: Collection[str]) -> tuple[str]:

@@ -12,7 +12,7 @@ from bot.model import memory_id
 from bot.storage import residue, windows
 from bot.storage.burial import EXPIRED, bury, bury_selected
 from bot.storage.rows import AnyRow, among, each
-from bot.storage.tables import fact, fact_source, message, removal
+from bot.storage.tables import citation, fact, fact_source, message, removal
 
 
 def messages_edited(connection: Connection, guild_ids: Iterable[int], ids: Collection[int], at: int) -> None:
@@ -45,6 +45,7 @@ def remove_messages(
     if reason is not None:
         bury(connection, guild_id, ids, reason, at)
     facts = _remove_facts_on(connection, ids, at, reason)
+    _unlink(connection, ids)
     return _take_out(connection, guild_id, ids, at), facts
 
 
@@ -97,6 +98,15 @@ def _remove_facts_on(connection: Connection, ids: Collection[int], at: int, reas
     _extract_again(connection, resting, without=ids)
     remove_facts(connection, resting, at, reason)
     return len(resting)
+
+
+def _unlink(connection: Connection, ids: Collection[int]) -> None:
+    """Take the links to these messages off corrected facts, also in the index; they rest on no message, and stay."""
+    linked = connection.execute(select(citation.c.fact_id).where(among(citation.c.message_id, ids))).scalars().all()
+    if linked:
+        stale = among(fact.c.id, linked) & (fact.c.indexing != "pending")
+        connection.execute(update(fact).where(stale).values(indexing="pending"))
+        connection.execute(delete(citation).where(among(citation.c.message_id, ids)))
 
 
 def _extract_again(connection: Connection, facts: Collection[str], without: Collection[int]) -> None:

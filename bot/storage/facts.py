@@ -4,14 +4,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Select, Table, select, update
 
 from bot.model import Fact, Scope, utcnow
 from bot.storage.database import Database
 from bot.storage.rows import AnyRow, among, fact_of, given, listed
 from bot.storage.states import oldest_to_index
-from bot.storage.tables import fact, fact_source
+from bot.storage.tables import citation, fact, fact_source
 
 _UNINDEXED = select(fact.c.id).where(given(fact.c.id, "ids"), fact.c.indexing.in_(["pending", "taken"]))
 
@@ -80,16 +79,24 @@ class FactStore:
 
     async def _facts(self, query: Select[*tuple[Any, ...]]) -> list[Fact]:
         async with self._database.read() as connection:
-            return await facts_of(connection, (await connection.execute(query)).all())
+            return await connection.run_sync(facts_of, (await connection.execute(query)).all())
 
 
-async def facts_of(connection: AsyncConnection, rows: Sequence[AnyRow]) -> list[Fact]:
-    """The facts in these rows of the `fact` table, with the messages they rest on."""
-    sources: dict[str, list[int]] = {row.id: [] for row in rows}
-    of_these = select(fact_source.c.fact_id, fact_source.c.message_id).where(among(fact_source.c.fact_id, sources))
-    for row in await connection.execute(of_these.order_by(fact_source.c.message_id)):
-        sources[row.fact_id].append(row.message_id)
-    return [fact_of(row, sources[row.id]) for row in rows]
+def facts_of(connection: Connection, rows: Sequence[AnyRow]) -> list[Fact]:
+    """The facts in these rows of the `fact` table, with the messages they rest on or, if corrected, link to."""
+    sources = _messages_of(connection, fact_source, [row.id for row in rows])
+    corrected = [id for id, resting_on in sources.items() if not resting_on]
+    if corrected:
+        sources |= _messages_of(connection, citation, corrected)
+    return [fact_of(row, sources[row.id], corrected=row.id in corrected) for row in rows]
+
+
+def _messages_of(connection: Connection, table: Table, fact_ids: Sequence[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {id: [] for id in fact_ids}
+    query = select(table.c.fact_id, table.c.message_id).where(among(table.c.fact_id, fact_ids))
+    for row in connection.execute(query.order_by(table.c.message_id)):
+        found[row.fact_id].append(row.message_id)
+    return found
 
 
 def unindexed_facts(connection: Connection, ids: Iterable[str]) -> set[str]:

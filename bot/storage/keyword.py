@@ -83,9 +83,8 @@ async def _facts(
     where = _within(fact, fact.c.subject_id, fact.c.said_at, scope)
     scores = await _scored(connection, fact, fact.c.seq, match, pairs, where, limit)
     rows = (await connection.execute(select(fact).where(among(fact.c.seq, scores)))).all()
-    return [
-        (fact_memory(found), scores[row.seq]) for row, found in zip(rows, await facts_of(connection, rows), strict=True)
-    ]
+    facts = await connection.run_sync(facts_of, rows)
+    return [(fact_memory(found), scores[row.seq]) for row, found in zip(rows, facts, strict=True)]
 
 
 def _within(table: Table, about: Column[Any], said_at: Column[int], scope: Scope) -> ColumnElement[bool]:

@@ -141,7 +141,7 @@ class Retraction:
         The same words make no fact about the same subject any more, so that none returns in another wording.
         """
         query = select(fact.c.id).where(among(fact.c.id, fact_ids), of_guild(fact, guild_id))
-        return await self._transact(lambda c, at: _forget_facts(c, guild_id, query, reason, at))
+        return await self._transact(lambda c, at: forget_facts(c, guild_id, query, reason, at))
 
     async def points_forgotten(self, guild_id: int, point_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
         """Remove points behind which there is no record, as mem0 clients write them, and refuse them from now on.
@@ -270,7 +270,8 @@ def _remove_facts(connection: Connection, query: Select[str], at: int, reason: s
     return Retracted(facts=len(found))
 
 
-def _forget_facts(connection: Connection, guild_id: int, query: Select[str], reason: str, at: int) -> Retracted:
+def forget_facts(connection: Connection, guild_id: int, query: Select[str], reason: str, at: int) -> Retracted:
+    """Remove the facts of a query and refuse them, and whatever else their messages say about their subjects."""
     forgotten = list(connection.execute(query).scalars())
     resting = (
         select(fact_source.c.message_id, fact.c.subject_id)
@@ -294,4 +295,4 @@ def _forget_points(connection: Connection, guild_id: int, points: set[str], reas
 def _bury_member(connection: Connection, guild_id: int, user_id: int, reason: str, at: int) -> Retracted:
     """Refuse what the member wrote so far, and forget what is known about them."""
     bury_author(connection, guild_id, user_id, reason, at)
-    return _forget_facts(connection, guild_id, extent.facts_about(guild_id, user_id), reason, at)
+    return forget_facts(connection, guild_id, extent.facts_about(guild_id, user_id), reason, at)

@@ -158,7 +158,7 @@ def fact_row(record: Fact, created_at: int) -> dict[str, Any]:
     }
 
 
-def fact_of(row: AnyRow, sources: Sequence[int]) -> Fact:
+def fact_of(row: AnyRow, sources: Sequence[int], corrected: bool) -> Fact:
     """The fact in a row of the `fact` table."""
     return Fact(
         id=row.id,
@@ -180,4 +180,5 @@ def fact_of(row: AnyRow, sources: Sequence[int]) -> Fact:
         sensitive=row.sensitive,
         valid_from=date.fromisoformat(row.valid_from) if row.valid_from else None,
         valid_until=date.fromisoformat(row.valid_until) if row.valid_until else None,
+        corrected=corrected,
     )

@@ -116,7 +116,8 @@ fact = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("indexing", String(8), nullable=False, default="pending"),
 )
-Index("fact_by_subject", fact.c.guild_id, fact.c.subject_id)
+Index("fact_by_subject", fact.c.guild_id, fact.c.subject_id, fact.c.said_at)
+Index("fact_by_speakers", fact.c.guild_id, fact.c.speaker_ids, fact.c.said_at)
 Index("fact_not_indexed", fact.c.indexing, fact.c.seq, sqlite_where=fact.c.indexing != "complete")
 
 # Which messages a fact rests on. No foreign key to `message`: raw text expires before facts do.
@@ -130,6 +131,17 @@ fact_source = Table(
 Index("fact_source_by_message", fact_source.c.message_id)
 Index("fact_source_by_author", fact_source.c.author_id)
 
+# Which messages a corrected fact links to. It rests on none of them, but on its subject's own word, so no edit,
+# deletion or new extraction of a message takes it away: a fact without a row in `fact_source` is a corrected one.
+citation = Table(
+    "citation",
+    metadata,
+    Column("fact_id", String(36), ForeignKey("fact.id", ondelete="CASCADE"), primary_key=True),
+    Column("message_id", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
+Index("citation_by_message", citation.c.message_id)
+
 # Ids that must never come back: a late write, a catch-up or an import of one is refused.
 tombstone = Table(
     "tombstone",
@@ -140,7 +152,7 @@ tombstone = Table(
     # "author/<guild id>/<user id>" for everything a forgotten member wrote before `at`.
     Column("id", String(64), primary_key=True),
     Column("guild_id", BigInteger, nullable=False),
-    Column("reason", String(16), nullable=False),  # deleted | forgotten | opted_out | expired
+    Column("reason", String(16), nullable=False),  # deleted | forgotten | corrected | opted_out | expired
     Column("at", BigInteger, nullable=False),
     Column("journalled", Boolean, nullable=False, server_default=false()),
 )

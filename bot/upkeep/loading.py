@@ -75,7 +75,7 @@ def _has_record(memory: Memory, wanted: Wanted) -> bool:
         author_id = wanted.messages.get(memory.sources[0])
         return memory.id == memory_id(guild_id, channel_id, author_id, memory.sources)
     ours = memory_id(guild_id, channel_id, memory.subject_id, memory.sources, memory.text)
-    return memory.id in wanted.facts or memory.id != ours
+    return memory.id in wanted.facts or not (memory.corrected or memory.id == ours)
 
 
 def _without_window(point: IndexPoint) -> IndexPoint:
