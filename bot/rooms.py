@@ -18,8 +18,8 @@ from bot.capture.reader import Reader
 from bot.capture.recheck import Comparison
 from bot.capture.visibility import DiscordVisibility
 from bot.commands.limits import Limit
-from bot.commands.news import ServiceNews
-from bot.commands.notice import announcer, interval_announcer
+from bot.commands.news import TermsNews
+from bot.commands.notice import Notices
 from bot.commands.services import Services
 from bot.commands.status import read_health, read_status
 from bot.commands.tree import build_tree
@@ -188,6 +188,7 @@ class Rooms:
             self.index,
             self.indexer,
             settings.retention,
+            self.configs,
             self.queue,
             self.state,
             self.clock,
@@ -247,9 +248,10 @@ class Rooms:
             problems=self._problems,
             clock=self.clock,
         )
-        self.client.announce = announcer(settings)
-        self.client.announce_interval = interval_announcer(settings)
-        self.client.announce_services = ServiceNews(self.client, self.observations, self.state, settings).tell
+        notices = Notices(settings, self.configs, self.consent)
+        news = TermsNews(self.client, self.observations, self.state, notices)
+        self.client.announce, self.client.announce_interval = notices.observed, notices.opened
+        self.client.announce_terms = news.tell
         self.client.tree = build_tree(
             self.client,
             Services(
@@ -258,6 +260,8 @@ class Rooms:
                 catchup=self.catchup,
                 configs=self.configs,
                 audit=self.audit,
+                notices=notices,
+                news=news,
                 doubts=self.doubts,
                 consent=self.consent,
                 messages=self.messages,
@@ -306,7 +310,7 @@ class Rooms:
             self.observations,
             Cursors(self.database),
             Names(self.database),
-            self.settings.retention,
+            self.configs,
             self.clock,
         )
         comparison = Comparison(

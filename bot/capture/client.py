@@ -29,7 +29,7 @@ class Client(Connection):
 
     Attached before `serve`: `announce` posts the notice in a channel that the settings name; without
     it none of these is switched on. `announce_interval` posts the one of an interval opened
-    afterwards, `announce_services` tells of services that changed since. `presence` keeps track of guilds
+    afterwards, `announce_terms` tells of terms that changed since. `presence` keeps track of guilds
     the bot leaves. `began` and `available` hear of every session that does not continue the one before,
     and of every guild that comes or comes back, `access_changed` of every guild in which what the bot
     may see may have changed.
@@ -44,7 +44,7 @@ class Client(Connection):
         self._outages = Outages(log)
         self.announce: Callable[[Observable], Awaitable[discord.Message]] | None = None
         self.announce_interval: AnnounceInterval | None = None
-        self.announce_services: Callable[[], Awaitable[None]] | None = None
+        self.announce_terms: Callable[[], Awaitable[None]] | None = None
         self.presence: Presence | None = None
         self.began: Callable[[], None] = lambda: None
         self.available: Callable[[int], None] = lambda guild_id: None
@@ -160,8 +160,8 @@ class Client(Connection):
         said once, and tried again when a session begins or the guild comes back.
         """
         async with self._announcing:  # lest a guild that comes back meanwhile be told twice
-            if self.announce_services is not None:  # first: who is switched on now is told of the services of today
-                await self.announce_services()
+            if self.announce_terms is not None:  # first: who is switched on now is told on the terms of today
+                await self.announce_terms()
             for channel_id in set(channel_ids) - self._switched_on:
                 problem = await self._observe(self.get_channel(channel_id))
                 if problem is None:

@@ -14,8 +14,8 @@ from bot.capture.history import PAGE, History, PlaceGone, Unreachable, Unreadabl
 from bot.capture.observer import Observer
 from bot.errors import StorageUnavailable
 from bot.model import Mention, Message, snowflake_time, utcnow
-from bot.settings import RetentionSettings
 from bot.storage.cursors import Cursors
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.messages import MessageStore
 from bot.storage.names import Names
 from bot.storage.observations import Observation, Observations, Source
@@ -60,7 +60,7 @@ class Reader:
     observations: Observations
     cursors: Cursors
     names: Names
-    retention: RetentionSettings
+    configs: GuildConfigs
     clock: Callable[[], datetime] = utcnow
     refusals: dict[tuple[int, int], str] = field(default_factory=dict)
     """Why Discord did not let the bot read a place when last asked, by guild and place."""
@@ -149,7 +149,7 @@ class Reader:
         """The id after which an interval is to be read; what would expire at once is left out of live ones."""
         since = one.started_at
         if one.source is Source.LIVE:
-            since = max(since, self.clock() - timedelta(days=self.retention.raw_days_of(one.guild_id)))
+            since = max(since, self.clock() - timedelta(days=self.configs.of(one.guild_id).raw_days))
         return max(one.read_to or 0, discord.utils.time_snowflake(since) - 1)
 
     async def _named(self, guild_id: int, records: Sequence[Message]) -> list[Message]:

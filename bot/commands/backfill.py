@@ -15,7 +15,8 @@ from bot.capture.client import Client
 from bot.capture.convert import Observable as Place
 from bot.capture.reader import Progress
 from bot.commands.access import manages
-from bot.commands.notice import past_notice, post
+from bot.commands.audit import note
+from bot.commands.notice import Notices, past_notice
 from bot.commands.places import observing, parent_of_private, place_meant, refuse_unreadable
 from bot.commands.replies import NO_PINGS, UNREACHABLE, Interaction, Refused, sentence_for, show, think
 from bot.commands.since import parse_since, suggest_since
@@ -24,6 +25,7 @@ from bot.commands.views import Confirm, OwnedView
 from bot.errors import StorageUnavailable
 from bot.model import snowflake_time
 from bot.settings import Settings
+from bot.storage.audit import Action, Audit
 from bot.storage.observations import Observation, Observations, Source
 
 log = structlog.get_logger(__name__)
@@ -41,10 +43,18 @@ class Backfills:
     """
 
     def __init__(
-        self, observations: Observations, catchup: Catchup, settings: Settings, clock: Callable[[], datetime]
+        self,
+        observations: Observations,
+        catchup: Catchup,
+        notices: Notices,
+        audit: Audit,
+        settings: Settings,
+        clock: Callable[[], datetime],
     ) -> None:
         self._observations = observations
         self._catchup = catchup
+        self._notices = notices
+        self._audit = audit
         self._settings = settings
         self._clock = clock
         self._running: dict[int, Backfill] = {}
@@ -60,11 +70,13 @@ class Backfills:
 
     def told(self, place: Place, since: datetime) -> str:
         """What will happen, for whoever has to agree to it."""
-        retention = self._settings.retention
-        days, facts_days = retention.raw_days_of(place.guild.id), retention.facts_days_of(place.guild.id)
+        terms = self._notices.terms(place.guild.id)
+        days, facts_days = terms.config.raw_days, terms.config.facts_days
+        asked_first = "who have not agreed to be remembered, or what others wrote before they did"
+        without = asked_first if terms.mode == "opt_in" else "who have opted out"
         sentences = [
             f"I will read {place.mention} from {dated(since)} on and remember what was said.",
-            "Its members are told there; nothing is kept of those who have opted out.",
+            f"Its members are told there; nothing is kept of those {without}.",
         ]
         if since < self._clock() - timedelta(days=days) - _ASKED_AGO:
             facts = f"go {counted(facts_days, 'day')} after what they tell was said" if facts_days else "stay"
@@ -94,7 +106,7 @@ class Backfills:
                 raise Refused(f"I am at it already. {running.told()}")
             until = self._until(place, since)
             try:
-                notice = await post(place, past_notice(self._settings, place.guild.id, since))
+                notice = await self._notices.post(place, past_notice(self._notices.terms(place.guild.id), since))
             except discord.HTTPException:
                 raise Refused(f"{_NOT_READ}: I could not post the notice in {place.mention}.") from None
             try:
@@ -114,6 +126,8 @@ class Backfills:
         task.add_done_callback(lambda _: self._ended(running))
         if isinstance(press.client, Client):
             press.client.keep(task)
+        told_since = since.isoformat(timespec="seconds")
+        await note(self._audit, place.guild.id, press.user.id, Action.BACKFILLED, channel=place.id, since=told_since)
 
     def _ended(self, running: "Backfill") -> None:
         if self._running.get(running.place.id) is running:  # one that was stopped may end after the next has begun

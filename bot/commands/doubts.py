@@ -6,11 +6,13 @@ import discord
 from discord import ui
 
 from bot.commands.access import manages, member
+from bot.commands.audit import note
 from bot.commands.replies import Interaction, Refused, show
 from bot.commands.text import ago, counted, dated
 from bot.commands.views import OwnedView
 from bot.memory.forget import Forget
 from bot.model import snowflake_time
+from bot.storage.audit import Action, Audit
 from bot.storage.doubts import Doubt, Doubts
 
 _NONE_LEFT = "Nothing is in doubt any more."
@@ -19,10 +21,11 @@ _NONE_LEFT = "Nothing is in doubt any more."
 class Review(OwnedView):
     """Goes through the doubts of a server, the oldest first. Each is decided as it was shown."""
 
-    def __init__(self, asker: discord.abc.User, doubts: Doubts, forget: Forget) -> None:
+    def __init__(self, asker: discord.abc.User, doubts: Doubts, forget: Forget, audit: Audit) -> None:
         super().__init__(asker)
         self._doubts = doubts
         self._forget = forget
+        self._audit = audit
         self._shown: Doubt | None = None
 
     async def turn(self, interaction: Interaction, said: str = "") -> None:
@@ -41,6 +44,8 @@ class Review(OwnedView):
         await interaction.response.defer()
         if doubt := await self._still(interaction):
             gone = await self._forget.messages(doubt.guild_id, doubt.missing)
+            counts = {"messages": gone.messages, "facts": gone.facts, "channel": doubt.place_id}
+            await note(self._audit, doubt.guild_id, interaction.user.id, Action.FORGOT, **counts)
             await self._doubts.resolve(doubt.place_id)
             said = f"Forgotten: {counted(gone.messages, 'message')} and {counted(gone.facts, 'fact')}."
             await self.turn(interaction, said)

@@ -9,6 +9,7 @@ import discord
 from discord import app_commands, ui
 
 from bot.commands.access import MemberVisibility, manages, member
+from bot.commands.audit import note
 from bot.commands.cards import memory_card, paged
 from bot.commands.replies import Interaction, Refused, show, think
 from bot.commands.text import counted, jump_url, plain
@@ -19,6 +20,7 @@ from bot.memory.held import Held
 from bot.memory.recall import Recall
 from bot.model import Fact, Hit, Memory, MemoryKind, Scope, fact_memory, message_memory
 from bot.policy import may_forget, may_look_at
+from bot.storage.audit import Action, Audit
 from bot.storage.consent import Consent
 from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
@@ -48,6 +50,7 @@ class Forgetting:
         facts: FactStore,
         visibility: MemberVisibility,
         consent: Consent,
+        audit: Audit,
     ) -> None:
         self._forget = forget
         self._facts = facts
@@ -55,6 +58,7 @@ class Forgetting:
         self._held = held
         self._visibility = visibility
         self._consent = consent
+        self._audit = audit
 
     async def allowed(self, interaction: Interaction, memories: Sequence[Memory]) -> list[Memory]:
         """Those the asker may forget now: their own, and with Manage Server whatever they can see."""
@@ -115,6 +119,7 @@ class Forgetting:
             asker = member(press)
             seen, _ = await self._in_sight(press, await self._facts.concerning(asker.guild.id, asker.id))
             gone = await self._forget.member(asker.guild.id, asker.id, reason)
+            await note(self._audit, asker.guild.id, asker.id, Action.FORGOT, of=asker.id)
             report = _report(gone.messages, seen)
             return report if gone.complete else f"{report} {_INDEX_NOT_SEARCHED}"
 
@@ -140,11 +145,14 @@ class Forgetting:
             raise Refused("You may not forget these any more.")
         said = [source for one in allowed if one.kind is MemoryKind.MESSAGE for source in one.sources]
         _, unseen = await self._in_sight(press, await self._facts.resting_on(said))
-        gone = await self._forget.memories(member(press).guild.id, allowed)
+        asker = member(press)
+        gone = await self._forget.memories(asker.guild.id, allowed)
+        messages, facts = gone.messages, max(0, gone.facts - unseen)
+        own = all(may_forget(one, asker.id, manager=False) for one in allowed)
+        counts = {} if own else {"messages": messages, "facts": facts}
+        await note(self._audit, asker.guild.id, asker.id, Action.FORGOT, **counts)
         kept = len(memories) - len(allowed)
-        return _report(gone.messages, max(0, gone.facts - unseen)) + (
-            f" {kept} you may not forget any more." if kept else ""
-        )
+        return _report(messages, facts) + (f" {kept} you may not forget any more." if kept else "")
 
 
 class Pick(OwnedView):

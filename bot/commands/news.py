@@ -1,77 +1,124 @@
-"""When other services come to see the text than a channel was told of, it is told again."""
+"""When something is no longer as a channel's members were told, they are told again."""
 
+import asyncio
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import discord
 import structlog
 
 from bot.capture.convert import Observable
-from bot.commands.notice import post, services_key, services_notice
+from bot.commands.notice import News, Notices, news_notice
 from bot.commands.replies import UNREACHABLE
 from bot.errors import StorageUnavailable
-from bot.settings import Settings
 from bot.storage.observations import Observations
 from bot.storage.state import StateStore
 from bot.telemetry import Outages
 
 log = structlog.get_logger(__name__)
 
-_STATE = "services"
+_STATE = "terms"
+_FORMERLY = "services"  # where the services alone were kept, for all servers together
 
 
-class ServiceNews:
-    """Compares the services of the settings with those last told of, as kept in the database."""
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a guild's members know: the terms, and the channels that are still to be told which of them are new."""
 
-    def __init__(
-        self, client: discord.Client, observations: Observations, state: StateStore, settings: Settings
-    ) -> None:
+    keys: dict[str, str]
+    news: frozenset[str] = frozenset()
+    left: frozenset[int] = frozenset()
+
+
+class TermsNews:
+    """Compares each guild's terms with those its members were last told of, as kept in the database."""
+
+    def __init__(self, client: discord.Client, observations: Observations, state: StateStore, notices: Notices) -> None:
         self._client = client
         self._observations = observations
         self._state = state
-        self._settings = settings
+        self._notices = notices
+        self._told: dict[int, _Told] | None = None
+        self._telling = asyncio.Lock()
         self._outages = Outages(log)
+
+    async def know(self, guild_id: int) -> None:
+        """Note what the members of a guild know by now; to be called before it changes. Raises `StorageUnavailable`."""
+        async with self._telling:
+            await self._look([guild_id])
 
     async def tell(self) -> None:
         """Post what observed channels do not know yet, to each once; what cannot be told waits for the next call."""
         try:
-            await self._tell()
+            async with self._telling:
+                await self._tell()
         except StorageUnavailable as error:
-            self._outages.began("services_not_told", str(error))
+            self._outages.began("terms_not_told", str(error))
 
     async def _tell(self) -> None:
-        left = await self._left()
-        for channel_id, guild_id in self._observed().items():
-            guild = self._client.get_guild(guild_id)
-            if channel_id in left and guild and not guild.unavailable and await self._post(channel_id, guild_id):
-                left.remove(channel_id)
-                await self._keep(left)
+        guilds = {guild.id for guild in self._client.guilds if not guild.unavailable}
+        told = await self._look(guilds)
+        for guild_id in guilds:
+            for channel_id in sorted(told[guild_id].left & self._observed(guild_id)):
+                if await self._post(channel_id, guild_id, {News(one) for one in told[guild_id].news}):
+                    told[guild_id] = replace(told[guild_id], left=told[guild_id].left - {channel_id})
+                    await self._keep(told)
 
-    async def _left(self) -> set[int]:
-        """The channels still to be told. Channels are told of the services of the day when they are switched on."""
-        known = json.loads(await self._state.get(_STATE) or "{}")
-        if known.get("services") == services_key(self._settings):
-            return set(known["left"])
-        left = set(self._observed()) if known else set[int]()
-        await self._keep(left)
-        return left
+    async def _look(self, guild_ids: Iterable[int]) -> dict[int, _Told]:
+        """What guilds know, with what is new in these. A channel is told of the terms when it is switched on."""
+        if self._told is None:
+            self._told = _read(await self._state.get(_STATE))
+        told, formerly = dict(self._told), None
+        for guild_id in guild_ids:
+            keys = {str(news): key for news, key in self._notices.terms(guild_id).keys.items()}
+            known = told.get(guild_id)
+            if known is None:
+                formerly = formerly or json.loads(await self._state.get(_FORMERLY) or "{}")
+                known = _of_old(formerly, keys) if formerly and self._observed(guild_id) else _Told(keys)
+            if new := {news for news, key in keys.items() if known.keys.get(news) != key}:
+                left = known.left | self._observed(guild_id)
+                known = _Told(keys, (known.news if known.left else frozenset()) | new, frozenset(left))
+            told[guild_id] = known
+        if told != self._told:
+            await self._keep(told)
+        return told
 
-    async def _keep(self, left: set[int]) -> None:
-        known = {"services": services_key(self._settings), "left": sorted(left)}
-        await self._state.put(_STATE, json.dumps(known))
+    async def _keep(self, told: dict[int, _Told]) -> None:
+        rows = {
+            guild_id: {"keys": one.keys, "news": sorted(one.news), "left": sorted(one.left)}
+            for guild_id, one in told.items()
+        }
+        await self._state.put(_STATE, json.dumps(rows))
+        self._told = dict(told)
 
-    def _observed(self) -> dict[int, int]:
-        """The guilds of all channels observed now."""
-        observations = self._observations
-        return {one.channel_id: guild for guild in observations.guilds() for one in observations.active(guild)}
+    def _observed(self, guild_id: int) -> set[int]:
+        """The channels of a guild that are observed now."""
+        return {one.channel_id for one in self._observations.active(guild_id)}
 
-    async def _post(self, channel_id: int, guild_id: int) -> bool:
+    async def _post(self, channel_id: int, guild_id: int, news: set[News]) -> bool:
         try:
             place = self._client.get_channel(channel_id) or await self._client.fetch_channel(channel_id)
             if not isinstance(place, Observable):
                 return False
-            await post(place, services_notice(self._settings, guild_id))
+            await self._notices.post(place, news_notice(self._notices.terms(guild_id), news))
         except UNREACHABLE as error:
-            self._outages.began("services_not_told", type(error).__name__, channel_id=channel_id)
+            self._outages.began("terms_not_told", type(error).__name__, channel_id=channel_id)
             return False
-        log.info("services_told", guild_id=guild_id, channel_id=channel_id)
+        log.info("terms_told", guild_id=guild_id, channel_id=channel_id, news=sorted(news))
         return True
+
+
+def _read(value: str | None) -> dict[int, _Told]:
+    rows: dict[str, Any] = json.loads(value or "{}")
+    return {
+        int(guild_id): _Told(row["keys"], frozenset(row["news"]), frozenset(row["left"]))
+        for guild_id, row in rows.items()
+    }
+
+
+def _of_old(formerly: dict[str, Any], keys: dict[str, str]) -> _Told:
+    """What a guild knows that was told before more than the services was kept."""
+    told = keys | {News.SERVICES: formerly["services"], News.CONSENT: "opt_out"}
+    return _Told(told, frozenset({News.SERVICES}), frozenset(formerly["left"]))

@@ -2,16 +2,22 @@
 
 import ipaddress
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from urllib.parse import urlsplit
 
 import discord
+from discord.utils import MISSING
 
 from bot.capture.convert import Observable
+from bot.commands.consent_button import AGREE, OBJECT, posted_buttons
 from bot.commands.replies import NO_PINGS
 from bot.commands.text import counted, dated
 from bot.settings import OpenAISettings, Settings
+from bot.storage.consent import Consent
+from bot.storage.guild_configs import ConsentMode, GuildConfig, GuildConfigs
 from bot.storage.observations import Observation, Source
 
 _HOUSE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa", ".localhost")
@@ -19,88 +25,146 @@ _HOUSE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa", ".localhost")
 FORUM_POST_TITLE = "I remember what is said in this forum"
 
 
-async def post(place: Observable, notice: str) -> discord.Message:
-    """Tell the members of a place something; in a forum that is a post. Raises `discord.HTTPException`."""
-    if not isinstance(place, discord.ForumChannel):
-        return await place.send(notice, allowed_mentions=NO_PINGS)
-    tags = place.available_tags[:1] if place.flags.require_tag else []
-    post = await place.create_thread(
-        name=FORUM_POST_TITLE, content=notice, applied_tags=tags, allowed_mentions=NO_PINGS
-    )
-    return post.message
+class News(StrEnum):
+    """What can change of the terms that members were told."""
+
+    SERVICES = "services"
+    RETENTION = "retention"
+    CONSENT = "consent"
 
 
-def announcer(settings: Settings) -> Callable[[Observable], Awaitable[discord.Message]]:
-    """Posts the notice in places the settings switch on; raises as `post`."""
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for the members of a guild: the settings, and what its admins chose beside them."""
 
-    async def announce(place: Observable) -> discord.Message:
-        return await post(place, observe_notice(settings, place.guild.id))
+    settings: Settings
+    config: GuildConfig
+    mode: ConsentMode
 
-    return announce
+    @property
+    def keys(self) -> dict[News, str]:
+        """What is told, in a form that stays the same when only its wording changes."""
+        return {
+            News.SERVICES: services_key(self.settings),
+            News.RETENTION: f"{self.config.raw_days}/{self.config.facts_days}",
+            News.CONSENT: self.mode,
+        }
 
 
-def interval_announcer(settings: Settings) -> Callable[[Observable, Observation], Awaitable[discord.Message]]:
-    """Posts the notice of an interval opened afterwards, by an import for example; raises as `post`."""
+class Notices:
+    """Tells the members of a place something, on the terms of their guild."""
 
-    async def announce(place: Observable, interval: Observation) -> discord.Message:
-        return await post(place, interval_notice(settings, interval))
+    def __init__(self, settings: Settings, configs: GuildConfigs, consent: Consent) -> None:
+        self._settings = settings
+        self._configs = configs
+        self._consent = consent
 
-    return announce
+    def terms(self, guild_id: int) -> Terms:
+        """What holds for a guild now."""
+        return Terms(self._settings, self._configs.of(guild_id), self._consent.mode(guild_id))
+
+    async def post(self, place: Observable, notice: str) -> discord.Message:
+        """Post it, in a forum as a post; with the buttons to agree where members are asked first.
+
+        Raises `discord.HTTPException`.
+        """
+        view = posted_buttons() if self._consent.mode(place.guild.id) == "opt_in" else None
+        if not isinstance(place, discord.ForumChannel):
+            return await place.send(notice, view=view or MISSING, allowed_mentions=NO_PINGS)
+        tags = place.available_tags[:1] if place.flags.require_tag else []
+        post = await place.create_thread(
+            name=FORUM_POST_TITLE,
+            content=notice,
+            applied_tags=tags,
+            view=view or MISSING,
+            allowed_mentions=NO_PINGS,
+        )
+        return post.message
+
+    async def observed(self, place: Observable) -> discord.Message:
+        """Post that a channel is switched on; raises as `post`."""
+        return await self.post(place, observe_notice(self.terms(place.guild.id)))
+
+    async def opened(self, place: Observable, interval: Observation) -> discord.Message:
+        """Post that an interval was opened afterwards, by an import for example; raises as `post`."""
+        return await self.post(place, interval_notice(self.terms(place.guild.id), interval))
 
 
-def observe_notice(settings: Settings, guild_id: int, since: datetime | None = None) -> str:
+def observe_notice(terms: Terms, since: datetime | None = None) -> str:
     """The message posted in a channel that is switched on; `since` if what was said before is read, too."""
     past = f" I also read what was said here since {dated(since)}, and remember that as well." if since else ""
+    whose = "what those who agree say in this channel" if terms.mode == "opt_in" else "what is said in this channel"
     return (
-        "🧠 **From now on I remember what is said in this channel**, so that everyone who can read it can ask me with "
-        f"`/recall`.{past} {_terms(settings, guild_id)}"
+        f"🧠 **From now on I remember {whose}**, so that everyone who can read it can ask me with "
+        f"`/recall`.{past} {_told(terms)}"
     )
 
 
-def past_notice(settings: Settings, guild_id: int, since: datetime) -> str:
+def past_notice(terms: Terms, since: datetime) -> str:
     """The message posted in an observed channel before what was said there earlier is read."""
-    return _past(
-        settings, guild_id, f"since {dated(since)}", "Someone who manages this server asked me to read that, too."
-    )
+    return _past(terms, f"since {dated(since)}", "Someone who manages this server asked me to read that, too.")
 
 
-def interval_notice(settings: Settings, interval: Observation) -> str:
+def interval_notice(terms: Terms, interval: Observation) -> str:
     """The message posted in a channel where an interval was opened without a notice, by an import for example."""
     until = f" to {dated(interval.ended_at)}" if interval.ended_at else ""
     reason = "Whoever runs me gave me an export of it." if interval.source is Source.IMPORT else ""
-    return _past(settings, interval.guild_id, f"from {dated(interval.started_at)}{until}", reason)
+    return _past(terms, f"from {dated(interval.started_at)}{until}", reason)
 
 
-def services_notice(settings: Settings, guild_id: int) -> str:
-    """The message posted in an observed channel when other services than its members were told of see the text."""
-    return (
-        "🧠 **Other services see the text of this channel now** than I said before, because my settings have changed. "
-        f"{_terms(settings, guild_id)}"
-    )
+def news_notice(terms: Terms, news: Collection[News]) -> str:
+    """The message posted in an observed channel when something is not as its members were told."""
+    told = []
+    if News.SERVICES in news:
+        told.append(
+            "**Other services see the text of this channel now** than I said before, because my settings have changed."
+        )
+    if News.CONSENT in news and terms.mode == "opt_in":
+        told.append(
+            "**From now on I ask first**: only what those who agree to it write here is remembered. What I hold from "
+            "before stays until it is forgotten."
+        )
+    elif News.CONSENT in news:
+        told.append(
+            "**From now on I remember what everyone writes here** who has not opted out; so far I remembered only "
+            "those who had agreed to it."
+        )
+    if News.RETENTION in news:
+        told.append("**How long I keep what is said in this channel has changed.**")
+    return f"🧠 {' '.join(told)} {_told(terms)}"
 
 
-def _past(settings: Settings, guild_id: int, span: str, reason: str) -> str:
+def _past(terms: Terms, span: str, reason: str) -> str:
+    without = "those who have not agreed to be remembered" if terms.mode == "opt_in" else "those who have opted out"
     return (
         f"🧠 **I now also remember what was said in this channel {span}**, so that everyone who can read it can ask me "
-        f"with `/recall`, but nothing of those who have opted out. {reason} {_terms(settings, guild_id)}"
+        f"with `/recall`, but nothing of {without}. {reason} {_told(terms)}"
     )
 
 
-def _terms(settings: Settings, guild_id: int) -> str:
-    """Who sees the text, how long it is kept, how to stay out and how to take it back."""
-    services = "\n".join(f"- {service}" for service in outside_services(settings))
+def _told(terms: Terms) -> str:
+    """Who sees the text, how long it is kept, how to stay out or come in, and how to take it back."""
+    services = "\n".join(f"- {service}" for service in outside_services(terms.settings))
+    if terms.mode == "opt_in":
+        choice = (
+            f"I keep nothing of what you write until you press **{AGREE}** here or use `/privacy opt-in`; "
+            f"**{OBJECT}** and `/privacy opt-out` end that at any time."
+        )
+    else:
+        choice = "If you would rather not be remembered, use `/privacy opt-out`."
     return (
         f"Who else sees the text:\n{services}\n"
-        f"{kept(settings, guild_id)} If you would rather not be remembered, use `/privacy opt-out`; `/forget` removes "
-        "what I hold, and messages you delete are forgotten too, those you delete while I am away once I am back."
+        f"{kept(terms.config)} {choice} `/forget` removes what I hold, and messages you delete are forgotten too, "
+        "those you delete while I am away once I am back. `/privacy policy` tells all of it."
     )
 
 
-def kept(settings: Settings, guild_id: int) -> str:
+def kept(config: GuildConfig) -> str:
     """How long the words of messages and the facts are kept, as a sentence."""
-    raw, facts = settings.retention.raw_days_of(guild_id), settings.retention.facts_days_of(guild_id)
-    until = f"for {counted(facts, 'day')}" if facts else "until they are forgotten"
-    return f"I keep the messages themselves for {counted(raw, 'day')}, and the facts noted from them {until}."
+    until = f"for {counted(config.facts_days, 'day')}" if config.facts_days else "until they are forgotten"
+    return (
+        f"I keep the messages themselves for {counted(config.raw_days, 'day')}, and the facts noted from them {until}."
+    )
 
 
 def outside_services(settings: Settings) -> list[str]:

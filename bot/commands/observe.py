@@ -1,7 +1,6 @@
 """/observe: which channels are remembered. Members of the channel are told before it begins."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 
 import discord
@@ -9,15 +8,16 @@ from discord import app_commands
 
 from bot.capture.convert import Observable as Place
 from bot.commands.access import manages, member
+from bot.commands.audit import note
 from bot.commands.backfill import Backfills
 from bot.commands.cards import Page, lines_pages
-from bot.commands.notice import observe_notice, post
-from bot.commands.places import hidden, observing, parent_of_private, place_meant, refuse_unreadable
+from bot.commands.places import hidden, observing, place_meant
 from bot.commands.replies import Interaction, Refused, show, think
+from bot.commands.switching import Switching
 from bot.commands.text import ago
 from bot.commands.views import Confirm, Pages
-from bot.errors import StorageUnavailable
 from bot.settings import Settings
+from bot.storage.audit import Action, Audit
 from bot.storage.observations import Observation, Observations
 
 Choices = list[app_commands.Choice[str]]  # named here: in the class below `list` is a command
@@ -26,14 +26,23 @@ Choices = list[app_commands.Choice[str]]  # named here: in the class below `list
 class ObserveCommands(app_commands.Group):
     """`/observe on`, `off` and `list`, for those who manage the server."""
 
-    def __init__(self, observations: Observations, backfills: Backfills, settings: Settings) -> None:
+    def __init__(
+        self,
+        observations: Observations,
+        switching: Switching,
+        backfills: Backfills,
+        audit: Audit,
+        settings: Settings,
+    ) -> None:
         super().__init__(
             name="observe",
             description="Which channels I remember",
             default_permissions=discord.Permissions(manage_guild=True),
         )
         self._observations = observations
+        self._switching = switching
         self._backfills = backfills
+        self._audit = audit
         self._settings = settings
 
     @app_commands.command(name="on", description="Remember a channel from now on; its members are told there")
@@ -46,7 +55,7 @@ class ObserveCommands(app_commands.Group):
         await think(interaction)
         place = place_meant(interaction, channel)
         since = self._backfills.since(place, backfill, "backfill") if backfill else None
-        self._refuse_unsuitable(place, since)
+        self._switching.refuse_unsuitable(place, since)
         doubts = []
         if hidden(place):
             doubts.append(
@@ -78,6 +87,7 @@ class ObserveCommands(app_commands.Group):
                 if covering
                 else f"{place.mention} is not observed."
             )
+        await note(self._audit, place.guild.id, interaction.user.id, Action.UNOBSERVED, channel=place.id)
         await self._backfills.forsake(place)
         told = [
             f"I stopped remembering {place.mention}. What I hold of it stays and can still be recalled and forgotten."
@@ -95,42 +105,20 @@ class ObserveCommands(app_commands.Group):
     async def _listed(self, interaction: Interaction) -> Sequence[Page] | str:
         active = self._observations.active(member(interaction).guild.id)
         if not active:
-            return "No channel is observed; `/observe on` switches one on."
+            return "No channel is observed; `/observe on` switches one on, `/setup` several."
         return lines_pages("Observed channels", [_line(one) for one in active])
 
-    def _refuse_unsuitable(self, place: Place, since: datetime | None) -> None:
-        """Raises `Refused` for a channel that is on already, age-restricted, or out of reach."""
-        if one := observing(self._observations, place):
-            through = "" if one.channel_id == place.id else f" with <#{one.channel_id}>"
-            earlier = " `/backfill` reads what was said before." if since else ""
-            raise Refused(f"{place.mention} is observed already{through}, since {ago(one.started_at)}.{earlier}")
-        refuse_unreadable(place, self._settings.discord, "It was not switched on")
-
     async def _switch_on(self, interaction: Interaction, place: Place, since: datetime | None) -> str | None:
-        """Post the notice, and only if it stands begin to observe, and to read what was said `since`."""
-        if not manages(interaction):  # again, like the rest: a confirmation may come minutes later
+        if not manages(interaction):  # again: a confirmation may come minutes later
             raise Refused("You may not switch channels on any more.")
-        self._refuse_unsuitable(place, since)
-        guild_id, user_id = place.guild.id, interaction.user.id
-        try:
-            notice = await post(place, observe_notice(self._settings, guild_id, since))
-        except discord.HTTPException:
-            raise Refused(f"It was not switched on: I could not post the notice in {place.mention}.") from None
-        try:
-            parent_id = parent_of_private(place)
-            await self._observations.switch_on(guild_id, place.id, user_id, notice.created_at, parent_id)
-        except StorageUnavailable:
-            with suppress(discord.HTTPException):
-                await notice.delete()  # it would not be true
-            raise
         if since is None:
+            await self._switching.on(place, interaction.user)
             return f"I remember {place.mention} from now on; the notice stands there."
-        try:
-            await self._backfills.begin(interaction, place, since, notice.created_at)
-        except StorageUnavailable:
-            with suppress(discord.HTTPException):
-                await notice.edit(content=observe_notice(self._settings, guild_id))
-            raise
+
+        async def read_past(until: datetime) -> None:
+            await self._backfills.begin(interaction, place, since, until)
+
+        await self._switching.on(place, interaction.user, since, read_past)
         return None
 
 

@@ -7,6 +7,8 @@ from datetime import datetime
 from bot.capture.catchup import Catchup
 from bot.commands.access import MemberVisibility
 from bot.commands.limits import Limit
+from bot.commands.news import TermsNews
+from bot.commands.notice import Notices
 from bot.commands.status import Status
 from bot.extraction.questions import Questions
 from bot.extraction.worker import BatchWorker
@@ -37,6 +39,8 @@ class Services:
     catchup: Catchup
     configs: GuildConfigs
     audit: Audit
+    notices: Notices
+    news: TermsNews
     doubts: Doubts
     consent: Consent
     messages: MessageStore

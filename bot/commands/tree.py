@@ -3,7 +3,9 @@
 import discord
 from discord import app_commands
 
+from bot.commands.audit import audit_command
 from bot.commands.backfill import Backfills, backfill_command
+from bot.commands.consent_button import ConsentButtons, Deciding
 from bot.commands.doubts import Review
 from bot.commands.flush import flush_command
 from bot.commands.forget import Forgetting, forget_command
@@ -13,6 +15,7 @@ from bot.commands.recall import recall_command
 from bot.commands.replies import Interaction, fail, own, tell
 from bot.commands.services import Services
 from bot.commands.status import status_command
+from bot.commands.switching import Switching
 from bot.commands.views import EXPIRED, is_live
 
 
@@ -41,7 +44,13 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
     """The tree with every command; also lets `client` answer presses on buttons of long ago."""
     tree = Tree(client)
     forgetting = Forgetting(
-        services.forget, services.recall, services.held, services.facts, services.visibility, services.consent
+        services.forget,
+        services.recall,
+        services.held,
+        services.facts,
+        services.visibility,
+        services.consent,
+        services.audit,
     )
     tree.add_command(
         recall_command(
@@ -58,25 +67,36 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
             forgetting, services.recall, services.visibility, services.messages, services.facts, services.keyword
         )
     )
+    deciding = Deciding(services.consent, services.audit, forgetting)
     tree.add_command(
         PrivacyCommands(
             services.consent,
             services.observations,
             services.facts,
             services.visibility,
-            forgetting,
-            services.settings,
+            services.notices,
+            deciding,
         )
     )
-    backfills = Backfills(services.observations, services.catchup, services.settings, services.clock)
-    tree.add_command(ObserveCommands(services.observations, backfills, services.settings))
+    client.add_view(ConsentButtons(deciding))
+    backfills = Backfills(
+        services.observations,
+        services.catchup,
+        services.notices,
+        services.audit,
+        services.settings,
+        services.clock,
+    )
+    switching = Switching(services.observations, services.notices, services.audit, services.settings)
+    tree.add_command(ObserveCommands(services.observations, switching, backfills, services.audit, services.settings))
     tree.add_command(backfill_command(backfills))
 
     async def review(interaction: Interaction) -> None:
-        await Review(interaction.user, services.doubts, services.forget).turn(interaction)
+        await Review(interaction.user, services.doubts, services.forget, services.audit).turn(interaction)
 
     tree.add_command(status_command(services.status, review, services.settings.alerts.oldest_waiting, services.clock))
     tree.add_command(flush_command(services.worker, services.messages))
+    tree.add_command(audit_command(services.audit))
     client.event(on_interaction)
     return tree
 

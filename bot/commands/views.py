@@ -16,6 +16,12 @@ EXPIRED = "This has expired; run the command again."
 _OWNED = "owned"
 
 
+def take(interaction: Interaction) -> None:
+    """Note that a view answers this press, which is to be over before the client closes."""
+    own(interaction)
+    interaction.extras[_OWNED] = True
+
+
 def is_live(interaction: Interaction) -> bool:
     """Whether a view took this press; if none did, it belongs to an answer of long ago."""
     return _OWNED in interaction.extras
@@ -48,8 +54,7 @@ class OwnedView(ui.View):
         await show(interaction, content, embeds=embeds, files=files, view=self)
 
     async def interaction_check(self, interaction: Interaction) -> bool:
-        own(interaction)
-        interaction.extras[_OWNED] = True
+        take(interaction)
         if interaction.user.id == self._asker_id:
             return True
         await tell(interaction, "Only the person who asked can use this.")

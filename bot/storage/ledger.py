@@ -130,7 +130,8 @@ class Ledger:
         also removes what rested on it, which must not count as forgetting that.
         """
         opted, modes = _of(OptedOut, entries), _of(ModeSet, entries)
-        await self._database.transact(lambda connection: (_opt_out(connection, opted), _set_modes(connection, modes)))
+        await self._database.transact(lambda connection: _opt_out(connection, opted))
+        await self._database.transact(lambda connection: _set_modes(connection, modes))
         news = await self._unknown(one for one in _of(Buried, entries) if not _about_facts(one.id))
         for (guild_id, reason), group in _by_guild_and_reason(news).items():
             messages = [int(one.id) for one in group if one.id.isdecimal()]

@@ -12,6 +12,7 @@ from bot.memory.index import VectorIndex
 from bot.memory.indexer import Indexer
 from bot.settings import RetentionSettings
 from bot.storage.departures import Departures
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.observations import Observations
 from bot.storage.queue import ExtractionQueue
 from bot.storage.retraction import Retracted, Retraction
@@ -54,6 +55,7 @@ class Retention:
         index: VectorIndex,
         indexer: Indexer,
         settings: RetentionSettings,
+        configs: GuildConfigs,
         queue: ExtractionQueue,
         state: StateStore,
         clock: Callable[[], datetime],
@@ -65,6 +67,7 @@ class Retention:
         self._index = index
         self._indexer = indexer
         self._settings = settings
+        self._configs = configs
         self._queue = queue
         self._state = state
         self._clock = clock
@@ -119,9 +122,9 @@ class Retention:
         return expired
 
     async def _expire(self, guild_id: int, now: datetime, jumped: bool) -> Retracted:
-        messages_before = now - timedelta(days=self._settings.raw_days_of(guild_id))
-        facts_days = self._settings.facts_days_of(guild_id)
-        facts_before = now - timedelta(days=facts_days) if facts_days else None
+        config = self._configs.of(guild_id)
+        messages_before = now - timedelta(days=config.raw_days)
+        facts_before = now - timedelta(days=config.facts_days) if config.facts_days else None
         if jumped:
             messages, facts = await self._retraction.past(guild_id, messages_before, facts_before)
             if any(past > held / 2 for past, held in (messages, facts)):
@@ -135,6 +138,7 @@ class Retention:
         """Remove everything of a server; its departure stays noted until nothing is left."""
         removed = await self._retraction.guild_forgotten(guild_id)
         self._observations.forget_guild(guild_id)
+        await self._configs.forget(guild_id)
         async with self._indexer.lock:  # a write that began before would bring some of it back
             await self._index.drop_guild(guild_id)
         await self._departures.returned(guild_id)

@@ -15,10 +15,11 @@ from bot.capture.reader import Reader
 from bot.capture.recheck import Comparison
 from bot.model import Message
 from bot.sandbox.discord import Channel, Thread
-from bot.settings import RetentionSettings
+from bot.settings import Settings
 from bot.storage.cursors import Cursors
 from bot.storage.departures import Departures
 from bot.storage.doubts import Doubts
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.names import Names
 from bot.storage.places import Places
 
@@ -51,7 +52,7 @@ class Absence:
             town.observations,
             self.cursors,
             Names(town.database),
-            RetentionSettings(),
+            GuildConfigs(town.database, Settings()),
         )
         self.comparison = Comparison(self.reader, town.retraction, Places(town.database), self.doubts, messages)
         self.catchup = Catchup(

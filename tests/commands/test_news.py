@@ -72,7 +72,7 @@ async def test_who_cannot_be_told_now_is_told_later(
         async with connected(server, tmp_path, sections | OPENAI) as app:
             await told(app)
     assert [len(notices(server, channel)) for channel in (silent, general)] == [0, 1]
-    [line] = [line for line in logs if line["event"] == "services_not_told"]
+    [line] = [line for line in logs if line["event"] == "terms_not_told"]
     assert line["channel_id"] == silent.id
     server.world.allow(silent, server.world.bot, Permission.SEND_MESSAGES)
     async with connected(server, tmp_path, sections | OPENAI) as app:

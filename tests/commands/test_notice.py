@@ -10,16 +10,19 @@ from structlog.testing import capture_logs
 from town import connected, eventually
 
 from bot.commands.notice import (
+    News,
+    Terms,
     in_house,
     interval_notice,
+    news_notice,
     observe_notice,
     outside_services,
     past_notice,
     services_key,
-    services_notice,
 )
 from bot.sandbox.discord import DiscordServer, Permission
 from bot.settings import Settings
+from bot.storage.guild_configs import ConsentMode, GuildConfigs
 from bot.storage.observations import Observation, Source
 
 GUILD = 7
@@ -27,6 +30,12 @@ GUILD = 7
 
 def settings(**sections: dict[str, Any]) -> Settings:
     return Settings.model_validate(sections)
+
+
+def terms(mode: ConsentMode = "opt_out", **sections: dict[str, Any]) -> Terms:
+    """What holds for the guild by these settings."""
+    database: Any = None  # nothing is read or written
+    return Terms(settings(**sections), GuildConfigs(database, settings(**sections)).of(GUILD), mode)
 
 
 def test_a_house_without_outside_services() -> None:
@@ -95,16 +104,18 @@ IMPORTED = Observation(1, GUILD, 5, SINCE, SINCE + timedelta(days=9), None, sour
 @pytest.mark.parametrize(
     "notice",
     [
-        lambda settings: observe_notice(settings, GUILD),
-        lambda settings: observe_notice(settings, GUILD, SINCE),
-        lambda settings: past_notice(settings, GUILD, SINCE),
-        lambda settings: interval_notice(settings, IMPORTED),
-        lambda settings: services_notice(settings, GUILD),
+        observe_notice,
+        lambda terms: observe_notice(terms, SINCE),
+        lambda terms: past_notice(terms, SINCE),
+        lambda terms: interval_notice(terms, IMPORTED),
+        lambda terms: news_notice(terms, set(News)),
     ],
 )
-def test_every_notice_tells_the_terms(notice: Callable[[Settings], str]) -> None:
+@pytest.mark.parametrize("mode", ["opt_out", "opt_in"])
+def test_every_notice_tells_the_terms(notice: Callable[[Terms], str], mode: ConsentMode) -> None:
     """Who sees the text, how long it is kept, how to stay out and how to take it back; and it fits into a message."""
-    told = notice(settings(openai={"api_key": "sk-x"}))
+    told = notice(terms(mode, openai={"api_key": "sk-x"}))
+    assert ("until you press **Remember me**" in told) is (mode == "opt_in")
     assert "OpenAI, to make them searchable" in told
     assert "messages themselves for 30 days, and the facts noted from them until they are forgotten" in told
     assert "`/privacy opt-out`" in told
@@ -115,18 +126,18 @@ def test_every_notice_tells_the_terms(notice: Callable[[Settings], str]) -> None
 
 def test_a_server_with_a_retention_of_its_own_is_told_so() -> None:
     """The days in the notice are the server's."""
-    own = settings(retention={"guilds": {str(GUILD): {"raw_days": 1, "facts_days": 90}}})
-    assert "for 1 day, and the facts noted from them for 90 days" in observe_notice(own, GUILD)
+    own = terms(retention={"guilds": {str(GUILD): {"raw_days": 1, "facts_days": 90}}})
+    assert "for 1 day, and the facts noted from them for 90 days" in observe_notice(own)
 
 
 def test_what_was_said_before_is_told_with_its_dates() -> None:
     """Members read from when on they are remembered, and at whose wish."""
     since, until = (f"<t:{int(time.timestamp())}:f>" for time in (SINCE, IMPORTED.ended_at or SINCE))
-    assert f"I also read what was said here since {since}" in observe_notice(settings(), GUILD, SINCE)
-    assert f"since {since}**" in past_notice(settings(), GUILD, SINCE)
-    assert f"from {since} to {until}**" in interval_notice(settings(), IMPORTED)
-    assert "gave me an export" in interval_notice(settings(), IMPORTED)
-    for notice in (past_notice(settings(), GUILD, SINCE), interval_notice(settings(), IMPORTED)):
+    assert f"I also read what was said here since {since}" in observe_notice(terms(), SINCE)
+    assert f"since {since}**" in past_notice(terms(), SINCE)
+    assert f"from {since} to {until}**" in interval_notice(terms(), IMPORTED)
+    assert "gave me an export" in interval_notice(terms(), IMPORTED)
+    for notice in (past_notice(terms(), SINCE), interval_notice(terms(), IMPORTED)):
         assert "nothing of those who have opted out" in notice
 
 

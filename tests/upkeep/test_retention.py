@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 from bot.errors import IndexUnavailable
 from bot.memory.index import Key, Search
 from bot.memory.indexer import Indexer
-from bot.settings import GuildRetention, RetentionSettings
+from bot.settings import GuildRetention, RetentionSettings, Settings
 from bot.storage.departures import Departures
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.observations import Observations
 from bot.storage.residue import Residue
 from bot.storage.state import StateStore
@@ -32,13 +33,15 @@ def indexer(house: House) -> Indexer:
 def expiring(
     house: House, indexer: Indexer, has_left: Callable[[int], bool] = lambda _: True, **settings: object
 ) -> Retention:
+    retention = RetentionSettings.model_validate(settings)
     return Retention(
         house.retraction,
         Departures(house.database),
         Observations(house.database, house.clock),
         house.index,
         indexer,
-        RetentionSettings.model_validate(settings),
+        retention,
+        GuildConfigs(house.database, Settings(retention=retention)),
         house.queue,
         StateStore(house.database),
         house.clock,
