@@ -1,0 +1,45 @@
+"""A language model's words as they are shown: what they cite is linked, and nothing else in them does anything."""
+
+import re
+from collections.abc import Sequence, Set
+
+from bot.commands.text import ELLIPSIS, escaped, units
+from bot.memory.answering import without_urls
+
+_MOST_LINES = 60
+_UNCUT = 1_000_000
+_TAG = re.compile(r"<(?=[@#&/:a-z])", re.IGNORECASE)  # of mentions, commands, times, and links without a preview
+_AROUND = re.compile(r"^(\s*)(.*?)(\s*)$", re.DOTALL)
+
+
+def cited_text(parts: Sequence[str | int], links: Sequence[str | None], urls: Set[str], room: int) -> str:
+    """Words and the numbers cited between them as markdown of at most `room` units; `[1]` leads to the first link.
+
+    Of the URLs in the words only these `urls` can be followed.
+    """
+    room -= units(ELLIPSIS)
+    shown = ""
+    for part in parts:
+        piece = _link(part, links[part - 1]) if isinstance(part, int) else _words(part, urls, _UNCUT)
+        left = room - units(shown)
+        if units(piece) > left:
+            return shown.rstrip() + (ELLIPSIS if isinstance(part, int) else _words(part, urls, left))
+        shown += piece
+    return shown.strip()
+
+
+def _link(number: int, link: str | None) -> str:
+    return f"[[{number}]]({link})" if link else f"[{number}]"
+
+
+def _words(text: str, urls: Set[str], room: int) -> str:
+    """Words as they are, with the space around them: neither markdown nor mention, nor a link of their own making."""
+    match = _AROUND.match(text)
+    before, words, after = match.groups() if match else ("", text, "")
+    safe = _TAG.sub("<\u200b", without_urls(words, urls))
+    return _gap(before) + escaped(safe, room - 4, _MOST_LINES) + _gap(after) if words else _gap(before)
+
+
+def _gap(space: str) -> str:
+    lines = min(space.count("\n"), 2)
+    return "\n" * lines or " " * bool(space)
