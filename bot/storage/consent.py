@@ -50,7 +50,8 @@ class Consent:
                 outs = _by_member(await connection.execute(select(opt_out).order_by(opt_out.c.id)))
                 agreed = _by_member(await connection.execute(select(opt_in).order_by(opt_in.c.id)))
                 modes: Modes = defaultdict(list)
-                for row in await connection.execute(select(consent_mode).order_by(consent_mode.c.started_at)):
+                history = select(consent_mode).order_by(consent_mode.c.started_at, consent_mode.c.id)
+                for row in await connection.execute(history):
                     modes[row.guild_id].append((from_ms(row.started_at), row.mode))
             self._outs, self._agreed, self._modes = outs, agreed, modes
             known = modes.get(_SETTINGS)

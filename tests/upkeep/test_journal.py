@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from house import ANN, BEN, GENERAL, GUILD, START, Clock, fact_of, said
+from house import ANN, BEN, GENERAL, GUILD, OTHER_GUILD, START, Clock, fact_of, said
 from structlog.testing import capture_logs
 
 from bot.storage.consent import Consent
@@ -271,6 +271,31 @@ async def test_an_opt_out_learnt_late_holds_at_once(tmp_path: Path) -> None:
         away.rename(tmp_path / "journal")
         await room.journal.flush()
         assert room.consent.opted_out_since(GUILD, ANN) == START
+
+
+async def test_a_server_that_asks_first_does_so_in_an_older_copy_too(tmp_path: Path) -> None:
+    """The copy knows nothing of the mode; its journal does, and an older one that names no mode is read as well."""
+    async with opened(tmp_path) as room:
+        await room.messages.capture(said(1, "hello"))
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    async with opened(tmp_path) as room:
+        await room.consent.set_mode(GUILD, "opt_in", START)
+        await room.consent.set_mode(OTHER_GUILD, "opt_in", START)
+        await room.consent.set_mode(OTHER_GUILD, None, START + timedelta(hours=1))
+        await room.journal.flush()
+        start = int(START.timestamp() * 1000)
+        assert {"mode": "opt_in", "guild": GUILD, "from": start} in room.lines()
+        assert len(room.lines()) == 3
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "copy").rename(tmp_path / "data")
+    for _ in range(2):
+        async with opened(tmp_path) as room:
+            assert not room.consent.allows(GUILD, ANN, START)
+            assert [room.consent.allows(OTHER_GUILD, ANN, START + timedelta(hours=n)) for n in (0, 1)] == [False, True]
+            assert len(room.lines()) == 3
+    (tmp_path / "journal").unlink()
+    async with opened(tmp_path) as room:
+        assert len(room.lines()) == 3
 
 
 async def test_a_fact_forgotten_in_other_words_goes_too(tmp_path: Path) -> None:
