@@ -55,11 +55,13 @@ from bot.storage.messages import MessageStore
 from bot.storage.names import Names
 from bot.storage.observations import Observations
 from bot.storage.places import Places
+from bot.storage.purging import Purging
 from bot.storage.queue import ExtractionQueue
 from bot.storage.reindex import Reindex
 from bot.storage.residue import Residue
 from bot.storage.retraction import Retraction
 from bot.storage.samples import Samples
+from bot.storage.spoken import Spoken
 from bot.storage.state import StateStore
 from bot.upkeep.alerts import Alerts
 from bot.upkeep.backup import Backup
@@ -171,7 +173,9 @@ class Rooms:
             self.clock,
             paused=lambda: self.recheck.required,
         )
-        self.forget = Forget(self.retraction, self.indexer, self.index)
+        self.forget = Forget(
+            self.retraction, Purging(self.database, self.retraction, self.clock), self.indexer, self.index
+        )
         self.backup = Backup(self.database, settings.storage.path, self.index, settings.openai, self.clock)
         self.purge = Purge(
             self.database,
@@ -265,6 +269,7 @@ class Rooms:
                 doubts=self.doubts,
                 consent=self.consent,
                 messages=self.messages,
+                spoken=Spoken(self.database),
                 facts=self.facts,
                 keyword=self.keyword,
                 recall=self.recall,

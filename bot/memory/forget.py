@@ -1,7 +1,7 @@
 """Forgetting: retracted in SQL first, which hides it at once, then taken out of the index."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -12,6 +12,7 @@ from bot.memory.indexer import Indexer
 from bot.memory.mem0_adapter import from_payload
 from bot.model import Memory, MemoryKind
 from bot.policy import may_forget
+from bot.storage.purging import REASON, Purging, Selection
 from bot.storage.retraction import Retracted, Retraction
 
 log = structlog.get_logger(__name__)
@@ -20,8 +21,8 @@ _PATIENCE = 5.0  # seconds to wait for the index; what is retracted is hidden me
 
 
 @dataclass(frozen=True, slots=True)
-class MemberForgotten(Retracted):
-    """What of a member was removed; not `complete` if the index could not be searched for what is there alone."""
+class Forgotten(Retracted):
+    """What was removed; not `complete` if the index could not be searched for what is there alone."""
 
     complete: bool = True
 
@@ -32,8 +33,9 @@ class Forget:
     If the index does not answer, its points wait in the outbox, hidden, until it does.
     """
 
-    def __init__(self, retraction: Retraction, indexer: Indexer, index: VectorIndex) -> None:
+    def __init__(self, retraction: Retraction, purging: Purging, indexer: Indexer, index: VectorIndex) -> None:
         self._retraction = retraction
+        self._purging = purging
         self._indexer = indexer
         self._index = index
 
@@ -56,30 +58,56 @@ class Forget:
         await self._take_out()
         return gone
 
-    async def member(self, guild_id: int, user_id: int, reason: str = "forgotten") -> MemberForgotten:
+    async def member(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Forgotten:
         """Forget every message a member wrote and every fact about them or on their words.
 
         What mem0 clients wrote about them is in the index alone: it goes too, if the index answers.
         """
         gone = await self._retraction.member_forgotten(guild_id, user_id, reason)
-        foreign, complete = Retracted(), True
+        foreign = await self._forget_foreign(guild_id, lambda one: may_forget(one, user_id, manager=False), reason)
+        await self._take_out()
+        return Forgotten(gone.messages, gone.facts + foreign.facts, foreign.complete)
+
+    async def count(self, guild_id: int, what: Selection) -> Forgotten:
+        """How much a purge would remove now."""
+        held = await self._purging.count(guild_id, what)
         try:
-            foreign = await self._retraction.points_forgotten(guild_id, await self._about(guild_id, user_id), reason)
+            foreign = await self._foreign(guild_id, what.covers)
+        except IndexUnavailable:
+            return Forgotten(held.messages, held.facts, complete=False)
+        return Forgotten(held.messages, held.facts + len(foreign))
+
+    async def purge(self, guild_id: int, what: Selection) -> AsyncIterator[Forgotten]:
+        """Remove a selection step by step; what is gone so far after each, and once more at the end.
+
+        What mem0 clients wrote goes last. Whoever asks for no further step stops it; what is gone stays gone.
+        """
+        gone = Retracted()
+        try:
+            async for gone in self._purging.purge(guild_id, what):
+                yield Forgotten(gone.messages, gone.facts)
+            foreign = await self._forget_foreign(guild_id, what.covers, REASON)
+        finally:
+            await self._take_out()
+        yield Forgotten(gone.messages, gone.facts + foreign.facts, foreign.complete)
+
+    async def _forget_foreign(self, guild_id: int, chosen: Callable[[Memory], bool], reason: str) -> Forgotten:
+        """Forget what is in the index alone."""
+        try:
+            gone = await self._retraction.points_forgotten(guild_id, await self._foreign(guild_id, chosen), reason)
         except IndexUnavailable as error:
             log.warning("index_not_searched", guild_id=guild_id, reason=str(error))
-            complete = False
-        await self._take_out()
-        return MemberForgotten(gone.messages, gone.facts + foreign.facts, complete)
+            return Forgotten(complete=False)
+        return Forgotten(gone.messages, gone.facts)
 
-    async def _about(self, guild_id: int, user_id: int) -> list[str]:
-        """The guild's points that are the member's to forget and not on their way out already."""
+    async def _foreign(self, guild_id: int, chosen: Callable[[Memory], bool]) -> list[str]:
+        """The guild's points without a record that are chosen and not on their way out already."""
         found: list[str] = []
         after: str | None = None
         while True:
             points, after = await self._index.scroll(guild_id, after)
             memories = [memory for point in points if (memory := from_payload(point.id, point.payload))]
-            theirs = [memory.id for memory in memories if may_forget(memory, user_id, manager=False)]
-            found += set(theirs) - await self._retraction.hidden(theirs)
+            found += await self._purging.without_record([one for one in memories if chosen(one)])
             if after is None:
                 return found
 

@@ -1,14 +1,14 @@
 """Purging: what admins have removed for good, by member, place or time. Counted first, and then in steps."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, func, or_, select, union
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, or_, select, union
 
-from bot.model import DISCORD_EPOCH_MS, Memory, utcnow
-from bot.storage.burial import bury_author
+from bot.model import DISCORD_EPOCH_MS, Memory, MemoryKind, utcnow
+from bot.storage.burial import bury_author, hidden
 from bot.storage.cascade import of_guild
 from bot.storage.database import Database
 from bot.storage.retraction import STEP, Retracted, Retraction
@@ -93,6 +93,19 @@ class Purging:
             member_id = what.member_id  # also refused: what was never held, as an import may bring it
             await self._database.transact(lambda c: bury_author(c, guild_id, member_id, REASON, to_ms(now)))
             yield total
+
+    async def without_record(self, memories: Collection[Memory]) -> set[str]:
+        """Ids of those of these memories that stand in the index alone, and not on their way out of it."""
+        said = {one.id: one.sources[0] for one in memories if one.kind is MemoryKind.MESSAGE and one.sources}
+        points = {one.id for one in memories}
+
+        def look(connection: Connection) -> set[str]:
+            facts = connection.execute(select(fact.c.id).where(among(fact.c.id, points)))
+            messages = set(connection.execute(select(message.c.id).where(among(message.c.id, said.values()))).scalars())
+            recorded = {*facts.scalars(), *(id for id, source in said.items() if source in messages)}
+            return points - recorded - hidden(connection, points)
+
+        return await self._database.look(look) if points else set()
 
     async def _some(self, query: Select[Any], limit: int) -> list[Any]:
         async with self._database.read() as connection:

@@ -28,6 +28,7 @@ from bot.storage.facts import FactStore
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
 from bot.storage.names import Names
+from bot.storage.purging import Purging
 from bot.storage.queue import ExtractionQueue
 from bot.storage.reindex import Reindex
 from bot.storage.retraction import Retraction
@@ -222,7 +223,7 @@ class House:
         )
 
     def forget(self, indexer: Indexer) -> Forget:
-        return Forget(self.retraction, indexer, self.index)
+        return Forget(self.retraction, Purging(self.database, self.retraction, self.clock), indexer, self.index)
 
     def reconciler(self, indexer: Indexer, embedder: Embedder | None = None, embed_messages: bool = True) -> Reconciler:
         return Reconciler(self.index, embedder, self.bm25, self.messages, self.retraction, embed_messages, indexer.lock)

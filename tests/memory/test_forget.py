@@ -1,13 +1,15 @@
 """Forgetting: what is told to go is gone from every answer at once, and from every store."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from house import ANN, BEN, CLEO, GENERAL, GUILD, OTHER_GUILD, House, everywhere, fact_of, said, texts
 
-from bot.memory.forget import MemberForgotten
+from bot.memory.forget import Forgotten
 from bot.memory.index import IndexPoint
 from bot.model import fact_memory, message_memory
+from bot.storage.purging import Selection
 from bot.storage.retraction import Retracted
 
 KILN, GLOVES, LUNCH = said(1, "the kiln arrives on monday"), said(2, "bring gloves", BEN), said(3, "lunch!", CLEO)
@@ -67,7 +69,7 @@ async def test_the_windows_of_the_neighbours_forget_too(known: House) -> None:
 async def test_everything_about_a_member_goes(known: House) -> None:
     """Their messages, facts about them and facts on their words go; everyone else's stay."""
     gone = await known.forget(known.indexer()).member(GUILD, ANN)
-    assert gone == MemberForgotten(messages=1, facts=2)
+    assert gone == Forgotten(messages=1, facts=2)
     assert set(await known.points()) == {"bring gloves", "lunch!"}
 
 
@@ -79,7 +81,7 @@ async def test_what_mem0_clients_wrote_about_a_member_goes_too(known: House) -> 
 
     gone = await known.forget(known.indexer()).member(GUILD, ANN)
 
-    assert gone == MemberForgotten(messages=1, facts=3)
+    assert gone == Forgotten(messages=1, facts=3)
     assert set(await known.points()) == {"bring gloves", "lunch!", "Ben is left-handed."}
 
 
@@ -87,7 +89,7 @@ async def test_a_large_guild_is_searched_to_its_end(known: House) -> None:
     """However many memories a guild has, each one about the member is found."""
     many = [from_mem0(f"00000000-0000-4000-8000-{number:012}", f"Ann, note {number}") for number in range(300)]
     await known.index.upsert(GUILD, many)
-    assert await known.forget(known.indexer()).member(GUILD, ANN) == MemberForgotten(messages=1, facts=302)
+    assert await known.forget(known.indexer()).member(GUILD, ANN) == Forgotten(messages=1, facts=302)
 
 
 async def test_a_hanging_index_does_not_hold_up_forgetting(known: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +117,7 @@ async def test_another_guilds_memories_are_left_alone(known: House) -> None:
     """A memory is forgotten only in its own guild."""
     forget = known.forget(known.indexer())
     assert await forget.memories(OTHER_GUILD, [message_memory(KILN), fact_memory(SHARED)]) == Retracted()
-    assert await forget.member(OTHER_GUILD, ANN) == MemberForgotten()
+    assert await forget.member(OTHER_GUILD, ANN) == Forgotten()
     assert len(await known.points()) == 5
 
 
@@ -124,7 +126,7 @@ async def test_forgetting_does_not_need_the_index(known: House) -> None:
     indexer = known.indexer()
     known.index.break_down()
     assert await known.forget(indexer).memories(GUILD, [message_memory(KILN)]) == Retracted(1, 2)
-    assert await known.forget(indexer).member(GUILD, BEN) == MemberForgotten(messages=1, complete=False)
+    assert await known.forget(indexer).member(GUILD, BEN) == Forgotten(messages=1, complete=False)
     assert texts(await known.recall().recall("kiln gloves", everywhere(), 9)) == []
 
     known.index.down = None
@@ -132,3 +134,33 @@ async def test_forgetting_does_not_need_the_index(known: House) -> None:
     assert texts(await known.recall().recall("kiln gloves", everywhere(), 9)) == []
     await indexer.drain()
     assert set(await known.points()) == {"lunch!"}
+
+
+async def test_a_purge_reaches_what_mem0_clients_wrote(known: House) -> None:
+    """Counted first, then gone by member, place and time; what does not belong to the selection stays."""
+    theirs = from_mem0("11111111-1111-4111-8111-111111111111", "Ann is allergic to nuts.")
+    later = {"created_at": "2024-06-03T12:00:00+00:00"}
+    others = from_mem0("22222222-2222-4222-8222-222222222222", "Ann is left-handed.", **later)
+    await known.index.upsert(GUILD, [theirs, others])
+    forget, what = known.forget(known.indexer()), Selection(ANN, until=datetime(2024, 5, 4, tzinfo=UTC))
+    assert await forget.count(GUILD, what) == Forgotten(messages=1, facts=3)
+    assert [gone async for gone in forget.purge(GUILD, what)][-1] == Forgotten(messages=1, facts=3)
+    assert set(await known.points()) == {"bring gloves", "lunch!", "Ann is left-handed."}
+    assert await forget.count(GUILD, what) == Forgotten()
+
+
+async def test_a_purge_that_is_stopped_takes_out_what_is_gone(known: House) -> None:
+    """No further step is taken, and the index holds nothing any more of the steps that were."""
+    steps = known.forget(known.indexer()).purge(GUILD, Selection(ANN))
+    await anext(steps)
+    await steps.aclose()
+    assert set(await known.points()) == {KILN.content, "bring gloves", "lunch!", SHARED.text}
+
+
+async def test_a_purge_without_the_index_says_what_it_could_not_search(known: House) -> None:
+    """What SQL knows is counted and goes; what is in the index alone may be left."""
+    forget = known.forget(known.indexer())
+    known.index.break_down()
+    assert await forget.count(GUILD, Selection(BEN)) == Forgotten(messages=1, facts=1, complete=False)
+    last = [gone async for gone in forget.purge(GUILD, Selection(BEN))][-1]
+    assert last == Forgotten(messages=1, facts=1, complete=False)
