@@ -23,7 +23,7 @@ from bot.errors import DataFolderError, RecollectError
 from bot.extraction.ollama import OllamaLLM
 from bot.model import utcnow
 from bot.sandbox.community import Community, StoryClock
-from bot.sandbox.conversation import load
+from bot.sandbox.conversation import Conversation, load
 from bot.sandbox.discord import DiscordServer, World
 from bot.sandbox.ollama import MODEL, OllamaServer
 from bot.sandbox.openai import OpenAIServer
@@ -87,6 +87,19 @@ async def _demo(folder: Path, kept: bool, ollama: str | None, picture: Path | No
     screen = Screen(canvas=drawn)
     conversation = load()
     introduce(screen, conversation, real_model=ollama is not None, kept_in=folder if kept else None)
+    async with stage(folder, conversation, ollama) as (discord, community, llm, app):
+        numbers = partial(app.messages.stats, community.guild.id)
+        held = await Story(screen, discord, community, llm, numbers).tell()
+    if picture and drawn:
+        _draw(drawn, picture)
+    return held
+
+
+@asynccontextmanager
+async def stage(
+    folder: Path, conversation: Conversation, ollama: str | None = None
+) -> AsyncIterator[tuple[DiscordServer, Community, LanguageModel, "App"]]:
+    """The stand-ins, the community in them and the bot at work among it; its data and log are in `folder`."""
     from bot.app import App  # a second or two, in which people read the introduction
 
     clock = StoryClock(conversation.start(utcnow()))
@@ -101,11 +114,7 @@ async def _demo(folder: Path, kept: bool, ollama: str | None, picture: Path | No
             configure_logging(LogSettings(level="info", format="json"), log_file)
             logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # of the stand-ins
             async with _running(App(settings, clock)) as app:
-                numbers = partial(app.messages.stats, community.guild.id)
-                held = await Story(screen, discord, community, llm, numbers).tell()
-    if picture and drawn:
-        _draw(drawn, picture)
-    return held
+                yield discord, community, llm, app
 
 
 def _draw(drawn: Console, picture: Path) -> None:

@@ -295,10 +295,7 @@ class Story:
         self._screen.message(shown, self._markup(), reader.display_name if reader else None, cards)
 
     def _markup(self) -> Markup:
-        world = self._discord.world
-        users = {user.id: user.display_name for user in world.users.values()}
-        channels = {place.id: place.name for place in self._community.places.values()}
-        return Markup(world.clock(), users, channels)
+        return Markup.of(self._discord.world)
 
     def _check(self, name: str, result: str, held: bool) -> None:
         self._checks.append(Check(name, result, held))

@@ -58,7 +58,7 @@ class Acting:
         resolved: Json = {}
         resolve(self._world, where.guild, USER_OPTION, target, resolved)
         data = target_invocation(command, id_of(target), resolved)
-        return await self._act(self._interactions.new(InteractionKind.COMMAND, who, where, name=name), data)
+        return await self._act(self._interactions.new(InteractionKind.COMMAND, who, where, name=name, menu=True), data)
 
     async def message_command(self, user: Ref, place: Ref, name: str, target: Ref) -> Answer:
         """Choose a command from the context menu of a message."""
@@ -67,7 +67,7 @@ class Acting:
         message = self._world.message(where, target)
         resolved = {"messages": {str(message.id): payloads.message(self._world, message)}}
         data = target_invocation(command, message.id, resolved)
-        return await self._act(self._interactions.new(InteractionKind.COMMAND, who, where, name=name), data)
+        return await self._act(self._interactions.new(InteractionKind.COMMAND, who, where, name=name, menu=True), data)
 
     async def click(self, user: Ref, message: Message, button: str) -> Answer:
         """Press a button, by label or custom id."""

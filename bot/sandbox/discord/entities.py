@@ -170,6 +170,8 @@ class Message:
     interaction: Json | None = None
     allowed_mentions: Json | None = None
     nonce: str | None = None
+    used: str = ""
+    """The command it answers, as a client shows it above."""
 
     @property
     def ephemeral(self) -> bool:

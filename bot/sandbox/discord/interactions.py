@@ -59,7 +59,10 @@ _ALLOWED = {
 
 @dataclass(slots=True, eq=False)
 class Interaction:
-    """One interaction. `source` is the message whose component was used; `original` answers it."""
+    """One interaction. `source` is the message whose component was used; `original` answers it.
+
+    `menu`: a command was chosen from a context menu.
+    """
 
     id: int
     token: str
@@ -68,6 +71,7 @@ class Interaction:
     place: Place
     created_at: datetime
     name: str = ""
+    menu: bool = False
     source: Message | None = None
     response: Response | None = None
     original: Message | None = None
@@ -101,12 +105,19 @@ class Interactions:
         self._send(Event("INTERACTION_CREATE", payload, Intent(0)))
 
     def new(
-        self, kind: InteractionKind, user: User, place: Place, *, name: str = "", source: Message | None = None
+        self,
+        kind: InteractionKind,
+        user: User,
+        place: Place,
+        *,
+        name: str = "",
+        menu: bool = False,
+        source: Message | None = None,
     ) -> Interaction:
-        """An interaction not yet sent."""
+        """An interaction not yet sent; `menu` if a command was chosen from a context menu."""
         interaction_id = self._world.snowflake()
         token = f"token-{interaction_id}"
-        return Interaction(interaction_id, token, kind, user, place, self._world.clock(), name, source)
+        return Interaction(interaction_id, token, kind, user, place, self._world.clock(), name, menu, source)
 
     # -- what the routes call
 
@@ -197,7 +208,8 @@ class Interactions:
         message = compose(self._world, interaction.place, data, files)
         message.webhook_id = message.application_id = self._world.application.id
         if interaction.kind is InteractionKind.COMMAND:
-            message.kind = MessageKind.CHAT_INPUT_COMMAND
+            message.kind = MessageKind.CONTEXT_MENU_COMMAND if interaction.menu else MessageKind.CHAT_INPUT_COMMAND
+            message.used = interaction.name if interaction.menu else f"/{interaction.name}"
         message.interaction = {
             "id": str(interaction.id),
             "type": int(interaction.kind),

@@ -50,7 +50,7 @@ class State:
         """What was uploaded, by id, for as long as a message has it."""
         self._taken: dict[int, int] = {}
         self._now_ms = 0
-        self.bot = self.add_user("recollect", bot=True)
+        self.bot = self.add_user("recollect", display_name="Recollect", bot=True)
         self.application = Application(self.bot.id, token, self.bot, owner=self.add_user("developer"))
 
     def snowflake(self, at: datetime | None = None) -> int:

@@ -1,0 +1,150 @@
+"""Take the pictures of docs/pictures: the bot's answers, drawn as Discord draws them, photographed by a browser.
+
+`make pictures` takes them all. It needs Chromium on the PATH (`apt-get install chromium fonts-noto-core`), which
+neither the project nor its tests do: the pictures are files of the repository.
+
+    python docs/pictures.py [--pages FOLDER] [NAME ...]
+
+With --pages the HTML pages are left in that folder, and no browser is needed. Names choose some of the pictures.
+"""
+
+import argparse
+import asyncio
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from PIL import Image, ImageChops
+
+from bot.sandbox.community import Community
+from bot.sandbox.conversation import Conversation, load
+from bot.sandbox.demo import stage
+from bot.sandbox.discord import Answer, DiscordServer, User
+from bot.sandbox.html import WIDTH, Client
+from bot.storage.messages import MessageStore, QueueStats
+
+PICTURES = Path(__file__).parent / "pictures"
+SCALE = 2  # device pixels for one of CSS, as sharp as a telephone's screen
+TALLEST = 2_600
+COLOURS = 256
+MOST_BYTES = 200_000
+PATIENCE, A_LOOK = 30.0, 0.1  # seconds
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars"
+).split()
+
+
+class Scenes:
+    """The community and the bot, and what is asked for the pictures."""
+
+    def __init__(self, discord: DiscordServer, community: Community, held: MessageStore) -> None:
+        self.discord, self.community, self.held = discord, community, held
+        self.lounge = community.channels[0]
+
+    async def use(self, who: str, path: str, **options: object) -> Answer:
+        """A command and its whole answer."""
+        answer = await self.discord.slash(self.user(who), self.lounge, path, **options)
+        return await answer.settled(PATIENCE)
+
+    async def talk(self) -> None:
+        """The community's week, read by the language model and indexed to its end."""
+        posts = self.community.conversation.posts
+        for post in posts:
+            self.community.say(post)
+        await self.until(lambda stats: stats.held >= len(posts))
+        await self.use("nadia", "flush")
+        await self.until(lambda stats: not stats.waiting and not stats.not_indexed)
+
+    async def until(self, reached: Callable[[QueueStats], bool]) -> None:
+        """Wait for the bot's own numbers to be so."""
+        for _ in range(int(PATIENCE / A_LOOK)):
+            if reached(await self.held.stats(self.community.guild.id)):
+                return
+            await asyncio.sleep(A_LOOK)
+        raise SystemExit("The bot has not come to the end of the story in time.")
+
+    def user(self, who: str) -> User:
+        return self.community.users[who]
+
+    def page(self, *answers: Answer) -> str:
+        """The answers as they stand now."""
+        messages = [message for answer in answers for message in answer.messages]
+        return Client(self.discord.world).page("Recollect", *messages)
+
+    async def play(self) -> AsyncIterator[tuple[str, str]]:
+        """The scenes in their order: the name of each picture, and its page."""
+        for channel in self.community.channels:
+            answer = await self.use("nadia", "observe on", channel=channel)
+            if answer.buttons:
+                yield "observe", self.page(answer)
+                await (await answer.click("Switch on")).settled(PATIENCE)
+        yield "notice", Client(self.discord.world).page("Recollect", *self.discord.sent(self.lounge))
+        await self.talk()
+        yield "recall", self.page(await self.use("mika", "recall", query="when is the spring fair?"))
+        why = await self.use("mika", "recall", query="when is the spring fair?", explain=True)
+        yield "why", self.page(why)
+        yield "forget", self.page(await self.use("yusuf", "forget", query="Mira"))
+        yield "privacy", self.page(await self.use("klaus", "privacy status"))
+        yield "status", self.page(await self.use("nadia", "status"))
+
+
+async def write_pages(folder: Path, names: set[str]) -> list[Path]:
+    """The chosen pages as files."""
+    pages = []
+    with tempfile.TemporaryDirectory(prefix="recollect-pictures-") as data:
+        conversation: Conversation = load()
+        async with stage(Path(data), conversation) as (discord, community, _, app):
+            async for name, html in Scenes(discord, community, app.messages).play():
+                if not names or name in names:
+                    pages.append(folder / f"{name}.html")
+                    pages[-1].write_text(html, "utf-8")
+    return pages
+
+
+def photograph(browser: str, page: Path, picture: Path) -> None:
+    """What a browser shows of the page, cut below its last line."""
+    with tempfile.TemporaryDirectory(prefix="recollect-browser-") as profile:
+        shot = Path(profile) / "shot.png"
+        size = f"--window-size={WIDTH},{TALLEST}"
+        where = [f"--user-data-dir={profile}/data", f"--screenshot={shot}", page.absolute().as_uri()]
+        command = [browser, *FLAGS, size, f"--force-device-scale-factor={SCALE}", *where]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603  (a browser from the PATH)
+        with Image.open(shot) as taken:
+            image = taken.convert("RGB")
+    below = Image.new("RGB", image.size, image.getpixel((0, image.height - 1)))
+    box = ImageChops.difference(image, below).getbbox()
+    if box is None or box[3] == image.height:
+        raise SystemExit(f"{page.name} is empty, or taller than {TALLEST} pixels.")
+    image = image.crop((0, 0, image.width, min(box[3] + 12 * SCALE, image.height)))
+    image.quantize(COLOURS, kmeans=4, dither=Image.Dither.NONE).save(picture, optimize=True)
+    if picture.stat().st_size > MOST_BYTES:
+        raise SystemExit(f"{picture} has more than {MOST_BYTES:,} bytes.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Take the pictures of docs/pictures.")
+    parser.add_argument("names", nargs="*", help="which pictures; all without")
+    parser.add_argument("--pages", type=Path, help="leave the HTML pages in this folder, and take no pictures")
+    given = parser.parse_args()
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if given.pages:
+        given.pages.mkdir(parents=True, exist_ok=True)
+        asyncio.run(write_pages(given.pages, set(given.names)))
+        return
+    if browser is None:
+        sys.exit(f"There is no {BROWSERS[0]} on the PATH; install one: apt-get install chromium fonts-noto-core")
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="recollect-pages-") as folder:
+        for page in asyncio.run(write_pages(Path(folder), set(given.names))):
+            picture = PICTURES / f"{page.stem}.png"
+            photograph(browser, page, picture)
+            print(f"{picture}  {picture.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
