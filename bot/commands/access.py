@@ -8,6 +8,8 @@ from discord import app_commands
 
 from bot.commands.replies import SERVER_ONLY, Interaction, Refused
 from bot.model import Scope, Visibility
+from bot.policy import may_ask
+from bot.storage.guild_configs import GuildConfigs
 
 Place = app_commands.AppCommandChannel | app_commands.AppCommandThread
 
@@ -35,6 +37,19 @@ def member(interaction: Interaction) -> discord.Member:
 def manages(interaction: Interaction) -> bool:
     """Whether the asker has Manage Server, by what Discord sent with this very press or command."""
     return interaction.permissions.manage_guild
+
+
+def refuse_unless_asker(asker: discord.Member, configs: GuildConfigs) -> None:
+    """Raises `Refused` for a member who may not ask for memories, in a server where only some roles may.
+
+    The way of `/recall`, `/ask`, `/catchup` and mentions; what concerns one's own memories is open to everyone.
+    """
+    roles = configs.of(asker.guild.id).asker_roles
+    if not may_ask({role.id for role in asker.roles}, roles, asker.guild_permissions.manage_guild):
+        raise Refused(
+            "In this server only some roles may ask me, and you have none of them. What I hold of you stays yours: "
+            "see `/memory`, `/forget` and `/privacy`."
+        )
 
 
 def stage(interaction: Interaction) -> int:
