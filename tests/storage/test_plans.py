@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from records import ANA, CHANNEL, GUILD, MINUTE, NOON, Vault, said, stated
 from sqlalchemy import event
 
 from bot.model import Scope, message_memory
+from bot.storage.corrections import Corrections
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
+from bot.storage.mine import START, Mine, OwnMemories
 
 # A scan without an index, or through an index of which only the guild is used for a choice among its messages.
 WALK = re.compile(r"SCAN (message|surrounding|fact|fact_source|tombstone)$|message_by_author \(guild_id=\?\)$")
@@ -20,6 +23,7 @@ MEANT = {"resume": "SCAN fact"}  # once an hour all facts are read, instead of o
 def operations(vault: Vault) -> dict[str, Coroutine[Any, Any, object]]:
     messages, queue, facts, retraction = vault.messages, vault.queue, vault.facts, vault.retraction
     fact = stated("a", [1])
+    mine = Mine(GUILD, ANA, frozenset({CHANNEL}), everywhere=True)
     return {
         "capture": messages.capture(said(9)),
         "edit": messages.capture(said(9, "edited", edited_at=NOON + 60 * MINUTE)),
@@ -45,6 +49,10 @@ def operations(vault: Vault) -> dict[str, Coroutine[Any, Any, object]]:
         "resting_on": facts.resting_on([1]),
         "facts.to_index": facts.to_index(9, embedding=True),
         "facts.mark_indexed": facts.mark_indexed([fact], complete=True),
+        "correct": Corrections(vault.database, vault.clock).correct(GUILD, ANA, "Ana", fact.id, "b"),
+        "own memories": OwnMemories(vault.database).page(mine, START, 9),
+        "own memories of a thread": OwnMemories(vault.database).page(replace(mine, channel_id=CHANNEL), START, 9),
+        "days of own memories": OwnMemories(vault.database).days(mine),
         "messages_deleted": retraction.messages_deleted(GUILD, [2]),
         "expire": retraction.expire(GUILD, NOON + 60 * MINUTE, NOON - 60 * MINUTE),
         "facts_forgotten": retraction.facts_forgotten(GUILD, [fact.id]),
