@@ -25,6 +25,7 @@ from bot.storage.guild_configs import GuildConfigs
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
 from bot.storage.observations import Observations
+from bot.storage.spoken import Spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Services:
     doubts: Doubts
     consent: Consent
     messages: MessageStore
+    spoken: Spoken
     facts: FactStore
     keyword: KeywordSearch
     recall: Recall

@@ -1,6 +1,7 @@
 """The `since` option: how people say from when on."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from discord import app_commands
@@ -30,7 +31,7 @@ def parse_since(text: str, now: datetime, option: str = "since") -> datetime:
     return moment
 
 
-def suggest_since(current: str, now: datetime) -> list[app_commands.Choice[str]]:
+def suggest_since(current: str, now: datetime, spans: Sequence[str] = _SUGGESTIONS) -> list[app_commands.Choice[str]]:
     """What was typed, if it can be read, otherwise the usual spans."""
     if current.strip():
         try:
@@ -39,7 +40,7 @@ def suggest_since(current: str, now: datetime) -> list[app_commands.Choice[str]]
             current = ""
         else:
             return [app_commands.Choice(name=f"since {moment:%Y-%m-%d %H:%M} UTC", value=current.strip())]
-    return [app_commands.Choice(name=_spoken(span), value=span) for span in _SUGGESTIONS]
+    return [app_commands.Choice(name=_spoken(span), value=span) for span in spans]
 
 
 def _spoken(span: str) -> str:

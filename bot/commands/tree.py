@@ -5,6 +5,7 @@ from discord import app_commands
 
 from bot.commands.audit import audit_command
 from bot.commands.backfill import Backfills, backfill_command
+from bot.commands.catchup import CatchUps, catchup_command
 from bot.commands.consent_button import ConsentButtons, Deciding
 from bot.commands.doubts import Review
 from bot.commands.flush import flush_command
@@ -67,6 +68,16 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
             forgetting, services.recall, services.visibility, services.messages, services.facts, services.keyword
         )
     )
+    catch_ups = CatchUps(
+        services.spoken,
+        services.recall,
+        services.visibility,
+        services.observations,
+        services.questions,
+        services.limit,
+        services.settings.ask,
+    )
+    tree.add_command(catchup_command(catch_ups, services.configs, services.clock))
     deciding = Deciding(services.consent, services.audit, forgetting)
     tree.add_command(
         PrivacyCommands(

@@ -74,7 +74,7 @@ def question(words: str, hits: Sequence[Hit], now: datetime, tokens: int) -> Que
             break
         lines.append(line)
     memories = "\n".join(lines)
-    asked = cut(_harmless(words), _QUESTION_TOKENS)
+    asked = cut(harmless(words), _QUESTION_TOKENS)
     prompt = f"Today is {now:%A %Y-%m-%d}.\n\n<user_memories>\n{memories}\n</user_memories>\n\nQuestion: {asked}"
     return Question(_SYSTEM, prompt, tuple(hits[: len(lines)]), frozenset(map(_bare, _URL.findall(memories))))
 
@@ -111,7 +111,7 @@ def _line(number: int, hit: Hit) -> str:
     notes = [f" (held until {memory.valid_until})"] if memory.valid_until else []
     if hit.contradicted_by:
         notes.append(f" (said otherwise on {hit.contradicted_by.said_at:%Y-%m-%d})")
-    words = cut(_harmless(memory.text), _MEMORY_TOKENS)
+    words = cut(harmless(memory.text), _MEMORY_TOKENS)
     place = short_name(memory.channel_name)
     return f"[{number}] {memory.said_at:%Y-%m-%d} #{place} {speaker}{''.join(notes)}: {words}"
 
@@ -121,6 +121,6 @@ def _bare(url: str) -> str:
     return url.rstrip(_AFTER_URL)
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
     """On one line, and with no bracket that could make a number or end the block, full-width ones included."""
     return one_line(unicodedata.normalize("NFKC", text)).translate(_WITHOUT_STRUCTURE)

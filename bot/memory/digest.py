@@ -1,5 +1,6 @@
 """What happened, in short: the busiest conversations of a place, and what a language model is asked about them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -7,13 +8,15 @@ from operator import attrgetter
 
 from bot.conversations import conversations
 from bot.extraction.prompt import short_name
-from bot.extraction.text import cut, most_tokens, one_line
+from bot.extraction.text import cut, most_tokens
+from bot.memory.answering import harmless
 from bot.model import Message
 from bot.text import RUN_WITHOUT_SPACES
 
 MOST_TALKS = 8
 _CHATTER = 12  # letters: with fewer, "lol" and "thanks!", nothing is said
 _LINE_TOKENS = 80  # of one message
+_BULLET = re.compile(r"^[ \t]*(?:[-*•–]|\d+[.)])[ \t]+", re.MULTILINE)  # noqa: RUF001
 
 _SYSTEM = """\
 You tell a member of a Discord community what they missed. You read numbered chat lines, `[number] day time name: \
@@ -89,6 +92,11 @@ def question(talks: Sequence[Talk], tokens: int) -> Question:
     return Question(_SYSTEM, "\n".join(rows[1:]), tuple(lines))
 
 
+def topics(text: str) -> str:
+    """A model's answer with one sign before each topic, whichever the model made its list with."""
+    return _BULLET.sub("• ", text.strip())
+
+
 def _business(talk: Talk) -> int:
     return max(len(talk.told), 1) * talk.people
 
@@ -119,5 +127,5 @@ def _heading(place: int, talk: Talk) -> str:
 
 
 def _row(message: Message) -> str:
-    words = cut(one_line(message.text), _LINE_TOKENS)
+    words = cut(harmless(message.text), _LINE_TOKENS)
     return f"{message.created_at:%a %H:%M} {short_name(message.author_name)}: {words}"

@@ -30,7 +30,7 @@ def described(command: dict[str, Any]) -> Iterator[dict[str, Any]]:
 async def test_discord_knows_every_command(town: Town) -> None:
     """They exist in servers only, each is described, and the managers' are hidden from others by default."""
     known = {command["name"]: command for command in town.server.world.application.commands[None]}
-    assert set(known) == {"recall", "forget", "privacy", "observe", "backfill", "status", "flush", "audit"}
+    assert set(known) == {"catchup", "recall", "forget", "privacy", "observe", "backfill", "status", "flush", "audit"}
     for command in known.values():
         assert [command["contexts"], command["integration_types"]] == [[0], [0]]
         for part in described(command):
