@@ -17,7 +17,9 @@ from bot.capture.presence import Presence
 from bot.capture.reader import Reader
 from bot.capture.recheck import Comparison
 from bot.capture.visibility import DiscordVisibility
+from bot.commands.asking import Asking
 from bot.commands.limits import Limit
+from bot.commands.mention import Mentions
 from bot.commands.news import TermsNews
 from bot.commands.notice import Notices
 from bot.commands.services import Services
@@ -256,6 +258,10 @@ class Rooms:
         news = TermsNews(self.client, self.observations, self.state, notices)
         self.client.announce, self.client.announce_interval = notices.observed, notices.opened
         self.client.announce_terms = news.tell
+        limit = Limit(settings.ask.per_minute)
+        asking = Asking(self.recall, self.questions, settings.ask, settings.recall.limit, self.clock)
+        mentions = Mentions(self.client, asking, self.recall, self.visibility, self.configs, limit)
+        self.client.heard, self.client.unsaid = mentions.heard, mentions.unsaid
         self.client.tree = build_tree(
             self.client,
             Services(
@@ -277,7 +283,8 @@ class Rooms:
                 held=self.held,
                 worker=self.worker,
                 questions=self.questions,
-                limit=Limit(settings.ask.per_minute),
+                asking=asking,
+                limit=limit,
                 visibility=self.visibility,
                 status=status,
                 clock=self.clock,

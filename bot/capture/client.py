@@ -1,7 +1,7 @@
 """What happens on Discord, handed to whoever it concerns."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
@@ -32,7 +32,7 @@ class Client(Connection):
     afterwards, `announce_terms` tells of terms that changed since. `presence` keeps track of guilds
     the bot leaves. `began` and `available` hear of every session that does not continue the one before,
     and of every guild that comes or comes back, `access_changed` of every guild in which what the bot
-    may see may have changed.
+    may see may have changed, `heard` of every message and `unsaid` of those that were deleted.
     """
 
     def __init__(self, settings: DiscordSettings, observer: Observer) -> None:
@@ -49,6 +49,8 @@ class Client(Connection):
         self.began: Callable[[], None] = lambda: None
         self.available: Callable[[int], None] = lambda guild_id: None
         self.access_changed: Callable[[int], None] = lambda guild_id: None
+        self.heard: Callable[[discord.Message], None] = lambda message: None
+        self.unsaid: Callable[[Set[int]], None] = lambda message_ids: None
 
     async def close(self) -> None:
         """Leave Discord, and let the observer commit what it still owes."""
@@ -112,6 +114,7 @@ class Client(Connection):
 
     async def on_message(self, message: discord.Message) -> None:
         await self._observer.message(message)
+        self.heard(message)
 
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
         await self._observer.edited(payload.message)
@@ -123,6 +126,7 @@ class Client(Connection):
         await self._deleted(payload.guild_id, payload.channel_id, payload.message_ids)
 
     async def _deleted(self, guild_id: int | None, channel_id: int, message_ids: set[int]) -> None:
+        self.unsaid(message_ids)
         if guild_id is not None:
             place = self.get_channel(channel_id) or discord.Object(channel_id)
             await self._observer.deleted(guild_id, place, message_ids)

@@ -20,7 +20,7 @@ def cited_text(parts: Sequence[str | int], links: Sequence[str | None], urls: Se
     room -= units(ELLIPSIS)
     shown = ""
     for part in parts:
-        piece = _link(part, links[part - 1]) if isinstance(part, int) else _words(part, urls, _UNCUT)
+        piece = linked(part, links) if isinstance(part, int) else _words(part, urls, _UNCUT)
         left = room - units(shown)
         if units(piece) > left:
             return shown.rstrip() + (ELLIPSIS if isinstance(part, int) else _words(part, urls, left))
@@ -28,7 +28,9 @@ def cited_text(parts: Sequence[str | int], links: Sequence[str | None], urls: Se
     return shown.strip()
 
 
-def _link(number: int, link: str | None) -> str:
+def linked(number: int, links: Sequence[str | None]) -> str:
+    """A number that leads to its link, if it has one; 1 is the first."""
+    link = links[number - 1]
     return f"[[{number}]]({link})" if link else f"[{number}]"
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from bot.capture.catchup import Catchup
 from bot.commands.access import MemberVisibility
+from bot.commands.asking import Asking
 from bot.commands.limits import Limit
 from bot.commands.news import TermsNews
 from bot.commands.notice import Notices
@@ -53,6 +54,7 @@ class Services:
     held: Held
     worker: BatchWorker
     questions: Questions
+    asking: Asking
     limit: Limit
     visibility: MemberVisibility
     status: Callable[[int], Awaitable[Status]]

@@ -3,6 +3,7 @@
 import discord
 from discord import app_commands
 
+from bot.commands.ask import ask_command
 from bot.commands.audit import audit_command
 from bot.commands.backfill import Backfills, backfill_command
 from bot.commands.catchup import CatchUps, catchup_command
@@ -61,6 +62,17 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
             services.configs,
             services.settings.recall.limit,
             services.clock,
+        )
+    )
+    tree.add_command(
+        ask_command(
+            services.asking,
+            services.recall,
+            services.visibility,
+            forgetting,
+            services.configs,
+            services.limit,
+            services.settings.recall.limit,
         )
     )
     tree.add_command(

@@ -1,0 +1,125 @@
+"""A question on its way: what is recalled goes to the language model, whose answer comes back as a card with links."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import discord
+import structlog
+
+from bot.commands.cards import DESCRIPTION_UNITS
+from bot.commands.cited import cited_text, linked
+from bot.commands.streaming import streamed
+from bot.commands.text import ago, counted, escaped, jump_url, units
+from bot.errors import AnswerRejected, LLMUnavailable
+from bot.extraction.questions import Questions
+from bot.memory.answering import Answer, Question, question, read
+from bot.memory.recall import Recall
+from bot.model import Degraded, Memory, MemoryKind, Scope
+from bot.settings import AskSettings
+
+MOST_SOURCES = 12
+NAME_UNITS = 40
+
+COLOUR = discord.Colour.green()
+
+WAITING = "Others asked before you; your question is next as soon as one of theirs is answered."
+NOT_HELD = "The memories do not hold the answer; these come closest."
+_CLOSEST = "These are the memories that come closest."
+_UNUSABLE = f"The language model gave no answer that I can show. {_CLOSEST}"
+_UNFOUNDED = f"The language model's answer named no memory that it rests on. {_CLOSEST}"
+_TAKEN_BACK = f"Some of what the answer rested on was taken back meanwhile. {_CLOSEST}"
+_SEARCHED_LESS = f"I cannot search well enough for an answer right now. {_CLOSEST}"
+_OUTAGES = {Degraded.EMBEDDER_DOWN, Degraded.INDEX_DOWN}
+
+log = structlog.get_logger(__name__)
+
+Show = Callable[[str | None, discord.Embed | None], Awaitable[None]]
+"""Shows a sentence, or as much of the answer as there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer as a card, or else a sentence on why there is none, unless nothing was found to answer from."""
+
+    card: discord.Embed | None = None
+    note: str | None = None
+
+
+class Asking:
+    """Answers questions from at most `limit` memories."""
+
+    def __init__(
+        self, recall: Recall, questions: Questions, settings: AskSettings, limit: int, clock: Callable[[], datetime]
+    ) -> None:
+        self._recall = recall
+        self._questions = questions
+        self._settings = settings
+        self._limit = limit
+        self._clock = clock
+
+    async def ask(self, words: str, scope: Scope, show: Show) -> Outcome:
+        """The answer to a question from what the scope holds; `show` is told how far it is, about once a second.
+
+        Raises what `Recall.recall` raises, and what `show` raises when there is nothing left to show it in.
+        """
+        recalled = await self._recall.recall(words, scope, self._limit)
+        if not recalled.hits:
+            return Outcome()
+        if recalled.degraded in _OUTAGES:
+            return Outcome(note=_SEARCHED_LESS)
+        asked = question(words, recalled.hits, self._clock(), self._settings.context_tokens)
+        try:
+            text = await self._answer(asked, show)
+        except LLMUnavailable as outage:
+            return Outcome(note=f"{outage} {_CLOSEST}")
+        except AnswerRejected as error:
+            log.warning("answer_refused", reason=str(error))
+            return Outcome(note=_UNUSABLE)
+        answer = read(text, len(asked.hits))
+        if not answer.held:
+            return Outcome(note=NOT_HELD)
+        if not answer.cited:
+            return Outcome(note=_UNFOUNDED)
+        memories = [hit.memory for hit in asked.hits]
+        if len(await self._recall.standing(scope, memories)) < len(memories):
+            return Outcome(note=_TAKEN_BACK)
+        card = answer_card(answer, asked)
+        return Outcome(card.set_footer(text=f"⚠️ {recalled.degraded}") if recalled.degraded else card)
+
+    async def _answer(self, asked: Question, show: Show) -> str:
+        """The model's words, shown as they come."""
+
+        async def progress(text: str) -> bool:
+            so_far = read(text, len(asked.hits))
+            if so_far.held:
+                await show(None, answer_card(so_far, asked, unfinished=True))
+            return so_far.held
+
+        if self._questions.waiting:
+            await show(WAITING, None)
+        return await streamed(self._questions, asked.system, asked.prompt, self._settings.answer_tokens, progress)
+
+
+def answer_card(answer: Answer, asked: Question, *, unfinished: bool = False) -> discord.Embed:
+    """An answer with its numbers as links, and below it who said what it rests on, unless it is unfinished."""
+    memories = [hit.memory for hit in asked.hits]
+    links = [_link(memory) for memory in memories]
+    sources = "" if unfinished else "\n\n" + "\n".join(_sources(answer.cited, memories, links))
+    words = cited_text(answer.parts, links, asked.urls, DESCRIPTION_UNITS - units(sources))
+    return discord.Embed(colour=COLOUR, description=f"{words} …" if unfinished else words + sources)
+
+
+def _sources(cited: Sequence[int], memories: Sequence[Memory], links: Sequence[str | None]) -> Iterator[str]:
+    for number in sorted(cited)[:MOST_SOURCES]:
+        memory = memories[number - 1]
+        name = escaped(memory.speaker_name, NAME_UNITS)
+        who = f"noted from {name}" if memory.kind is MemoryKind.FACT else name
+        yield f"{linked(number, links)} {who} · {ago(memory.said_at)} · <#{memory.channel_id}>"
+    if len(cited) > MOST_SOURCES:
+        yield f"and {counted(len(cited) - MOST_SOURCES, 'more memory', 'more memories')}"
+
+
+def _link(memory: Memory) -> str | None:
+    """To the newest message that a memory rests on; those of other mem0 clients may name none."""
+    return jump_url(memory.guild_id, memory.channel_id, max(memory.sources)) if memory.sources else None
