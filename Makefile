@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all coverage check bench pictures format lock clean
+.PHONY: demo test test-all coverage check bench docs pictures format lock clean
 
 demo: .venv/.installed
 	$(BIN)/recollect demo
@@ -30,6 +30,10 @@ bench: .venv/.installed
 	$(BIN)/recollect bench index
 	$(BIN)/recollect bench backlog
 	$(BIN)/recollect bench chaos
+
+docs: .venv/.installed
+	$(BIN)/recollect commands > docs/commands.md.new
+	mv docs/commands.md.new docs/commands.md
 
 # Needs Chromium (apt-get install chromium fonts-noto-core fonts-noto-color-emoji): docs/pictures.py says more.
 pictures: .venv/.installed

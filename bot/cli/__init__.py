@@ -3,11 +3,11 @@
 import sys
 from typing import NoReturn
 
-from bot.cli import operations, running
+from bot.cli import operations, reference, running
 from bot.cli.common import cli
 from bot.errors import RecollectError
 
-__all__ = ["cli", "main", "operations", "running"]
+__all__ = ["cli", "main", "operations", "reference", "running"]
 
 
 def main() -> None:

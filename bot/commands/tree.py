@@ -18,6 +18,7 @@ from bot.commands.replies import Interaction, fail, own, tell
 from bot.commands.services import Services
 from bot.commands.status import status_command
 from bot.commands.switching import Switching
+from bot.commands.translations import Translations
 from bot.commands.views import EXPIRED, is_live
 
 
@@ -30,6 +31,12 @@ class Tree(app_commands.CommandTree[discord.Client]):
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
             allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
         )
+
+    async def sync(self, *, guild: discord.abc.Snowflake | None = None) -> list[app_commands.AppCommand]:
+        """Tell Discord of the commands, in every language there is."""
+        if self.translator is None:
+            await self.set_translator(Translations())
+        return await super().sync(guild=guild)
 
     async def interaction_check(self, interaction: Interaction) -> bool:
         own(interaction)

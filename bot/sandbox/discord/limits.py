@@ -180,6 +180,7 @@ def _choice_problems(path: str, choices: list[Json]) -> Problems:
     yield from _length(path, choices, OPTIONS)
     for index, choice in enumerate(choices):
         yield from _length(f"{path}.{index}.name", choice["name"], 100, 1)
+        yield from _translated(f"{path}.{index}.name", choice, 100)
         if isinstance(choice["value"], str):
             yield from _length(f"{path}.{index}.value", choice["value"], 100)
 
@@ -198,8 +199,15 @@ def _commands_problems(commands: list[Json]) -> Problems:
                 yield str(index), "Application commands must be at most 8000 characters in total."
         else:
             yield from _length(f"{index}.name", command["name"], 32, 1)
+            yield from _translated(f"{index}.name", command, 32)
             if command.get("description"):
                 yield f"{index}.description", "Context menu commands have no description."
+
+
+def _translated(path: str, item: Json, most: int) -> Problems:
+    """The localisations of a name or description, the last part of the path."""
+    for locale, text in (item.get(f"{path.rpartition('.')[2]}_localizations") or {}).items():
+        yield from _length(f"{path}_localizations.{locale}", text, most, 1)
 
 
 def _chat_input_problems(path: str, item: Json, depth: int = 0) -> Problems:
@@ -207,6 +215,7 @@ def _chat_input_problems(path: str, item: Json, depth: int = 0) -> Problems:
     if not _CHAT_INPUT_NAME.fullmatch(name) or name != name.lower():
         yield f"{path}.name", "Command name is invalid"
     yield from _length(f"{path}.description", item.get("description"), 100, 1)
+    yield from _translated(f"{path}.description", item, 100)
     options = item.get("options", [])
     yield from _length(f"{path}.options", options, OPTIONS)
     if len({option["name"] for option in options}) < len(options):
