@@ -16,6 +16,7 @@ ROOMS = [
     "telemetry",
     "text",
     "policy",
+    "sensitive",
     "conversations",
     "storage",
     "capture",
