@@ -38,8 +38,8 @@ class Reply:
     done_reason: str | None = None
     prompt_eval_count: int | None = None
     delay: float = 0.0
-    pause: float = 0.0
-    """Seconds before each part of a stream but the first."""
+    gate: asyncio.Event | None = None
+    """After its first part a stream goes on once this is set."""
     broken_off: bool = False
     """The stream ends in the middle with `error`, as when Ollama's runner dies."""
 
@@ -182,7 +182,8 @@ async def _stream(
     await response.prepare(request)
     try:
         for start in range(0, len(text), size):
-            await asyncio.sleep(reply.pause if start else 0)
+            if start and reply.gate:
+                await reply.gate.wait()
             await response.write(_line(_part(model, text[start : start + size]) | {"done": False}))
         last = {"error": reply.error} if reply.broken_off else _part(model, "") | dict(final)
         await response.write(_line(last))

@@ -102,7 +102,7 @@ async def test_a_missing_model_is_told_as_such(server: OllamaServer, desk: Desk)
 
 async def test_a_server_that_goes_away_halfway_is_an_outage(server: OllamaServer, desk: Desk) -> None:
     """What came so far has been given; then it says so, and the breaker opens."""
-    server.replies.append(Reply(pause=60))
+    server.replies.append(Reply(gate=asyncio.Event()))
     got = []
     with pytest.raises(LLMUnavailable, match="broke off in the middle"):
         async with aclosing(desk.questions.stream("", "When?", 100)) as pieces:
@@ -121,7 +121,8 @@ async def test_a_model_slower_than_patience_is_no_outage(server: OllamaServer, d
     assert not desk.breaker.open
     assert not desk.turns.taken
     server.load_seconds = 0
-    server.replies.append(Reply(pause=0.2))  # longer in all than the patience, which counts for the first piece
+    server.replies.append(Reply(gate=(later := asyncio.Event())))
+    asyncio.get_running_loop().call_later(0.6, later.set)  # the patience is for the first piece
     assert await desk.ask(desk.patient(0.5)) == ANSWER
 
 
@@ -144,7 +145,7 @@ async def test_a_probe_that_learned_nothing_leaves_it_to_the_next(server: Ollama
 
 async def test_who_stops_reading_ends_the_answer(server: OllamaServer, desk: Desk) -> None:
     """The turn is free again and the server is told by the closed connection."""
-    server.replies.append(Reply(pause=60))
+    server.replies.append(Reply(gate=asyncio.Event()))
     async with aclosing(desk.questions.stream("", "When?", 100)) as pieces:
         await anext(pieces)
         assert not desk.turns.taken

@@ -157,6 +157,39 @@ async def test_it_finds_facts_by_patterns(
     )
 
 
+SYSTEM = "Answer from the memories. If they do not hold the answer, answer exactly: NOT_THERE\nBe brief."
+MEMORIES = """\
+[1] 2024-05-03 #fair Ann: The fair begins at noon.
+[2] 2024-05-03 #fair Ben: bring a friend: it is fun
+[3] 2024-05-04 #fair noted from Cleo: Cleo sells honey at the fair"""
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("When does the fair begin?", "The fair begins at noon [1]. Cleo sells honey at the fair [3]."),
+        ("Who sells honey at fairs?", "Cleo sells honey at the fair [3]. The fair begins at noon [1]."),
+        ("Who has a dog?", "NOT_THERE"),
+    ],
+)
+async def test_it_answers_from_numbered_lines(
+    server: OllamaServer, client: ollama.AsyncClient, question: str, answer: str
+) -> None:
+    """Asked for plain text it cites the lines that share the question's words, or says what it was told to say."""
+    prompt = f"<user_memories>\n{MEMORIES}\n</user_memories>\n\nQuestion: {question}"
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]
+    assert (await client.chat(MODEL, messages)).message.content == answer
+
+
+async def test_plain_text_comes_in_small_pieces(server: OllamaServer, client: ollama.AsyncClient) -> None:
+    """As somebody would read it; a test may hold back what follows the first piece."""
+    server.replies.append(Reply(text="word " * 10, gate=(gate := asyncio.Event())))
+    parts = await client.chat(MODEL, HELLO, stream=True)
+    assert (await anext(parts)).message.content == "word word word w"
+    gate.set()
+    assert "".join([part.message.content or "" async for part in parts]) == ("word " * 10)[16:]
+
+
 MEM0 = """
 import sys
 from mem0.configs.llms.ollama import OllamaConfig
