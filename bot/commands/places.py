@@ -30,12 +30,17 @@ def observing(observations: Observations, place: Place) -> Observation | None:
 
 def refuse_unreadable(place: Place, settings: DiscordSettings, refusal: str) -> None:
     """Raises `Refused`, with this first sentence, for a place that is age-restricted or out of reach."""
+    if reason := unreadable(place, settings):
+        raise Refused(f"{refusal}: {reason}.")
+
+
+def unreadable(place: Place, settings: DiscordSettings) -> str | None:
+    """Why a place may or can not be remembered, if so."""
     if place.is_nsfw() and not settings.allow_age_restricted:
-        raise Refused(
-            f"{refusal}: {place.mention} is age-restricted, and the settings do not allow me to remember such channels."
-        )
+        return f"{place.mention} is age-restricted, and the settings do not allow me to remember such channels"
     if missing := missing_permissions(place):
-        raise Refused(f"{refusal}: in {place.mention} I lack {' and '.join(missing)}.")
+        return f"in {place.mention} I lack {' and '.join(missing)}"
+    return None
 
 
 def hidden(place: Place) -> bool:

@@ -1,7 +1,8 @@
 """Forgetting: retracted in SQL first, which hides it at once, then taken out of the index."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
@@ -77,15 +78,16 @@ class Forget:
             return Forgotten(held.messages, held.facts, complete=False)
         return Forgotten(held.messages, held.facts + len(foreign))
 
-    async def purge(self, guild_id: int, what: Selection) -> AsyncIterator[Forgotten]:
+    async def purge(self, guild_id: int, what: Selection) -> AsyncGenerator[Forgotten, None]:
         """Remove a selection step by step; what is gone so far after each, and once more at the end.
 
         What mem0 clients wrote goes last. Whoever asks for no further step stops it; what is gone stays gone.
         """
         gone = Retracted()
         try:
-            async for gone in self._purging.purge(guild_id, what):
-                yield Forgotten(gone.messages, gone.facts)
+            async with aclosing(self._purging.purge(guild_id, what)) as steps:
+                async for gone in steps:
+                    yield Forgotten(gone.messages, gone.facts)
             foreign = await self._forget_foreign(guild_id, what.covers, REASON)
         finally:
             await self._take_out()

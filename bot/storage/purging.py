@@ -1,6 +1,6 @@
 """Purging: what admins have removed for good, by member, place or time. Counted first, and then in steps."""
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -76,7 +76,7 @@ class Purging:
             ]
         return Retracted(*counts)
 
-    async def purge(self, guild_id: int, what: Selection) -> AsyncIterator[Retracted]:
+    async def purge(self, guild_id: int, what: Selection) -> AsyncGenerator[Retracted, None]:
         """Remove it step by step; what is gone so far after each. Whatever is said after the call stays."""
         now, total = self._clock(), Retracted()
         here = Selection(what.member_id, what.places, what.since, min(what.until or now, now), what.access_ids)
