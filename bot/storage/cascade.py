@@ -36,13 +36,14 @@ def facts_outdated(connection: Connection, edited: Mapping[int, int], at: int) -
 
 
 def remove_messages(
-    connection: Connection, guild_id: int, ids: Collection[int], at: int, reason: str | None
+    connection: Connection, guild_id: int, ids: Collection[int], at: int, reason: str | None, refused: bool = False
 ) -> tuple[int, int]:
     """Remove messages and every fact that rests on one of them; how many of each there were.
 
-    With a reason they are refused from now on, whether they were held or not.
+    With a reason they are refused from now on, whether they were held or not; `refused` says that their place or
+    author is, and the facts alone need to be.
     """
-    if reason is not None:
+    if reason is not None and not refused:
         bury(connection, guild_id, ids, reason, at)
     facts = _remove_facts_on(connection, ids, at, reason)
     _unlink(connection, ids)
@@ -121,7 +122,7 @@ def _take_out(connection: Connection, guild_id: int, ids: Collection[int], at: i
     columns = (message.c.id, message.c.channel_id, message.c.author_id)
     held = connection.execute(select(*columns).where(among(message.c.id, ids), of_guild(message, guild_id))).all()
     hide(connection, guild_id, _points(guild_id, held), at)
-    windows.touch(connection, [row.id for row in held])  # their records go with them
+    windows.part(connection, [row.id for row in held])
     connection.execute(delete(message).where(among(message.c.id, [row.id for row in held])))
     return len(held)
 

@@ -69,16 +69,21 @@ def written_by(guild_id: int, user_id: int, limit: int, before: int | None = Non
 
     With a time, only those written before it.
     """
-    held = select(message.c.id).where(message.c.guild_id == guild_id, message.c.author_id == user_id)
+    held = held_of(guild_id, user_id, before)
     cited = (
         select(fact_source.c.message_id)
         .join(fact, fact.c.id == fact_source.c.fact_id)
         .where(fact.c.guild_id == guild_id, fact_source.c.author_id == user_id)
     )
     if before is not None:
-        held = held.where(message.c.created_at < before)
         cited = cited.where(fact_source.c.message_id < _first_id(literal(before)))
     return held.union(cited).limit(limit)
+
+
+def held_of(guild_id: int, user_id: int, before: int | None = None) -> Select[int]:
+    """A member's messages that are held; with a time, only those written before it."""
+    held = select(message.c.id).where(message.c.guild_id == guild_id, message.c.author_id == user_id)
+    return held if before is None else held.where(message.c.created_at < before)
 
 
 def captured_before(guild_id: int, before: int, after_id: int, limit: int) -> Messages:

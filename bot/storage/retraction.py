@@ -36,6 +36,7 @@ from bot.storage.tables import (
 )
 
 STEP = 1000  # rows removed in one transaction: whoever captures waits for no more than one
+_PAGE = 100 * STEP  # ids looked up at once
 
 R = TypeVar("R")
 Step = Callable[[Connection, int], R]
@@ -90,7 +91,7 @@ class Retraction:
         """
         places = {place_id, *private_threads}
         places |= await self._transact(lambda c, at: _bury_places(c, guild_id, places, at))
-        messages = extent.messages_of_places(guild_id, places, STEP)
+        messages = extent.messages_of_places(guild_id, places, _PAGE)
         return await self._remove(guild_id, extent.facts_of_places(guild_id, places), messages)
 
     async def guild_forgotten(self, guild_id: int) -> Retracted:
@@ -99,7 +100,7 @@ class Retraction:
         Its part of the index is left to the caller, who then drops it altogether, and so are the
         observations that are kept in memory.
         """
-        messages = extent.messages_of_guild(guild_id, STEP)
+        messages = extent.messages_of_guild(guild_id, _PAGE)
         removed = await self._remove(guild_id, extent.facts_of_guild(guild_id), messages)
         await self._transact(lambda c, _: _drop_guild(c, guild_id))
         return removed
@@ -156,8 +157,9 @@ class Retraction:
 
         Nothing they wrote before comes back, be it held by now or not.
         """
-        about = await self._transact(lambda c, at: _bury_member(c, guild_id, user_id, reason, at))
-        return about + await self._remove_messages(guild_id, extent.written_by(guild_id, user_id, STEP), reason)
+        at, about = await self._transact(lambda c, at: (at, _bury_member(c, guild_id, user_id, reason, at)))
+        everything = extent.written_by(guild_id, user_id, _PAGE)  # also by a clock that is ahead of ours
+        return about + await self._remove_author(guild_id, user_id, reason, at, everything)
 
     async def resume(self) -> Retracted:
         """Do what a crash left undone: remove what is still held of deleted places and of forgotten members."""
@@ -165,7 +167,8 @@ class Retraction:
         for guild_id, place_id in await self._rows(extent.buried_places_with_remains()):
             total += await self.place_deleted(guild_id, place_id)
         for guild_id, user_id, reason, at in await self._rows(extent.buried_authors_with_remains()):
-            total += await self._remove_messages(guild_id, extent.written_by(guild_id, user_id, STEP, at), reason)
+            older = extent.written_by(guild_id, user_id, _PAGE, at)
+            total += await self._remove_author(guild_id, user_id, reason, at, older)
         return total
 
     async def pending_removals(self, limit: int, without: Collection[int] = ()) -> list[tuple[int, str]]:
@@ -211,8 +214,8 @@ class Retraction:
 
         return await self._database.look(look)
 
-    async def _delete(self, guild_id: int, ids: list[int], reason: str) -> Retracted:
-        return await self._transact(lambda c, at: Retracted(*remove_messages(c, guild_id, ids, at, reason)))
+    async def _delete(self, guild_id: int, ids: list[int], reason: str | None, refused: bool = False) -> Retracted:
+        return await self._transact(lambda c, at: Retracted(*remove_messages(c, guild_id, ids, at, reason, refused)))
 
     async def _expire(self, guild_id: int, ids: list[int]) -> int:
         return await self._transact(lambda c, at: expire_messages(c, guild_id, ids, at))
@@ -222,12 +225,23 @@ class Retraction:
         gone = await self._in_steps(lambda c, at: _remove_facts(c, facts.limit(STEP), at))
         return gone + await self._remove_messages(guild_id, messages, reason=None)
 
-    async def _remove_messages(self, guild_id: int, messages: extent.Messages, reason: str | None) -> Retracted:
-        def step(connection: Connection, at: int) -> Retracted:
-            ids = set(connection.execute(messages).scalars())
-            return Retracted(*remove_messages(connection, guild_id, ids, at, reason))
+    async def _remove_author(
+        self, guild_id: int, user_id: int, reason: str, at: int, messages: extent.Messages
+    ) -> Retracted:
+        """Remove these messages of a member who was buried at a time: what they wrote before is refused as theirs."""
+        before = extent.held_of(guild_id, user_id, at).limit(_PAGE)
+        gone = await self._remove_messages(guild_id, before, reason, refused=True)
+        return gone + await self._remove_messages(guild_id, messages, reason)
 
-        return await self._in_steps(step)
+    async def _remove_messages(
+        self, guild_id: int, messages: extent.Messages, reason: str | None, refused: bool = False
+    ) -> Retracted:
+        """Remove all that a query finds, page by page; in id order, in which they lie on the disk."""
+        total = Retracted()
+        while ids := sorted(set(await self._ids(messages))):
+            for start in range(0, len(ids), STEP):
+                total += await self._delete(guild_id, ids[start : start + STEP], reason, refused)
+        return total
 
     async def _in_steps(self, step: Step[Retracted]) -> Retracted:
         """Repeat a step until it finds nothing more to remove."""
@@ -241,8 +255,7 @@ class Retraction:
         return await self._database.transact(lambda c: work(c, ceil_ms(self._clock())))
 
     async def _ids(self, query: extent.Messages) -> list[int]:
-        async with self._database.read() as connection:
-            return list((await connection.execute(query)).scalars())
+        return await self._database.look(lambda connection: list(connection.execute(query).scalars()))
 
     async def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[AnyRow]:
         async with self._database.read() as connection:

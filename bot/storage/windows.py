@@ -35,6 +35,7 @@ _TOUCH = text(
     )
     """
 )
+_TOUCH_OTHERS = text(f"{_TOUCH.text} AND id NOT IN (SELECT value FROM json_each(:ids))")
 _FORGET = text("DELETE FROM surrounding WHERE message_id IN (SELECT value FROM json_each(:ids))")
 _RECORD = text(
     """
@@ -82,6 +83,13 @@ def touch(connection: Connection, ids: Iterable[int]) -> None:
     """
     parameter = {"ids": listed(ids)}
     connection.execute(_TOUCH, parameter)
+    connection.execute(_FORGET, parameter)
+
+
+def part(connection: Connection, ids: Iterable[int]) -> None:
+    """`touch` for messages that are about to be removed: only the others are sent to be indexed."""
+    parameter = {"ids": listed(ids)}
+    connection.execute(_TOUCH_OTHERS, parameter)
     connection.execute(_FORGET, parameter)
 
 

@@ -236,7 +236,7 @@ async def test_a_retraction_is_all_or_nothing(vault: Vault, monkeypatch: pytest.
     fact = stated("a", [1])
     await vault.extract(fact)
     with monkeypatch.context() as patch:
-        patch.setattr("bot.storage.windows.touch", fail)
+        patch.setattr("bot.storage.windows.part", fail)
         with pytest.raises(RuntimeError):
             await vault.retraction.messages_deleted(GUILD, [1])
     assert await vault.messages.holds(1)
