@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, or_, select, union
+from sqlalchemy import ColumnElement, Connection, Select, Table, exists, func, or_, select, union
 
 from bot.model import DISCORD_EPOCH_MS, Memory, MemoryKind, utcnow
 from bot.storage.burial import bury_author, hidden
@@ -54,7 +54,8 @@ class Selection:
 class Purging:
     """Removes a selection as if each of its messages had been deleted on Discord, and keeps it from coming back.
 
-    A fact belongs to it that rests on one of its messages, held or expired. Each step is a transaction of its own
+    A fact belongs to it that rests on one of its messages, held or expired, and a corrected one, which rests on no
+    message, by its own time. Each step is a transaction of its own
     and complete in itself: whoever captures waits for no more than one, and a purge that is cut short has removed
     what it counted and nothing else. Raises `StorageUnavailable`.
     """
@@ -66,9 +67,7 @@ class Purging:
 
     async def count(self, guild_id: int, what: Selection) -> Retracted:
         """How many held messages and facts a purge would remove now."""
-        facts = _facts_on_words(guild_id, what)
-        if what.member_id is not None:
-            facts = union(facts, _facts_about(guild_id, what)).subquery().select()
+        facts = union(_facts_on_words(guild_id, what), _facts_themselves(guild_id, what))
         async with self._database.read() as connection:
             counts = [
                 (await connection.execute(select(func.count()).select_from(query.subquery()))).scalar_one()
@@ -80,10 +79,9 @@ class Purging:
         """Remove it step by step; what is gone so far after each. Whatever is said after the call stays."""
         now, total = self._clock(), Retracted()
         here = Selection(what.member_id, what.places, what.since, min(what.until or now, now), what.access_ids)
-        if here.member_id is not None:
-            while facts := await self._some(_facts_about(guild_id, here), STEP):
-                total += await self._retraction.facts_forgotten(guild_id, facts, REASON)
-                yield total
+        while facts := await self._some(_facts_themselves(guild_id, here), STEP):
+            total += await self._retraction.facts_forgotten(guild_id, facts, REASON)
+            yield total
         messages = union(_held(guild_id, here), _cited(guild_id, here)).subquery().select()
         while ids := await self._some(messages, _PAGE):
             for start in range(0, len(ids), STEP):
@@ -127,14 +125,19 @@ def _cited(guild_id: int, what: Selection) -> Select[int]:
 
 def _facts_on_words(guild_id: int, what: Selection) -> Select[str]:
     """The facts that rest on messages of a selection."""
-    return _resting(select(fact_source.c.fact_id), guild_id, what).distinct()
+    return _resting(select(fact_source.c.fact_id), guild_id, what)
 
 
-def _facts_about(guild_id: int, what: Selection) -> Select[str]:
-    """The facts about the member, on whoever's words of that time and place."""
-    query = select(fact.c.id).join(fact_source, fact_source.c.fact_id == fact.c.id).distinct()
-    query = query.where(fact.c.guild_id == guild_id, fact.c.subject_id == what.member_id)
-    return query.where(*_in_time(fact_source.c.message_id, what), *_in_place(fact, what))
+def _facts_themselves(guild_id: int, what: Selection) -> Select[str]:
+    """The facts that go whatever they rest on: those about the member, or those that rest on no message."""
+    query = select(fact.c.id).where(fact.c.guild_id == guild_id, *_in_place(fact, what))
+    if what.since is not None:
+        query = query.where(fact.c.said_at >= to_ms(what.since))
+    if what.until is not None:
+        query = query.where(fact.c.said_at < to_ms(what.until))
+    if what.member_id is not None:
+        return query.where(fact.c.subject_id == what.member_id)
+    return query.where(~exists().where(fact_source.c.fact_id == fact.c.id))
 
 
 def _resting(query: Select[Any], guild_id: int, what: Selection) -> Select[Any]:

@@ -9,6 +9,7 @@ import pytest
 from records import ANA, BEN, CHANNEL, GUILD, NOON, Vault, said, stated
 
 from bot.model import DISCORD_EPOCH_MS, Message, fact_memory, message_memory_id
+from bot.storage.corrections import Corrections
 from bot.storage.ledger import Buried, Ledger
 from bot.storage.purging import Purging, Selection
 from bot.storage.retraction import Retracted
@@ -104,7 +105,8 @@ async def test_other_sources_of_a_fact_are_extracted_again(vault: Vault, purging
 async def test_what_is_known_about_a_member_goes_whoever_said_it(vault: Vault, purging: Purging) -> None:
     """Facts about them on others' words go, within the time; the words stay, and nothing of that is drawn from them."""
     await vault.hold(FIVE, FOUR, at(1, author_id=BEN))
-    told, recent = stated("Ana sings.", [FOUR.id]), stated("Ana dances.", [at(1).id])
+    told = stated("Ana sings.", [FOUR.id], said_at=FOUR.created_at)
+    recent = stated("Ana dances.", [at(1).id], said_at=at(1).created_at)
     other = stated("Ben cooks.", [FOUR.id], subject_id=BEN)
     await vault.extract(told, recent, other)
     assert await purged(purging, Selection(member_id=ANA, until=ago(3))) == Retracted(messages=1, facts=1)
@@ -113,6 +115,18 @@ async def test_what_is_known_about_a_member_goes_whoever_said_it(vault: Vault, p
     assert await vault.messages.holds(FOUR.id)
     lease = await vault.claim(FOUR.id)
     assert await vault.queue.commit(lease, [stated("Ana is a singer.", [FOUR.id])]) == 0
+
+
+async def test_a_corrected_fact_goes_by_its_own_time(vault: Vault, purging: Purging) -> None:
+    """It rests on no message, so neither the words it was about nor their time take it along."""
+    await vault.hold(FIVE)
+    await vault.extract(fact := stated("Ana sings.", [FIVE.id]))
+    corrected = await Corrections(vault.database, vault.clock).correct(GUILD, ANA, "Ana", fact.id, "I dance.")
+    assert corrected is not None
+    assert await purged(purging, Selection(until=ago(4))) == Retracted(messages=1)
+    assert await vault.facts.about(GUILD, ANA) == [replace(corrected, sources=())]
+    vault.clock.move(timedelta(minutes=1))
+    assert await purged(purging, Selection(places=frozenset({CHANNEL}), since=ago(4))) == Retracted(facts=1)
 
 
 async def test_nothing_purged_comes_back(vault: Vault, purging: Purging) -> None:
