@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 
 from sqlalchemy import ColumnElement, Connection, select
 
@@ -62,8 +63,10 @@ def _read(
     own_last = _own_last(connection, scope, member_id)
     since = begin(own_last)
     after = (to_ms(since) - DISCORD_EPOCH_MS << 22) + _LAST_ID_OF_A_MS
-    newest = sorted(_after(connection, scope, after, limit + 1), key=lambda one: one.id)
-    return Said(_shown(connection, newest[-limit:]), since, own_last, cut=len(newest) > limit)
+    newest = sorted(_ids_after(connection, scope, after, limit + 1))
+    rows = connection.execute(select(*MESSAGE_COLUMNS).where(among(message.c.id, newest[-limit:])))
+    messages = sorted(map(message_of, rows), key=attrgetter("id"))
+    return Said(_shown(connection, messages), since, own_last, cut=len(newest) > limit)
 
 
 def _own_last(connection: Connection, scope: Scope, member_id: int) -> datetime | None:
@@ -80,13 +83,12 @@ def _own_last(connection: Connection, scope: Scope, member_id: int) -> datetime 
     return snowflake_time(max(own)) if own else None
 
 
-def _after(connection: Connection, scope: Scope, after: int, limit: int) -> Iterator[Message]:
+def _ids_after(connection: Connection, scope: Scope, after: int, limit: int) -> Iterator[int]:
     """The newest messages after an id: `limit` of each place that decides who may read, and of its threads."""
     for access_id in scope.access_ids:
         for place in _places(scope, access_id):
-            query = select(*MESSAGE_COLUMNS).where(place, message.c.id > after)
-            rows = connection.execute(query.order_by(message.c.id.desc()).limit(limit))
-            yield from (message_of(row) for row in rows)
+            newest = select(message.c.id).where(place, message.c.id > after).order_by(message.c.id.desc()).limit(limit)
+            yield from connection.execute(newest).scalars()
 
 
 def _places(scope: Scope, access_id: int) -> Iterator[ColumnElement[bool]]:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.extraction.text import most_tokens
@@ -120,9 +120,10 @@ def test_room_is_shared_fairly() -> None:
     assert all("about the tent" in one.text for one in shown[1:])
 
 
+@settings(max_examples=25)
 @given(
-    st.lists(st.lists(st.text(max_size=400), min_size=1, max_size=12), min_size=1, max_size=10),
-    st.integers(60, 3000),
+    st.lists(st.lists(st.text(max_size=60), min_size=1, max_size=5), min_size=1, max_size=5),
+    st.integers(20, 600),
 )
 def test_the_budget_holds(talks: list[list[str]], tokens: int) -> None:
     """Whatever was said, the prompt takes no more tokens than there are, and numbers what it shows."""
