@@ -27,11 +27,13 @@ from sqlalchemy import Connection, text
 
 from bot.app import fit_the_interpreter
 from bot.capture.client import Client
+from bot.capture.discretion import Discretion
 from bot.capture.gateway import use_addresses
 from bot.capture.observer import Observer
-from bot.settings import DiscordSettings, LogSettings
+from bot.settings import DiscordSettings, LogSettings, Settings
 from bot.storage.consent import Consent
 from bot.storage.database import Database
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.messages import MessageStore
 from bot.storage.observations import Observations
 from bot.storage.retraction import Retraction
@@ -181,7 +183,8 @@ async def watching(kind: type[Timed], server: StandIn) -> AsyncIterator[tuple[Ti
         observations, messages = Observations(database), MessageStore(database)
         for channel_id in about["channel_ids"]:
             await observations.switch_on(about["guild_id"], channel_id, None)
-        observer = kind(messages, Retraction(database), observations, Consent(database), settings)
+        discretion = Discretion(GuildConfigs(database, Settings()))
+        observer = kind(messages, Retraction(database), observations, Consent(database), settings, discretion)
         client = Client(settings, observer)
         serving = asyncio.create_task(client.serve(about["token"]))
         await client.ready.wait()

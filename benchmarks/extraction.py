@@ -36,10 +36,19 @@ from bot.model import Mention, Message
 from bot.sandbox import conversation
 from bot.sandbox.ollama import MODEL, OllamaServer
 from bot.sandbox.openai import OpenAIServer
-from bot.settings import BatchSettings, LogSettings, MemorySettings, OllamaSettings, OpenAISettings, RecallSettings
+from bot.settings import (
+    BatchSettings,
+    LogSettings,
+    MemorySettings,
+    OllamaSettings,
+    OpenAISettings,
+    RecallSettings,
+    Settings,
+)
 from bot.storage.breaker import Breaker
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.messages import MessageStore
 from bot.storage.queue import ExtractionQueue
 from bot.storage.reindex import Reindex
@@ -122,7 +131,14 @@ async def measure_ours(talk: list[Message]) -> Cost:
             llm = OllamaLLM(OllamaSettings(url=ollama.url))
             breaker = Breaker(llm.name, clock=clock)
             worker = BatchWorker(
-                queue, messages, llm, breaker, BatchSettings(), memory.person_facts, clock, indexer.wake
+                queue,
+                messages,
+                llm,
+                breaker,
+                BatchSettings(),
+                GuildConfigs(database, Settings()),
+                clock,
+                indexer.wake,
             )
             for clock.now, said in steps(talk, memory.index_interval):
                 await messages.capture_many(said)

@@ -29,9 +29,10 @@ from bot.extraction.ollama import OllamaLLM
 from bot.extraction.worker import BatchWorker
 from bot.model import Fact, Message
 from bot.sandbox.ollama import OllamaServer
-from bot.settings import BatchSettings, LogSettings, OllamaSettings
+from bot.settings import BatchSettings, LogSettings, OllamaSettings, Settings
 from bot.storage.breaker import Breaker
 from bot.storage.database import Database
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.lease import Lease
 from bot.storage.messages import MessageStore
 from bot.storage.queue import ExtractionQueue
@@ -130,7 +131,8 @@ async def tell(logs: Sequence[Log]) -> list[Shown]:
             database = await Database.open(Path(folder))
             messages, queue = MessageStore(database, clock), NotingQueue(database, clock)
             llm = OllamaLLM(OllamaSettings(url=ollama.url))
-            worker = BatchWorker(queue, messages, llm, Breaker(llm.name, clock=clock), BatchSettings(), "self", clock)
+            breaker, configs = Breaker(llm.name, clock=clock), GuildConfigs(database, Settings())
+            worker = BatchWorker(queue, messages, llm, breaker, BatchSettings(), configs, clock)
             for clock.now, said in steps(talk, STEP):
                 await messages.capture_many(said)
                 await worker.run_due()

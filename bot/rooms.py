@@ -9,6 +9,7 @@ from typing import Self
 
 from bot.capture.catchup import Catchup
 from bot.capture.client import Client
+from bot.capture.discretion import Discretion
 from bot.capture.gateway import use_addresses
 from bot.capture.history import History
 from bot.capture.importer import Importer
@@ -215,7 +216,7 @@ class Rooms:
             self.llm,
             breaker,
             self.settings.batch,
-            self.settings.memory.person_facts,
+            self.configs,
             clock=self.clock,
             on_facts=self.indexer.wake,
             give_way=self.recall.quiet,
@@ -227,10 +228,13 @@ class Rooms:
     def _open_doors(self) -> None:
         settings = self.settings
         use_addresses(settings.discord)
-        self.observer = Observer(self.messages, self.retraction, self.observations, self.consent, settings.discord)
+        discretion = Discretion(self.configs)
+        self.observer = Observer(
+            self.messages, self.retraction, self.observations, self.consent, settings.discord, discretion
+        )
         self.client = Client(settings.discord, self.observer)
         self.importer = Importer(
-            self.messages, self.observations, self.consent, self.client, settings.discord, self.clock
+            self.messages, self.observations, self.consent, self.client, settings.discord, discretion, self.clock
         )
         self._catch_up()
         self.visibility = DiscordVisibility(self.client, self.observations)

@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import discord
+import structlog
 
 from bot.capture.client import Client
+from bot.capture.discretion import Discretion
 from bot.capture.transcripts import Origin, Skipped, Transcript
 from bot.errors import StorageUnavailable, TranscriptInvalid
 from bot.model import Message, Report, utcnow
@@ -19,7 +21,10 @@ from bot.storage.messages import MessageStore
 from bot.storage.observations import Observations, Source
 
 _OPTED_OUT = "by members who opted out"
+_SENSITIVE = "on something sensitive"
 _KNOWN = "held or forgotten already"
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -67,6 +72,7 @@ class Importer:
         consent: Consent,
         client: Client,
         settings: DiscordSettings,
+        discretion: Discretion,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self._messages = messages
@@ -74,6 +80,7 @@ class Importer:
         self._consent = consent
         self._client = client
         self._allow_age_restricted = settings.allow_age_restricted
+        self._discretion = discretion
         self._clock = clock
 
     async def run(self, paths: Sequence[Path], report: Report) -> list[Imported]:
@@ -110,7 +117,9 @@ class Importer:
         # In a thread, since parsing half a megabyte takes longer than the gateway's events should wait.
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
             kept = [message for message in batch if isinstance(message, Message)]
-            allowed = [message for message in kept if self._consents(message)]
+            consented = [message for message in kept if self._consents(message)]
+            sensitive = {one.id: category for one in consented if (category := self._discretion.objection(one))}
+            allowed = [message for message in consented if message.id not in sensitive]
             try:
                 await interval.cover([message.created_at for message in allowed])
                 new = await self._messages.capture_many(allowed)
@@ -120,7 +129,11 @@ class Importer:
             done.read += len(batch)
             done.new += new
             done.skipped += Counter(one.value for one in batch if isinstance(one, Skipped))
-            done.skipped += Counter({_OPTED_OUT: len(kept) - len(allowed), _KNOWN: len(allowed) - new})
+            done.skipped += Counter({_OPTED_OUT: len(kept) - len(consented), _SENSITIVE: len(sensitive)})
+            done.skipped += Counter({_KNOWN: len(allowed) - new})
+            if sensitive:
+                counts = Counter(category.value for category in sensitive.values())
+                log.info("sensitive_left_out", guild_id=origin.guild_id, channel_id=origin.channel_id, **counts)
             report(f"{Path(done.path).name}, MB", _megabytes(transcript.position), _megabytes(transcript.size))
 
     def _consents(self, message: Message) -> bool:

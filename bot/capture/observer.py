@@ -8,6 +8,7 @@ import discord
 import structlog
 
 from bot.capture.convert import PLACES, Observable, Place, by_a_person, is_public_thread, to_record
+from bot.capture.discretion import Discretion
 from bot.capture.retries import Retries, Write
 from bot.errors import StorageUnavailable
 from bot.model import Message, snowflake_time
@@ -38,12 +39,14 @@ class Observer:
         observations: Observations,
         consent: Consent,
         settings: DiscordSettings,
+        discretion: Discretion,
     ) -> None:
         self._messages = messages
         self._retraction = retraction
         self._observations = observations
         self._consent = consent
         self._allow_age_restricted = settings.allow_age_restricted
+        self._discretion = discretion
         self._retries = Retries()
         self.refused = 0
         self.missed: Callable[[int], None] = lambda place_id: None
@@ -55,7 +58,8 @@ class Observer:
         Kept are words and files of people, said where and when a channel was observed, by those
         who consented then; edited words must pass by the time of the edit as well. In an interval
         opened afterwards nothing is kept of those who do not consent now, whenever they wrote. The
-        bot's own output falls out with every other bot's.
+        bot's own output falls out with every other bot's, and what tells of something sensitive
+        where the guild has that left out.
         """
         self.newest_id = max(self.newest_id, message.id)
         place = message.channel
@@ -66,7 +70,11 @@ class Observer:
             return None
         if message.edited_at is not None and not self._may_keep(place, author_id, message.edited_at):
             return None
-        return to_record(message, place)
+        record = to_record(message, place)
+        if category := self._discretion.objection(record):
+            log.info("sensitive_left_out", guild_id=place.guild.id, message_id=message.id, category=category.value)
+            return None
+        return record
 
     def may_observe(self, place: Observable) -> bool:
         """Whether the settings let this channel be observed at all: age-restricted ones only if they say so."""

@@ -13,7 +13,8 @@ from bot.errors import AnswerRejected
 from bot.extraction.prompt import SERVER, Prompt
 from bot.extraction.text import one_line
 from bot.model import Fact, FactKind, Message, memory_id
-from bot.policy import is_claim, person_fact_allowed, server_fact_allowed
+from bot.policy import is_claim, person_fact_allowed, sensitive_allowed, server_fact_allowed
+from bot.sensitive import sensitive
 
 MAX_ANSWER_CHARACTERS = 256 * 1024
 _MAX_TEXT = 500
@@ -129,7 +130,8 @@ def _parse(answer: str, lines: int) -> Sequence[_Shape]:
 
 
 def _fact(stated: _Stated, prompt: Prompt) -> Fact:
-    if stated.sensitive:
+    stated = stated.model_copy(update={"sensitive": stated.sensitive or _tells_something_sensitive(stated)})
+    if not sensitive_allowed(prompt.drop_sensitive, stated.sensitive):
         raise _Refused("sensitive")
     if not prompt.lines.keys() >= set(stated.sources):
         raise _Refused("unknown source")
@@ -156,6 +158,11 @@ def _fact(stated: _Stated, prompt: Prompt) -> Fact:
         return _build(_as_claim(stated, cited, prompt), subject, stated.subject, sources)
     # The subject makes the statement; what others said may be part of it, so it goes with their words, too.
     return _build(stated, subject, stated.subject, sources, speaker_name=speakers[subject])
+
+
+def _tells_something_sensitive(stated: _Stated) -> bool:
+    """Whether the words give it away, whatever the model says of them."""
+    return sensitive(stated.text, "" if stated.subject == SERVER else stated.subject) is not None
 
 
 def _names_another(stated: _Stated, people: Iterable[str]) -> bool:
@@ -202,6 +209,7 @@ def _build(
         importance=stated.importance / _SCALE,
         said_at=newest.created_at,
         entities=tuple(dict.fromkeys(stated.entities)),
+        sensitive=stated.sensitive,
         valid_from=stated.valid_from,
         valid_until=stated.valid_until,
     )

@@ -18,8 +18,8 @@ from bot.extraction.prompt import Prompt, build
 from bot.extraction.sample import SAMPLE
 from bot.extraction.turns import Turns
 from bot.model import Fact, ServiceHealth, Window
-from bot.policy import PersonFacts
 from bot.storage.breaker import Breaker
+from bot.storage.guild_configs import GuildConfigs
 
 _DOUBT = 10  # refused answers in a row: then the sample is asked
 _HEALTH_SECONDS = 5.0
@@ -46,14 +46,14 @@ class Asker:
         self,
         llm: LLM,
         breaker: Breaker,
-        person_facts: PersonFacts,
+        configs: GuildConfigs,
         window_tokens: int,
         turns: Turns,
         on_recovery: Callable[[], None] = lambda: None,
     ) -> None:
         self.breaker = breaker
         self._llm = llm
-        self._person_facts = person_facts
+        self._configs = configs
         self._window_tokens = window_tokens
         self._on_recovery = on_recovery
         self._turns = turns
@@ -93,7 +93,8 @@ class Asker:
         return None
 
     async def _ask(self, window: Window, asked: Asked) -> Sequence[Fact]:
-        prompt = build(window, self._person_facts, self._window_tokens)
+        config = self._configs.of(window.guild_id)
+        prompt = build(window, config.person_facts, self._window_tokens, config.drop_sensitive)
         async with self._turns.extraction():
             if not self.breaker.allows():
                 raise LLMUnavailable(self.breaker.state.reason)

@@ -55,14 +55,18 @@ class Prompt:
     person_facts: PersonFacts
     lines: Mapping[int, Message]
     people: Mapping[str, int]
+    drop_sensitive: bool
 
     def name_of(self, user_id: int) -> str:
         """The name a person of the window has in it."""
         return next(name for name, id in self.people.items() if id == user_id)
 
 
-def build(window: Window, person_facts: PersonFacts, window_tokens: int) -> Prompt:
-    """The question for a window; of a message larger than `window_tokens` it shows the beginning."""
+def build(window: Window, person_facts: PersonFacts, window_tokens: int, drop_sensitive: bool = True) -> Prompt:
+    """The question for a window; of a message larger than `window_tokens` it shows the beginning.
+
+    `person_facts` and `drop_sensitive` are the guild's choice, by which the answer is checked.
+    """
     names = _names(window, also_mentioned=person_facts == "all")
     lines = dict(enumerate(window.messages, 1))
     people = {name: id for id, name in names.items()}
@@ -71,7 +75,7 @@ def build(window: Window, person_facts: PersonFacts, window_tokens: int) -> Prom
         prompt=_render(window, names, window_tokens),
         schema=_schema([*(people if person_facts != "none" else ()), SERVER], lines),
     )
-    return Prompt(request, window, person_facts, lines, people)
+    return Prompt(request, window, person_facts, lines, people, drop_sensitive)
 
 
 def _names(window: Window, also_mentioned: bool) -> dict[int, str]:

@@ -25,9 +25,9 @@ from bot.extraction.stretch import Stretch
 from bot.extraction.turns import Turns
 from bot.extraction.windows import CONTEXT_SHARE, halve, refreshed
 from bot.model import Message, ServiceHealth, Window, utcnow
-from bot.policy import PersonFacts
 from bot.settings import BatchSettings
 from bot.storage.breaker import Breaker
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.lease import Lease
 from bot.storage.messages import MessageStore
 from bot.storage.queue import ExtractionQueue, GuildSchedule
@@ -80,7 +80,7 @@ class BatchWorker:
         llm: LLM,
         breaker: Breaker,
         batch: BatchSettings,
-        person_facts: PersonFacts,
+        configs: GuildConfigs,
         clock: Callable[[], datetime] = utcnow,
         on_facts: Callable[[], None] = lambda: None,
         give_way: Callable[[], Awaitable[None]] | None = None,
@@ -95,7 +95,7 @@ class BatchWorker:
         self._woken = asyncio.Event()
         self._breaker = breaker
         # The guilds that waited for the breaker can go on once the model answers.
-        self._asker = Asker(llm, breaker, person_facts, batch.window_tokens, turns or Turns(), self._woken.set)
+        self._asker = Asker(llm, breaker, configs, batch.window_tokens, turns or Turns(), self._woken.set)
         self._running: set[int] = set()
         self._guild_locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._resting: dict[int, datetime] = {}

@@ -36,14 +36,16 @@ from watching import Town, notice
 
 from bot.capture.client import Client
 from bot.capture.convert import Observable
+from bot.capture.discretion import Discretion
 from bot.capture.importer import Imported, Importer
 from bot.capture.observer import Observer
 from bot.errors import StorageUnavailable
 from bot.model import Attachment, Mention, Message
 from bot.sandbox.discord import Channel
-from bot.settings import DiscordSettings
+from bot.settings import DiscordSettings, Settings
 from bot.storage.consent import Consent
 from bot.storage.database import Database
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.messages import MessageStore
 from bot.storage.observations import Observation, Observations, Source
 from bot.storage.retraction import Retraction
@@ -100,8 +102,9 @@ async def archive(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> A
     messages, retraction = MessageStore(database, a_day_later), Retraction(database, a_day_later)
     observations, consent = Observations(database, a_day_later), Consent(database, clock=a_day_later)
     discord_part = DiscordSettings()
-    client = Client(discord_part, Observer(messages, retraction, observations, consent, discord_part))
-    importer = Importer(messages, observations, consent, client, discord_part, a_day_later)
+    discretion = Discretion(GuildConfigs(database, Settings()))
+    client = Client(discord_part, Observer(messages, retraction, observations, consent, discord_part, discretion))
+    importer = Importer(messages, observations, consent, client, discord_part, discretion, a_day_later)
     try:
         yield Archive(tmp_path, database, messages, retraction, observations, consent, importer)
     finally:
@@ -110,7 +113,9 @@ async def archive(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> A
 
 def archive_of(town: Town, client: Client, folder: Path) -> Archive:
     """The town's storage, with a client that knows the town."""
-    importer = Importer(town.messages, town.observations, town.consent, client, town.settings, a_day_later)
+    importer = Importer(
+        town.messages, town.observations, town.consent, client, town.settings, town.discretion, a_day_later
+    )
     return Archive(folder, town.database, town.messages, town.retraction, town.observations, town.consent, importer)
 
 
@@ -568,7 +573,9 @@ async def test_what_capture_holds_is_not_new(town: Town, tmp_path: Path) -> None
         posted = await town.server.say(town.general, town.alice, f"tea, <@{town.bob.id}>?")
         (captured,) = await town.until_held([posted])
         archive = archive_of(town, client, tmp_path)
-        archive.importer = Importer(town.messages, town.observations, town.consent, client, town.settings)
+        archive.importer = Importer(
+            town.messages, town.observations, town.consent, client, town.settings, town.discretion
+        )
         messages = [said(captured.id, "tea, @bob?", user(town.alice.id), mentions=[user(town.bob.id)])]
         done = await archive.take(export(messages, guild=town.guild.id, channel=town.general.id))
     assert (done.read, done.new, town.observations.unannounced()) == (1, 0, [])

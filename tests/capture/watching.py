@@ -14,14 +14,16 @@ from sqlalchemy import select
 
 from bot.capture.client import Client
 from bot.capture.convert import Observable
+from bot.capture.discretion import Discretion
 from bot.capture.gateway import use_addresses
 from bot.capture.observer import Observer
 from bot.model import Message, utcnow
 from bot.sandbox.discord import Channel, DiscordServer, Thread
 from bot.sandbox.discord.entities import Json
-from bot.settings import DiscordSettings
+from bot.settings import DiscordSettings, Settings
 from bot.storage.consent import Consent
 from bot.storage.database import Database
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.messages import MessageStore
 from bot.storage.observations import Observations
 from bot.storage.retraction import Retraction
@@ -63,6 +65,8 @@ class Town:
         self.retraction = Retraction(database)
         self.observations = Observations(database, self.clock)
         self.consent = Consent(database, clock=self.clock)
+        self.configs = GuildConfigs(database, Settings())
+        self.discretion = Discretion(self.configs)
 
     async def observe(self, *places: Channel | Thread) -> None:
         """Switch these on, since yesterday."""
@@ -73,7 +77,9 @@ class Town:
         """The shipped client, pointed at the stand-in."""
         addresses = {"api_url": self.server.api_url, "gateway_url": self.server.gateway_url}
         self.settings = DiscordSettings.model_validate(addresses | settings)
-        self.observer = Observer(self.messages, self.retraction, self.observations, self.consent, self.settings)
+        self.observer = Observer(
+            self.messages, self.retraction, self.observations, self.consent, self.settings, self.discretion
+        )
         use_addresses(self.settings)
         client = Client(self.settings, self.observer)
         client.announce = notice

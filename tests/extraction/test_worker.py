@@ -63,7 +63,13 @@ async def test_a_window_is_not_begun_before_others_let_it(workshop: Workshop) ->
         await free.wait()
 
     workshop.worker = BatchWorker(
-        workshop.queue, workshop.messages, workshop.llm, workshop.breaker, workshop.batch, "self", give_way=give_way
+        workshop.queue,
+        workshop.messages,
+        workshop.llm,
+        workshop.breaker,
+        workshop.batch,
+        workshop.configs,
+        give_way=give_way,
     )
     flush = asyncio.create_task(workshop.worker.flush(GUILD))
     await asked.wait()

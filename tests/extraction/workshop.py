@@ -13,10 +13,11 @@ from bot.extraction.ollama import OllamaLLM
 from bot.extraction.worker import BatchWorker
 from bot.model import Fact, Mention, Message
 from bot.sandbox.ollama import OllamaServer
-from bot.settings import BatchSettings, OllamaSettings
+from bot.settings import BatchSettings, OllamaSettings, Settings
 from bot.storage.breaker import Breakers
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.messages import MessageStore
 from bot.storage.queue import ExtractionQueue
 from bot.storage.retraction import Retraction
@@ -109,13 +110,14 @@ class Workshop:
         self.retraction = Retraction(self.database, self.clock)
         self.llm = OllamaLLM(OllamaSettings(url=self.server.url, timeout=timedelta(seconds=30)))
         self.breaker = self.breakers.of("Ollama")
+        self.configs = GuildConfigs(self.database, Settings())
         self.worker = BatchWorker(
             self.queue,
             self.messages,
             self.llm,
             self.breaker,
             self.batch,
-            "self",
+            self.configs,
             self.clock,
             on_facts=self.told.set,
         )

@@ -1,0 +1,26 @@
+"""Leaving out what people tell of their health, faith, sexuality and the like, before anything is stored."""
+
+from bot.model import Message
+from bot.policy import sensitive_allowed
+from bot.sensitive import Category, sensitive
+from bot.storage.guild_configs import GuildConfigs
+
+
+class Discretion:
+    """Looks at every message; what a guild wants with sensitive ones is asked only for those."""
+
+    def __init__(self, configs: GuildConfigs) -> None:
+        self._configs = configs
+
+    def objection(self, message: Message) -> Category | None:
+        """What a message tells of that keeps it from being kept, None if it may be."""
+        category = sensitive(_words(message))
+        drops = category is not None and self._configs.of(message.guild_id).drop_sensitive
+        return None if sensitive_allowed(drops, category is not None) else category
+
+
+def _words(message: Message) -> str:
+    """All that a message says, its files' names and descriptions included."""
+    if not message.attachments:
+        return message.content
+    return "\n".join([message.content, *(f"{file.name}\n{file.description}" for file in message.attachments)])
