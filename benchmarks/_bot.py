@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import psutil
 
 _LONGEST_LINE = 2**22  # bytes; a stack is one line of the log
 _PATIENCE = 60.0  # seconds
+_LONGEST_START = 120  # seconds
+_CALM = 10.0  # per cent of a core
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
@@ -82,6 +85,16 @@ class Bot:
                     if response.status == 200:
                         return
                 await asyncio.sleep(look_every)
+
+    async def calm(self) -> None:
+        """Wait until what a start brings with it is done, such as the look at every point of the index."""
+        process = psutil.Process(self.process.pid)
+        process.cpu_percent()
+        for _ in range(_LONGEST_START):
+            await asyncio.sleep(1)
+            if process.cpu_percent() < _CALM:
+                return
+        raise RuntimeError("the bot has no rest after its start")
 
     async def kill(self) -> None:
         """SIGKILL, unless it has ended already; returns when it is dead and its log is read."""

@@ -14,10 +14,10 @@ from _recall_metrics import DEPTH
 from _recall_systems import Answer, Ranking
 
 from bot.errors import RecollectError
-from bot.memory.bm25 import Bm25
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import IndexPoint, ScoredPoint, Search
 from bot.memory.indexer import Indexer
+from bot.memory.lexicon import Lexicon
 from bot.memory.naming import Speakers
 from bot.memory.recall import Recall
 from bot.model import DISCORD_EPOCH_MS, Memory, Message, Scope
@@ -82,7 +82,7 @@ async def recollect(
         store = MessageStore(database, clock)
         opened.push_async_callback(store.close)
         retraction = MeasuredRetraction(database, clock, stages)
-        bm25 = Bm25(RecallSettings().language)
+        lexicon = Lexicon(lambda _: RecallSettings().language)
         breakers = Breaker("embedder", clock=clock), Breaker("index", clock=clock)
         indexer = Indexer(
             store,
@@ -91,7 +91,7 @@ async def recollect(
             Reindex(database),
             index,
             embedder,
-            bm25,
+            lexicon,
             MemorySettings().embed_messages,
             MemorySettings().index_interval,
             *breakers,
@@ -104,7 +104,7 @@ async def recollect(
         recall = Recall(
             index,
             embedder,
-            bm25,
+            lexicon,
             Speakers(Names(database)),
             KeywordSearch(database),
             retraction,

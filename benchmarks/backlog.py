@@ -32,10 +32,10 @@ from _index_data import texts, vectors
 from _report import main, progress
 from _stand_in import stand_in
 
-from bot.memory.bm25 import Bm25
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import Key
 from bot.memory.keys import DenseKeys, entry, point, sparse_keys
+from bot.memory.lexicon import Lexicon
 from bot.model import Mention, Message, message_memory, utcnow
 from bot.sandbox.conversation import load
 from bot.sandbox.discord import Channel, DiscordServer, Guild, User
@@ -50,7 +50,6 @@ PACE = timedelta(seconds=6)  # between messages of the server: one a minute in e
 PAUSE = 0.2  # seconds between an answer and the next question
 WARM_UP = 10  # questions before and after the start's own work is done; the latter are the calm ones
 LOOK = 0.2  # seconds
-CALM = 10.0  # per cent of a core
 SLOWEST = 50.0  # messages a second; slower than this is given up
 PATIENCE = 120.0
 MB = 2**20
@@ -97,7 +96,7 @@ async def _measure(bot: Bot, town: "Town", database: Path, ollama: str, count: i
     asking = Asking(town)
     for _ in range(WARM_UP):
         await asking.once()
-    await _calm(process)
+    await bot.calm()
     asking.seconds.clear()
     for _ in range(WARM_UP):
         await asking.once()
@@ -192,7 +191,7 @@ async def fill(folder: Path, town: Town, count: int) -> None:
     observations = Observations(database)
     for channel in town.channels:
         await observations.switch_on(town.guild.id, channel.id, None)
-    store, bm25 = MessageStore(database), Bm25(RecallSettings().language)
+    store, lexicon = MessageStore(database), Lexicon(lambda _: RecallSettings().language)
     index = EdgeIndex(folder / "index", OpenAISettings().dimensions)
     await index.open()
     said = town.said(count)
@@ -200,7 +199,7 @@ async def fill(folder: Path, town: Town, count: int) -> None:
         await store.capture_many(chunk)
         entries = [entry(message_memory(one), (), True) for one in chunk]
         dense = _dense(len(chunk), number)
-        keys = zip(entries, await sparse_keys(bm25, entries), dense, strict=True)
+        keys = zip(entries, await sparse_keys(lexicon, entries), dense, strict=True)
         await index.upsert(town.guild.id, [point(*one) for one in keys])
         progress(f"{number * CHUNK + len(chunk):,} messages are held")
     async with database.write() as connection:
@@ -241,16 +240,6 @@ class Asking:
         while True:
             await self.once()
             await asyncio.sleep(PAUSE)
-
-
-async def _calm(process: psutil.Process) -> None:
-    """Wait until what a start brings with it is done, such as the look at every point of the index."""
-    process.cpu_percent()
-    for _ in range(int(PATIENCE)):
-        await asyncio.sleep(1)
-        if process.cpu_percent() < CALM:
-            return
-    raise RuntimeError("the bot has no rest after its start")
 
 
 def _open(database: Path) -> sqlite3.Connection:

@@ -28,10 +28,10 @@ from pydantic import SecretStr
 
 from bot.extraction.ollama import OllamaLLM
 from bot.extraction.worker import BatchWorker
-from bot.memory.bm25 import Bm25
 from bot.memory.edge import EdgeIndex
 from bot.memory.embeddings import OpenAIEmbedder
 from bot.memory.indexer import Indexer
+from bot.memory.lexicon import Lexicon
 from bot.model import Mention, Message
 from bot.sandbox import conversation
 from bot.sandbox.ollama import MODEL, OllamaServer
@@ -121,7 +121,7 @@ async def measure_ours(talk: list[Message]) -> Cost:
                 Reindex(database),
                 index,
                 embedder,
-                Bm25(RecallSettings().language),
+                Lexicon(lambda _: RecallSettings().language),
                 memory.embed_messages,
                 memory.index_interval,
                 Breaker("OpenAI", clock=clock),

@@ -19,6 +19,7 @@ from bot.capture.reader import Reader
 from bot.capture.recheck import Comparison
 from bot.capture.visibility import DiscordVisibility
 from bot.commands.asking import Asking
+from bot.commands.configuring import Configuring
 from bot.commands.limits import Limit
 from bot.commands.mention import Mentions
 from bot.commands.news import TermsNews
@@ -37,6 +38,7 @@ from bot.memory.forget import Forget
 from bot.memory.held import Held
 from bot.memory.index import VectorIndex
 from bot.memory.indexer import Indexer
+from bot.memory.lexicon import Lexicon
 from bot.memory.naming import Speakers
 from bot.memory.recall import Recall
 from bot.memory.reconcile import Reconciler
@@ -141,7 +143,8 @@ class Rooms:
 
     def _open_memory(self, opened: AsyncExitStack) -> None:
         settings = self.settings
-        bm25 = Bm25(settings.recall.language)
+        language = Bm25(settings.recall.language).language  # an unknown one is told at the start
+        lexicon = Lexicon(lambda guild_id: self.configs.of(guild_id).language)
         embed_messages = settings.memory.embed_messages
         self.index = open_index(settings, settings.storage.path / INDEX)
         opened.push_async_callback(self.index.close)
@@ -155,7 +158,7 @@ class Rooms:
             Reindex(self.database),
             self.index,
             self.embedder,
-            bm25,
+            lexicon,
             embed_messages,
             settings.memory.index_interval,
             self.breakers.of("OpenAI"),
@@ -166,7 +169,7 @@ class Rooms:
         self.recall = Recall(
             self.index,
             self.embedder,
-            bm25,
+            lexicon,
             Speakers(Names(self.database)),
             self.keyword,
             self.retraction,
@@ -203,7 +206,15 @@ class Rooms:
         )
         self.held = Held(self.messages, self.facts, self.retraction, self.index)
         self.reconciler = Reconciler(
-            self.index, self.embedder, bm25, self.messages, self.retraction, embed_messages, self.indexer.lock
+            self.index,
+            self.embedder,
+            lexicon,
+            self.messages,
+            self.retraction,
+            embed_messages,
+            self.indexer.lock,
+            language,
+            give_way=self.recall.quiet,
         )
 
     def _open_extraction(self, opened: AsyncExitStack) -> None:
@@ -275,7 +286,16 @@ class Rooms:
                 configs=self.configs,
                 audit=self.audit,
                 notices=notices,
-                news=news,
+                configuring=Configuring(
+                    self.configs,
+                    self.consent,
+                    self.observations,
+                    self.retraction,
+                    news,
+                    self.audit,
+                    self.reconciler.wake,
+                    self.clock,
+                ),
                 doubts=self.doubts,
                 consent=self.consent,
                 messages=self.messages,

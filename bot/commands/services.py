@@ -7,8 +7,8 @@ from datetime import datetime
 from bot.capture.catchup import Catchup
 from bot.commands.access import MemberVisibility
 from bot.commands.asking import Asking
+from bot.commands.configuring import Configuring
 from bot.commands.limits import Limit
-from bot.commands.news import TermsNews
 from bot.commands.notice import Notices
 from bot.commands.status import Status
 from bot.extraction.questions import Questions
@@ -42,7 +42,7 @@ class Services:
     configs: GuildConfigs
     audit: Audit
     notices: Notices
-    news: TermsNews
+    configuring: Configuring
     doubts: Doubts
     consent: Consent
     messages: MessageStore

@@ -7,6 +7,7 @@ from bot.commands.ask import ask_command
 from bot.commands.audit import audit_command
 from bot.commands.backfill import Backfills, backfill_command
 from bot.commands.catchup import CatchUps, catchup_command
+from bot.commands.config import ConfigCommands
 from bot.commands.consent_button import ConsentButtons, Deciding
 from bot.commands.doubts import Review
 from bot.commands.flush import flush_command
@@ -127,6 +128,7 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
     tree.add_command(status_command(services.status, review, services.settings.alerts.oldest_waiting, services.clock))
     tree.add_command(flush_command(services.worker, services.messages))
     tree.add_command(audit_command(services.audit))
+    tree.add_command(ConfigCommands(services.configuring))
     client.event(on_interaction)
     return tree
 

@@ -23,10 +23,10 @@ from bot.errors import (
     StorageUnavailable,
 )
 from bot.memory.backlog import Backlog, Batch
-from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import Embedder
 from bot.memory.index import IndexPoint, VectorIndex
-from bot.memory.keys import DenseKeys, Entry, SparseKeys, dense_keys, point, sparse_keys
+from bot.memory.keys import DenseKeys, Entry, Words, dense_keys, point, sparse_keys
+from bot.memory.lexicon import Lexicon
 from bot.model import ServiceHealth, utcnow
 from bot.storage.breaker import QUOTA_PAUSE, Breaker, BreakerState
 from bot.storage.facts import FactStore
@@ -63,7 +63,7 @@ class Indexer:
         reindex: Reindex,
         index: VectorIndex,
         embedder: Embedder | None,
-        bm25: Bm25,
+        lexicon: Lexicon,
         embed_messages: bool,
         interval: timedelta,
         embedder_breaker: Breaker,
@@ -79,7 +79,7 @@ class Indexer:
         self._reindex = reindex
         self._index = index
         self._embedder = embedder
-        self._bm25 = bm25
+        self._lexicon = lexicon
         self._interval = interval
         self._clock = clock
         self._give_way = give_way
@@ -261,7 +261,7 @@ class Indexer:
         if dense is None and batch.lacking_vectors:
             return 0
         complete = dense is not None or not batch.to_embed
-        points = _points(batch.entries, await sparse_keys(self._bm25, batch.entries), dense)
+        points = _points(batch.entries, await sparse_keys(self._lexicon, batch.entries), dense)
         unfit = {entry.memory.id: entry.memory.guild_id for entry in batch.entries if entry.memory.id not in points}
         written: list[str] = []
         await self._others_first()
@@ -336,7 +336,7 @@ class Indexer:
 
 
 def _points(
-    entries: Sequence[Entry], sparse: Sequence[SparseKeys], dense: Sequence[DenseKeys] | None
+    entries: Sequence[Entry], sparse: Sequence[Words], dense: Sequence[DenseKeys] | None
 ) -> dict[str, tuple[int, IndexPoint]]:
     """Guild and point of each entry, by id. One that makes no point stands in nobody's way: it is left out."""
     points = {}

@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import Embedder
 from bot.memory.index import IndexPoint, Key, SparseVector
+from bot.memory.lexicon import Lexicon
 from bot.memory.mem0_adapter import to_payload
 from bot.model import Memory, MemoryKind, Message
 
 # The `updated_at` our keys were made for. A mem0 client's update changes `updated_at` alone and
 # its add knows no such key: either way the point shows that its keys need rebuilding.
 KEYS_FOR = "keys_for"
+# The language our keys are made in; points from before guilds had their own know no such key.
+KEYS_IN = "keys_in"
 
 DenseKeys = dict[Key, Sequence[float]]
 SparseKeys = dict[Key, SparseVector]
@@ -37,6 +39,14 @@ class Entry:
     embedded_window: str
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The BM25 keys of an entry, without those that hold no word, and the language they are made in."""
+
+    keys: SparseKeys
+    language: str
+
+
 def entry(memory: Memory, surroundings: Sequence[Message], embed_messages: bool) -> Entry:
     """A memory among the messages of its window; by itself once their raw text is gone."""
     window = "\n".join(message.line for message in surroundings) or memory.line
@@ -46,24 +56,25 @@ def entry(memory: Memory, surroundings: Sequence[Message], embed_messages: bool)
     return Entry(memory, window, window if embed_messages else memory.line)
 
 
-def stamped(payload: dict[str, Any]) -> dict[str, Any]:
-    """The payload, saying that the keys beside it are made for it."""
-    return {**payload, KEYS_FOR: payload.get("updated_at")}
+def stamped(payload: dict[str, Any], language: str) -> dict[str, Any]:
+    """The payload, saying that the keys beside it are made for it, in which language."""
+    return {**payload, KEYS_FOR: payload.get("updated_at"), KEYS_IN: language}
 
 
-def point(entry: Entry, sparse: SparseKeys, dense: DenseKeys) -> IndexPoint:
+def point(entry: Entry, words: Words, dense: DenseKeys) -> IndexPoint:
     """The point of an entry with these keys."""
-    return IndexPoint(entry.memory.id, stamped(to_payload(entry.memory)), dense, sparse)
+    return IndexPoint(entry.memory.id, stamped(to_payload(entry.memory), words.language), dense, words.keys)
 
 
-async def sparse_keys(bm25: Bm25, entries: Sequence[Entry]) -> list[SparseKeys]:
-    """Both BM25 keys of each entry, without those that hold no word; computed in a worker thread."""
+async def sparse_keys(lexicon: Lexicon, entries: Sequence[Entry]) -> list[Words]:
+    """Both BM25 keys of each entry, in the language of its guild; computed in a worker thread."""
 
-    def compute() -> list[SparseKeys]:
+    def compute() -> list[Words]:
         found = []
         for entry in entries:
+            bm25 = lexicon.of(entry.memory.guild_id)
             keys = {Key.BM25: bm25.document(entry.memory.line), Key.BM25_WINDOW: bm25.document(entry.window)}
-            found.append({key: vector for key, vector in keys.items() if vector.indices})
+            found.append(Words({key: vector for key, vector in keys.items() if vector.indices}, bm25.language))
         return found
 
     return await asyncio.to_thread(compute)

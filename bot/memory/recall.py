@@ -17,13 +17,13 @@ import structlog
 from bot.capture.redaction import redact
 from bot.errors import EmbedderUnavailable, IndexMismatch, IndexUnavailable, QueryTooShort, QuotaExhausted, RecallPaused
 from bot.memory import dates
-from bot.memory.bm25 import Bm25
 from bot.memory.boosts import Asked, boosted
 from bot.memory.collapse import collapse
 from bot.memory.contradiction import contradicted
 from bot.memory.embeddings import Embedder, TextsRefused
 from bot.memory.fusion import ScoreList, fuse
 from bot.memory.index import Key, ScoredPoint, Search, VectorIndex
+from bot.memory.lexicon import Lexicon
 from bot.memory.mem0_adapter import from_payload
 from bot.memory.naming import Speakers, named, without
 from bot.model import Degraded, Memory, Recalled, Scope, utcnow
@@ -65,7 +65,7 @@ class Recall:
         self,
         index: VectorIndex,
         embedder: Embedder | None,
-        bm25: Bm25,
+        lexicon: Lexicon,
         speakers: Speakers,
         keyword: KeywordSearch,
         retraction: Retraction,
@@ -77,8 +77,7 @@ class Recall:
     ) -> None:
         self._index = index
         self._embedder = embedder
-        self._bm25 = bm25
-        self._language = bm25.language
+        self._lexicon = lexicon
         self._speakers = speakers
         self._keyword = keyword
         self._retraction = retraction
@@ -137,13 +136,14 @@ class Recall:
         if not scope.access_ids:
             return Recalled(())
         heard = await self._speakers.heard(scope.guild_id, scope.access_ids)
-        names = named(query, heard, self._bm25.words)
+        bm25 = self._lexicon.of(scope.guild_id)
+        names = named(query, heard, bm25.words)
         (vector, degraded), spans = await asyncio.gather(
             self._embed(query, without(query, [word for words in names.values() for word in words])),
-            asyncio.to_thread(dates.spans, query, self._clock(), self._language),
+            asyncio.to_thread(dates.spans, query, self._clock(), bm25.language),
         )
         try:
-            lists = await self._search(scope, self._searches(query, vector))
+            lists = await self._search(scope, self._searches(scope.guild_id, query, vector))
         except (IndexUnavailable, IndexMismatch):
             found = collapse(await self._keyword.search(query, scope, limit))
             return Recalled(tuple(contradicted(found)), Degraded.INDEX_DOWN)
@@ -152,8 +152,8 @@ class Recall:
         hits = collapse(boosted(fuse(_scored(lists, memories, outdated)), memories, asked))
         return Recalled(tuple(contradicted(hits[:limit])), degraded)
 
-    def _searches(self, query: str, vector: Sequence[float] | None) -> list[Search]:
-        words = self._bm25.query(query)  # in microseconds
+    def _searches(self, guild_id: int, query: str, vector: Sequence[float] | None) -> list[Search]:
+        words = self._lexicon.query(guild_id, query)  # in microseconds
         found = [] if vector is None else [Search(key, vector, CANDIDATES) for key in (Key.DENSE, Key.WINDOW)]
         if words.indices:
             found += [Search(key, words, CANDIDATES) for key in (Key.BM25, Key.BM25_WINDOW)]

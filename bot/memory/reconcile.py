@@ -2,7 +2,8 @@
 
 A mem0 `update` keeps a point's payload but only its unnamed vector (and `bm25`, if that client can
 make it); a mem0 `add` knows none of our payload keys. Recall sees a memory by its keys and payload,
-so the reconciler finds such points and completes them.
+so the reconciler finds such points and completes them. It also makes the words' keys of a guild anew when its
+language has changed.
 
 A mem0 client's edit of one of our memories changes the index and not the record in SQL: the index
 is what people edit there. It stands until the record itself changes and is indexed again; keyword
@@ -11,6 +12,7 @@ search, which answers while the index is down, still knows the record's own word
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from traceback import format_tb
@@ -19,10 +21,10 @@ from typing import Any
 import structlog
 
 from bot.errors import EmbedderUnavailable, IndexUnavailable, RecollectError, ServiceUnavailable
-from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import Embedder
 from bot.memory.index import IndexPoint, VectorIndex
-from bot.memory.keys import KEYS_FOR, DenseKeys, Entry, dense_keys, entry, sparse_keys, stamped
+from bot.memory.keys import KEYS_FOR, KEYS_IN, DenseKeys, Entry, dense_keys, entry, sparse_keys, stamped
+from bot.memory.lexicon import Lexicon
 from bot.memory.mem0_adapter import from_payload, to_payload
 from bot.model import Memory, MemoryKind, Message, message_memory_id
 from bot.storage.messages import MessageStore
@@ -32,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 PAGE = 256
 EVERY = timedelta(hours=1)
+_PASSES = 3
 # What mem0 wrote about the text itself is left as it is.
 _MEM0_KEYS = frozenset({"data", "hash", "created_at", "updated_at", "text_lemmatized", "user_id"})
 
@@ -39,30 +42,41 @@ _MEM0_KEYS = frozenset({"data", "hash", "created_at", "updated_at", "text_lemmat
 class Reconciler:
     """Rebuilds the keys of points other clients wrote, and maps those that belong to no channel yet.
 
-    `lock` is the indexer's: held around every write to the index.
+    `lock` is the indexer's: held around every write to the index. Points that do not say in which language their
+    words' keys are made are in the `former_language`. `give_way` is awaited before a page of them is made anew.
     """
 
     def __init__(
         self,
         index: VectorIndex,
         embedder: Embedder | None,
-        bm25: Bm25,
+        lexicon: Lexicon,
         messages: MessageStore,
         retraction: Retraction,
         embed_messages: bool,
         lock: asyncio.Lock,
+        former_language: str,
+        give_way: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._index = index
         self._embedder = embedder
-        self._bm25 = bm25
+        self._lexicon = lexicon
         self._messages = messages
         self._retraction = retraction
         self._embed_messages = embed_messages
         self._lock = lock
+        self._former_language = former_language
+        self._give_way = give_way
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Have `run` begin anew at once: a guild's language has changed."""
+        self._woken.set()
 
     async def run(self, guild_ids: Callable[[], Awaitable[Iterable[int]]], every: timedelta = EVERY) -> None:
         """Complete what other clients wrote, now and then. What they wrote badly must not stop the bot."""
         while True:
+            self._woken.clear()
             try:
                 await self.run_once(await guild_ids())
             except ServiceUnavailable as error:
@@ -71,7 +85,9 @@ class Reconciler:
                 raise
             except Exception as error:
                 log.error("reconcile_failed", error=type(error).__name__, stack="".join(format_tb(error.__traceback__)))
-            await asyncio.sleep(every.total_seconds())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every.total_seconds()):
+                    await self._woken.wait()
 
     async def run_once(self, guild_ids: Iterable[int]) -> int:
         """Complete these guilds' points that another client added or changed; how many.
@@ -113,15 +129,56 @@ class Reconciler:
             points, _ = await self._index.scroll(guild_id, start, PAGE, keys=True)
             stale = [(one, survey.place(memory, one)) for one in points if (memory := _stale(one))]
             rebuilt += await self._rebuild(guild_id, stale)
-        return rebuilt
+        return rebuilt + await self._translate(guild_id, survey)
+
+    async def _translate(self, guild_id: int, survey: "_Survey") -> int:
+        """Make the words' keys anew that are in another language than the guild's; how many. Vectors stay."""
+        translated = 0
+        for _ in range(_PASSES):  # what came or changed meanwhile is found by the next
+            language = self._lexicon.of(guild_id).language
+            self._lexicon.holds(guild_id, frozenset().union(*survey.languages.values()))
+            pages = [start for start, found in survey.languages.items() if found - {language}]
+            if not pages:
+                break
+            for start in pages:
+                translated += await self._translate_page(guild_id, start, language)
+            survey = await self._survey(guild_id)
+        return translated
+
+    async def _translate_page(self, guild_id: int, start: str | None, language: str) -> int:
+        if self._give_way is not None:
+            await self._give_way()
+        points, _ = await self._index.scroll(guild_id, start, PAGE)
+        found = {
+            one.id: (one, memory)
+            for one in points
+            if self._language(one) != language and _stale(one) is None and (memory := from_payload(one.id, one.payload))
+        }
+        entries = await self._entries([memory for _, memory in found.values()])
+        words = dict(zip(found, await sparse_keys(self._lexicon, entries), strict=True))
+        async with self._lock:
+            now, _ = await self._index.scroll(guild_id, start, PAGE, keys=True)  # its vectors may have come meanwhile
+            forgotten = await self._retraction.retracted(memory for _, memory in found.values())
+            kept = [
+                replace(one, payload={**one.payload, KEYS_IN: words[one.id].language}, sparse=words[one.id].keys)
+                for one in now
+                if one.id in found and one.id not in forgotten and one.payload == found[one.id][0].payload
+            ]
+            await self._index.upsert(guild_id, kept)
+        return len(kept)
+
+    def _language(self, point: IndexPoint) -> str:
+        """In which language the words' keys of a point are made."""
+        return str(point.payload.get(KEYS_IN, self._former_language))
 
     async def _survey(self, guild_id: int) -> "_Survey":
         """Read a guild's payloads, which are small beside its keys."""
-        survey = _Survey({}, [])
+        survey = _Survey({}, [], {})
         async for start, points in self._pages(guild_id):
             for one in points:
                 if "access_id" in one.payload and (memory := from_payload(one.id, one.payload)):
                     survey.channels.setdefault(memory.channel_id, memory)
+            survey.languages[start] = frozenset(self._language(one) for one in points if KEYS_FOR in one.payload)
             if any(map(_stale, points)):
                 survey.stale_pages.append(start)
         return survey
@@ -145,13 +202,16 @@ class Reconciler:
         if not found:
             return 0
         entries = await self._entries([memory for _, memory in found])
-        sparse = await sparse_keys(self._bm25, entries)
+        words = await sparse_keys(self._lexicon, entries)
         dense = await self._dense(entries)
         rebuilt = {
             old.id: IndexPoint(
-                old.id, _payload(old, one.memory, complete=new is not None), {**old.dense, **(new or {})}, words
+                old.id,
+                _payload(old, one.memory, made.language, complete=new is not None),
+                {**old.dense, **(new or {})},
+                made.keys,
             )
-            for (old, _), one, words, new in zip(found, entries, sparse, dense, strict=True)
+            for (old, _), one, made, new in zip(found, entries, words, dense, strict=True)
         }
         guild_id = found[0][1].guild_id
         async with self._lock:
@@ -204,11 +264,13 @@ class _Survey:
     """What a look at a guild's payloads told.
 
     `channels` holds one memory of each channel, which knows its name and who may see it, and
-    `stale_pages` where pages with stale points start.
+    `stale_pages` where pages with stale points start. `languages` are those of the words' keys by where the page
+    starts.
     """
 
     channels: dict[int, Memory]
     stale_pages: list[str | None]
+    languages: dict[str | None, frozenset[str]]
 
     def place(self, memory: Memory, point: IndexPoint) -> Memory:
         """The memory as its channel is known; of an unknown channel only the id can be asked for permission."""
@@ -237,8 +299,8 @@ def _adoptable(point: IndexPoint, guild_id: int, channel_id: int) -> Memory | No
     return from_payload(point.id, {**point.payload, "agent_id": str(guild_id), "run_id": str(channel_id)})
 
 
-def _payload(point: IndexPoint, memory: Memory, complete: bool) -> dict[str, Any]:
+def _payload(point: IndexPoint, memory: Memory, language: str, complete: bool) -> dict[str, Any]:
     """The point's payload with our keys beside whatever another client put there."""
     ours = {key: value for key, value in to_payload(memory).items() if key not in _MEM0_KEYS}
     payload = {**point.payload, **ours}
-    return stamped(payload) if complete else payload
+    return stamped(payload, language) if complete else payload

@@ -36,7 +36,7 @@ class Consent:
         self, database: Database, default_mode: ConsentMode = "opt_out", clock: Callable[[], datetime] = utcnow
     ) -> None:
         self._database = database
-        self._default_mode = default_mode
+        self.default_mode = default_mode
         self._clock = clock
         self._outs: Intervals = defaultdict(list)
         self._agreed: Intervals = defaultdict(list)
@@ -55,9 +55,9 @@ class Consent:
                     modes[row.guild_id].append((from_ms(row.started_at), row.mode))
             self._outs, self._agreed, self._modes = outs, agreed, modes
             known = modes.get(_SETTINGS)
-            if self._default_mode != (known[-1][1] if known else "opt_out"):
+            if self.default_mode != (known[-1][1] if known else "opt_out"):
                 # Who asks first from the first start on has never been told otherwise.
-                await self._write_mode(_SETTINGS, self._default_mode, self._clock() if known else from_ms(0))
+                await self._write_mode(_SETTINGS, self.default_mode, self._clock() if known else from_ms(0))
 
     def mode(self, guild_id: int) -> ConsentMode:
         """Whether the guild asks its members first, now."""
@@ -75,6 +75,10 @@ class Consent:
     def is_own_mode(self, guild_id: int) -> bool:
         """Whether the mode is set for this guild, and not that of the settings."""
         return any(mode != _AS_SETTINGS for _, mode in self._modes.get(guild_id, [])[-1:])
+
+    def agreed(self, guild_id: int) -> int:
+        """How many members of the guild have agreed to be remembered."""
+        return sum(guild == guild_id and _lasting_since(one) is not None for (guild, _), one in self._agreed.items())
 
     async def opt_out(self, guild_id: int, user_id: int, at: datetime | None = None) -> bool:
         """Keep nothing of the member's from now or `at` on; False if they had opted out already.
@@ -133,6 +137,11 @@ class Consent:
     def agreed_since(self, guild_id: int, user_id: int) -> datetime | None:
         """Since when the member has agreed to be remembered, None if they have not."""
         return _lasting_since(self._agreed.get((guild_id, user_id), ()))
+
+    def history(self, guild_id: int, user_id: int) -> tuple[Sequence[Interval], Sequence[Interval]]:
+        """When the member objected, and when they agreed, oldest first."""
+        member = guild_id, user_id
+        return tuple(self._outs.get(member, ())), tuple(self._agreed.get(member, ()))
 
     def _mode_at(self, guild_id: int, at: datetime) -> ConsentMode:
         own = _in_force(self._modes.get(guild_id, ()), at)

@@ -1,6 +1,6 @@
 """What each guild's admins chose, beside the settings. Kept in memory, since every event asks."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -54,7 +54,11 @@ class GuildConfigs:
 
     def of(self, guild_id: int) -> GuildConfig:
         """What holds for a guild now."""
-        return replace(self._default(guild_id), **self._set.get(guild_id, {}))
+        return replace(self.default(guild_id), **self._set.get(guild_id, {}))
+
+    def own(self, guild_id: int) -> frozenset[str]:
+        """The names of the fields that were set for this guild."""
+        return frozenset(self._set.get(guild_id, ()))
 
     async def change(self, guild_id: int, changes: Mapping[str, Any]) -> GuildConfig:
         """Set fields of a guild's `GuildConfig` by name; what holds then. Raises `StorageUnavailable`."""
@@ -71,13 +75,22 @@ class GuildConfigs:
         self._set[guild_id] = {**self._set.get(guild_id, {}), **changes}
         return changed
 
+    async def reset(self, guild_id: int, names: Collection[str]) -> GuildConfig:
+        """Have fields be as the settings say again; what holds then. Raises `StorageUnavailable`."""
+        these = (guild_setting.c.guild_id == guild_id) & guild_setting.c.name.in_(names)
+        await self._database.transact(lambda connection: connection.execute(delete(guild_setting).where(these)))
+        left = self._set.get(guild_id, {})
+        self._set[guild_id] = {name: value for name, value in left.items() if name not in names}
+        return self.of(guild_id)
+
     async def forget(self, guild_id: int) -> None:
         """Back to the settings. Raises `StorageUnavailable`."""
         where = guild_setting.c.guild_id == guild_id
         await self._database.transact(lambda connection: connection.execute(delete(guild_setting).where(where)))
         self._set.pop(guild_id, None)
 
-    def _default(self, guild_id: int) -> GuildConfig:
+    def default(self, guild_id: int) -> GuildConfig:
+        """What holds for a guild for which nothing was set."""
         settings = self._settings
         return GuildConfig(
             person_facts=settings.memory.person_facts,

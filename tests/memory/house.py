@@ -4,8 +4,9 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bot.memory.embeddings import Embedder
 from bot.memory.forget import Forget
 from bot.memory.index import IndexPoint, ScoredPoint, Search
 from bot.memory.indexer import Indexer
+from bot.memory.lexicon import Lexicon
 from bot.memory.naming import Speakers
 from bot.memory.recall import Recall
 from bot.memory.reconcile import Reconciler
@@ -185,6 +187,11 @@ class House:
     bm25: Bm25
     clock: Clock
     breakers: Breakers
+    spoken: dict[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        return Lexicon(lambda guild_id: self.spoken.get(guild_id, self.bm25.language))
 
     def indexer(
         self,
@@ -200,7 +207,7 @@ class House:
             Reindex(self.database),
             self.index,
             embedder,
-            self.bm25,
+            self.lexicon,
             embed_messages,
             interval,
             self.breakers.of("OpenAI"),
@@ -212,7 +219,7 @@ class House:
         return Recall(
             self.index,
             embedder,
-            self.bm25,
+            self.lexicon,
             Speakers(Names(self.database), now=lambda: 0.0),
             self.keyword,
             self.retraction,
@@ -226,7 +233,16 @@ class House:
         return Forget(self.retraction, Purging(self.database, self.retraction, self.clock), indexer, self.index)
 
     def reconciler(self, indexer: Indexer, embedder: Embedder | None = None, embed_messages: bool = True) -> Reconciler:
-        return Reconciler(self.index, embedder, self.bm25, self.messages, self.retraction, embed_messages, indexer.lock)
+        return Reconciler(
+            self.index,
+            embedder,
+            self.lexicon,
+            self.messages,
+            self.retraction,
+            embed_messages,
+            indexer.lock,
+            self.bm25.language,
+        )
 
     async def learn(self, *facts: Fact) -> int:
         """Store facts as extraction does: leased messages, one transaction."""
