@@ -150,9 +150,12 @@ async def test_hidden_unobserved_and_silent_places_answer_alike(town: Town) -> N
     places = (town.staff, hidden, silent)
     assert [one.content for one in answers] == [expected.format(place.id) for place in places]
     assert "treasurer" in told(await catch_up(town, town.admin, channel=town.staff))
-    assert (await catch_up(town, town.admin, channel=silent)).content.endswith("`/observe on` changes that.")
     town.server.world.deny(town.staff, town.bob, Permission.VIEW_CHANNEL)
     assert (await catch_up(town, town.bob, channel=town.staff)).content == expected.format(town.staff.id)
+    managers = town.server.world.add_role(town.guild, "managers", Permission.MANAGE_GUILD)
+    town.server.world.update_member(town.guild, town.ada, role_ids=[managers.id])
+    assert (await catch_up(town, town.ada, channel=silent)).content.endswith("`/observe on` changes that.")
+    assert (await catch_up(town, town.ada, channel=hidden)).content == expected.format(hidden.id)
 
 
 async def test_a_channel_covers_its_threads_and_a_thread_is_alone(town: Town) -> None:
@@ -204,14 +207,13 @@ async def test_what_is_taken_back_meanwhile_is_not_told(
     """When a message goes while the model writes about it, its words are not shown and those of others are."""
     first, _, third = await chat(town)
     model.replies.append(TOPICS)
-    streamed = catchup.streamed
 
     async def deleting(*arguments: Any) -> str:
-        words = await streamed(*arguments)
+        words = await streaming.streamed(*arguments)
         await town.app.forget.messages(town.guild.id, [first.id])
         return words
 
-    monkeypatch.setattr(catchup, "streamed", deleting)
+    monkeypatch.setattr("bot.commands.catchup.streamed", deleting)
     answer = await catch_up(town, town.ada)
     assert note(answer).startswith("Some of it was changed or taken back")
     assert "tent" not in told(answer)
