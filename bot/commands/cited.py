@@ -8,7 +8,9 @@ from bot.memory.answering import without_urls
 
 _MOST_LINES = 60
 _UNCUT = 1_000_000
+_WORTH_CUTTING = 20
 _TAG = re.compile(r"<(?=[@#&/:a-z])", re.IGNORECASE)  # of mentions, commands, times, and links without a preview
+_WITHOUT_BRACKETS = str.maketrans("[]", "()")  # of which links are made
 _AROUND = re.compile(r"^(\s*)(.*?)(\s*)$", re.DOTALL)
 
 
@@ -23,7 +25,9 @@ def cited_text(parts: Sequence[str | int], links: Sequence[str | None], urls: Se
         piece = linked(part, links) if isinstance(part, int) else _words(part, urls, _UNCUT)
         left = room - units(shown)
         if units(piece) > left:
-            return shown.rstrip() + (ELLIPSIS if isinstance(part, int) else _words(part, urls, left))
+            if isinstance(part, int) or left < _WORTH_CUTTING:
+                return shown.rstrip() + ELLIPSIS
+            return (shown + _words(part, urls, left)).strip()
         shown += piece
     return shown.strip()
 
@@ -38,7 +42,7 @@ def _words(text: str, urls: Set[str], room: int) -> str:
     """Words as they are, with the space around them: neither markdown nor mention, nor a link of their own making."""
     match = _AROUND.match(text)
     before, words, after = match.groups() if match else ("", text, "")
-    safe = _TAG.sub("<\u200b", without_urls(words, urls))
+    safe = _TAG.sub("<\u200b", without_urls(words, urls)).translate(_WITHOUT_BRACKETS)
     return _gap(before) + escaped(safe, room - 4, _MOST_LINES) + _gap(after) if words else _gap(before)
 
 

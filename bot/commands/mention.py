@@ -22,6 +22,7 @@ from bot.storage.guild_configs import GuildConfigs
 
 _LOOKING = "I am looking through what everyone here can read…"
 _NOTHING = "I found nothing about that in what everyone here can read."
+_MANY = re.compile(r"@(?:everyone|here)\b|<@&\d+>")  # whether or not its author may ping them
 _NO_EMBEDS = "I need the Embed Links permission here to answer."
 
 log = structlog.get_logger(__name__)
@@ -59,10 +60,10 @@ class Mentions:
             return
         if may_answer_mention(
             self._configs.of(guild.id).mentions,
-            by_person=not author.bot,
+            by_person=not author.bot and message.webhook_id is None,
             names_bot=names_bot,
             reply=message.reference is not None,
-            everyone=message.mention_everyone or bool(message.raw_role_mentions),
+            everyone=message.mention_everyone or _MANY.search(message.content) is not None,
         ):
             task = asyncio.create_task(self._answer(message, author), name="mention")
             self._running[message.id] = task
