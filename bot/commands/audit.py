@@ -15,7 +15,7 @@ from discord import app_commands, ui
 
 from bot.commands.access import manages, member
 from bot.commands.replies import Interaction, Refused, show, think
-from bot.commands.text import ago, counted, dated, escaped
+from bot.commands.text import ago, counted, cut, dated
 from bot.commands.views import OwnedView
 from bot.errors import StorageUnavailable
 from bot.storage.audit import Action, Audit, AuditEntry
@@ -23,7 +23,7 @@ from bot.storage.audit import Action, Audit, AuditEntry
 log = structlog.get_logger(__name__)
 
 PAGE_LINES = 15
-VALUE_UNITS = 100
+VALUE_UNITS = 150
 
 
 async def note(audit: Audit, guild_id: int, actor_id: int | None, action: Action, **details: int | str | None) -> None:
@@ -110,8 +110,7 @@ def _deed(action: Action, details: Mapping[str, int | str]) -> str:
             early = ", and stopped before it was all gone" if details.get("stopped") else ""
             return f"purged {_counts(details)} {limits(details)}{early}"
         case Action.CONFIGURED:
-            name, value = (escaped(str(details.get(key, "?")), VALUE_UNITS) for key in ("name", "value"))
-            return f"set {name} to {value}"
+            return f"set {details.get('name')}: {cut(str(details.get('value')), VALUE_UNITS)}"
         case Action.OBSERVED:
             return f"switched {channel} on"
         case Action.UNOBSERVED:

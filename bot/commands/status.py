@@ -115,7 +115,7 @@ def status_card(status: Status, now: datetime, patience: timedelta) -> discord.E
     if queue.not_indexed:
         memories += f"; {counted(queue.not_indexed, 'memory', 'memories')} not in the index yet"
     embed.add_field(name="Memories", value=memories, inline=False)
-    observed = counted(status.observed, "channel")
+    observed = counted(status.observed, "channel") if status.observed else "no channel; `/setup` has me begin"
     if status.behind:
         observed += (
             f"; {counted(status.behind, 'channel or thread', 'channels and threads')} still being caught up with"

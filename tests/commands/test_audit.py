@@ -44,7 +44,7 @@ def lines(answer: Answer) -> list[str]:
             {"messages": 1, "facts": 3, "since": WHEN.isoformat()},
             "purged 1 message and 3 facts from <t:1777636800:f> on",
         ),
-        (Action.CONFIGURED, {"name": "raw_days", "value": 7}, "set raw\\_days to 7"),
+        (Action.CONFIGURED, {"name": "who may ask", "value": "everyone"}, "set who may ask: everyone"),
         (Action.OBSERVED, {"channel": 7}, "switched <#7> on"),
         (Action.UNOBSERVED, {"channel": 7}, "switched <#7> off"),
         (Action.BACKFILLED, {"channel": 7, "since": WHEN.isoformat()}, "had me read <#7> from <t:1777636800:f> on"),
@@ -105,7 +105,7 @@ async def test_pages_stand_still_while_entries_are_added(town: Town) -> None:
     shown += lines(second)
     third = await (await second.click("Older")).settled()
     shown += lines(third)
-    assert shown == [f"<@{town.admin.id}> set n to {number}" for number in reversed(range(40))]
+    assert shown == [f"<@{town.admin.id}> set n: {number}" for number in reversed(range(40))]
     assert [button.label for button in third.buttons if button.disabled] == ["Older"]
     assert lines(await (await third.click("Newer")).settled()) == shown[15:30]
 
