@@ -79,7 +79,8 @@ class Client:
         original = message.place.history.get(message.reply_to) if message.reply_to else None
         if original is None:
             return None
-        excerpt = div("excerpt", *line(self._markup, " ".join(original.content.split())))
+        words = line(self._markup, " ".join(original.content.split())) or [el("em", "Click to see attachment")]
+        excerpt = div("excerpt", *words)
         who = span("who", original.author.display_name)
         badge = _badge() if original.author.bot else None
         return div("answered", self._avatar(original.author, "tiny"), badge, who, excerpt)
@@ -110,13 +111,13 @@ class Client:
             parts.append(div("description", *text(self._markup, description)))
         if fields := embed.get("fields"):
             parts.append(div("fields", *map(self._field, fields)))
-        if file := files.get((embed.get("image") or {}).get("url") or ""):
-            parts.append(_picture(file))
+        if image := files.get((embed.get("image") or {}).get("url") or ""):
+            parts.append(_picture(image))
         footer, stamp = (embed.get("footer") or {}).get("text"), embed.get("timestamp")
         if footer or stamp:
             told = [footer, self._time(datetime.fromisoformat(stamp)) if stamp else None]
             parts.append(div("footer", " • ".join(filter(None, told))))
-        return bordered("embed", embed.get("color"), *parts)
+        return bordered("embed pictured" if image else "embed", embed.get("color"), *parts)
 
     def _field(self, field: Mapping[str, Any]) -> Element:
         name = div("field-name", *line(self._markup, field["name"]))
