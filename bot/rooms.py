@@ -235,6 +235,7 @@ class Rooms:
         )
         opened.push_async_callback(self.worker.close)
         self.questions = Questions(self.llm, breaker, turns, self.settings.ask.patience, on_recovery=self.worker.wake)
+        opened.push_async_callback(self.questions.close)
 
     def _open_doors(self) -> None:
         settings = self.settings

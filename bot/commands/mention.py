@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import traceback
 from collections.abc import Iterable, Sequence
 
 import discord
@@ -83,6 +84,9 @@ class Mentions:
         except UNREACHABLE as error:  # question or answer are gone, or the bot may not post there
             code = error.code if isinstance(error, discord.HTTPException) else None
             log.info("mention_unanswered", message_id=message.id, error=type(error).__name__, code=code)
+        except Exception as error:  # its own words may quote the question
+            stack = "".join(traceback.format_tb(error.__traceback__))
+            log.error("mention_failed", message_id=message.id, error=type(error).__name__, stack=stack)
 
     async def _refused(self, message: discord.Message, author: discord.Member) -> bool:
         """Whether its author may not ask now; they are told once, until they may again."""

@@ -50,6 +50,10 @@ class LLM(Protocol):
         """
         ...
 
+    async def load(self) -> None:
+        """Have the model ready to answer, which may take minutes. Raises `LLMUnavailable`."""
+        ...
+
     async def health(self) -> ServiceHealth:
         """Whether a question would be answered now. Never raises."""
         ...

@@ -28,6 +28,7 @@ _SMALLEST_CUT_PROMPT = 512
 _HEALTH_SECONDS = 5
 _LONGEST_VERSION = 40
 _NOT_OLLAMA = (ValueError, TypeError, AttributeError, KeyError)  # no JSON, or not of Ollama's shape
+_FAILURES = (ResponseError, httpx.HTTPError, ConnectionError, *_NOT_OLLAMA)
 
 
 class OllamaLLM:
@@ -66,6 +67,18 @@ class OllamaLLM:
                 if piece := part.message.content:
                     yield piece
 
+    async def load(self) -> None:
+        """See `LLM.load`."""
+        try:
+            await self._client.chat(
+                model=self._settings.model,
+                messages=[],
+                options={"num_ctx": self._settings.num_ctx},
+                keep_alive=self._settings.keep_alive.total_seconds(),
+            )
+        except _FAILURES as error:
+            raise self._meaning(error) from None
+
     async def _answer(
         self, system: str, prompt: str, max_tokens: int, schema: Mapping[str, Any] | None = None
     ) -> AsyncGenerator[ChatResponse, None]:
@@ -79,12 +92,8 @@ class OllamaLLM:
                     if size > MAX_ANSWER_CHARACTERS:
                         raise AnswerRejected(f"the answer is longer than {MAX_ANSWER_CHARACTERS} characters")
                     yield last
-        except ResponseError as error:
-            raise self._refusal(error) from None
-        except (httpx.HTTPError, ConnectionError) as error:
-            raise LLMUnavailable(self._unreachable(error)) from None
-        except _NOT_OLLAMA as error:
-            raise LLMUnavailable(f"{self._where} does not answer as Ollama does ({type(error).__name__})") from None
+        except _FAILURES as error:
+            raise self._meaning(error) from None
         _check_whole(last, least_tokens(system) + least_tokens(prompt))
 
     async def _ask(
@@ -104,6 +113,14 @@ class OllamaLLM:
             },
             keep_alive=self._settings.keep_alive.total_seconds(),
         )
+
+    def _meaning(self, error: Exception) -> Exception:
+        """What a failed request means for whoever asked."""
+        if isinstance(error, ResponseError):
+            return self._refusal(error)
+        if isinstance(error, httpx.HTTPError | ConnectionError):
+            return LLMUnavailable(self._unreachable(error))
+        return LLMUnavailable(f"{self._where} does not answer as Ollama does ({type(error).__name__})")
 
     def _refusal(self, error: ResponseError) -> Exception:
         """What the server's error means. Its own words may quote the prompt and are passed on to nobody."""

@@ -42,6 +42,13 @@ class Questions:
         self._turns = turns
         self._patience = patience.total_seconds()
         self._on_recovery = on_recovery
+        self._loading: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Wait for the model no longer."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait({self._loading})
 
     @property
     def waiting(self) -> bool:
@@ -70,6 +77,7 @@ class Questions:
                         yield piece
             except TimeoutError:
                 _log.info("question_too_slow", service=self._llm.name, seconds=self._patience)
+                self._begin_loading()
                 raise LLMUnavailable(_TOO_SLOW) from None
             except LLMUnavailable as outage:
                 probing = False
@@ -85,6 +93,22 @@ class Questions:
             finally:
                 if probing:  # still: nothing was learned, so the next to ask is to find out
                     self._breaker.end_pause()
+
+    def _begin_loading(self) -> None:
+        """Have the model loaded all the same: a server stops loading for who went away, and would never be done.
+
+        See github.com/ollama/ollama/pull/4638.
+        """
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load(), name="load the language model")
+
+    async def _load(self) -> None:
+        try:
+            await self._llm.load()
+        except (LLMUnavailable, AnswerRejected) as error:
+            _log.info("model_not_loaded", service=self._llm.name, reason=str(error))
+        finally:
+            self._loading = None
 
     def _answered(self) -> None:
         if self._breaker.succeeded():

@@ -118,17 +118,20 @@ class OllamaServer(Listener):
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        model = body.get("model", "")
+        if model in self.models and not body.get("messages"):
+            await self._load(request, body)
+            return web.json_response(_part(model, "") | {"done": True, "done_reason": "load"})
         self.requests.append(body)
         self.asked.set()
         started = monotonic()
-        model = body.get("model", "")
         if model not in self.models:
             return web.json_response({"error": f"model '{model}' not found"}, status=404)
         reply = self.replies.popleft() if self.replies else self.always or Reply()
         await asyncio.sleep(reply.delay)
         if reply.status != 200:
             return web.json_response({"error": reply.error}, status=reply.status)
-        await self._load(body)
+        await self._load(request, body)
         text, final = self._generate(body, reply)
         final["total_duration"] = round((monotonic() - started) * 1e9)
         if body.get("stream", True):
@@ -137,13 +140,18 @@ class OllamaServer(Listener):
             return web.json_response({"error": reply.error}, status=500)
         return web.json_response(_part(model, text) | final)
 
-    async def _load(self, body: Mapping[str, Any]) -> None:
-        """A model that is not in memory takes `load_seconds` to answer; then it stays for `keep_alive`."""
+    async def _load(self, request: web.Request, body: Mapping[str, Any]) -> None:
+        """A model that is not in memory takes `load_seconds` to answer; then it stays for `keep_alive`.
+
+        As with the real one it is not loaded if whoever asked goes away before.
+        """
         model, now = body["model"], datetime.now(UTC)
         context = body.get("options", {}).get("num_ctx", _DEFAULT_CONTEXT)
         loaded = self._loaded.get(model)
         if loaded is None or loaded[1] <= now or loaded[0] != context:
             await asyncio.sleep(self.load_seconds)
+            if request.transport is None or request.transport.is_closing():
+                return
         keep_alive = body.get("keep_alive", 300)
         seconds = float(keep_alive) if isinstance(keep_alive, int | float) else 300.0
         self._loaded[model] = (context, datetime.now(UTC) + timedelta(seconds=seconds))

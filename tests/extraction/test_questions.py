@@ -114,16 +114,36 @@ async def test_a_server_that_goes_away_halfway_is_an_outage(server: OllamaServer
 
 
 async def test_a_model_slower_than_patience_is_no_outage(server: OllamaServer, desk: Desk) -> None:
-    """A cold model keeps a person waiting for no longer than they like, and extraction is not stopped by that."""
-    server.load_seconds = 60
-    with pytest.raises(LLMUnavailable, match="too slow right now"):
-        await desk.ask(desk.patient(0.05))
+    """A cold model keeps a person waiting for no longer than they like, and is loaded meanwhile for the next."""
+    server.load_seconds = 0.3
+    impatient = desk.patient(0.05)
+    for _ in range(2):
+        with pytest.raises(LLMUnavailable, match="too slow right now"):
+            await desk.ask(impatient)
     assert not desk.breaker.open
     assert not desk.turns.taken
-    server.load_seconds = 0
+    async with asyncio.timeout(10):
+        while not (await desk.llm.health()).detail.endswith(" loaded"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert server.calls == 2
+    server.load_seconds = 60
+    assert await desk.ask() == ANSWER
     server.replies.append(Reply(gate=(later := asyncio.Event())))
     asyncio.get_running_loop().call_later(0.6, later.set)  # the patience is for the first piece
     assert await desk.ask(desk.patient(0.5)) == ANSWER
+
+
+async def test_a_model_is_waited_for_until_the_bot_goes(server: OllamaServer, desk: Desk) -> None:
+    """Loading it, too, ends with the bot, and with a server that cannot."""
+    server.load_seconds = 60
+    impatient = desk.patient(0.05)
+    with pytest.raises(LLMUnavailable, match="too slow right now"):
+        await desk.ask(impatient)
+    await impatient.close()
+    with pytest.raises(LLMUnavailable, match="too slow right now"):
+        await desk.ask(impatient)
+    await server.stop()
+    await impatient.close()
 
 
 async def test_a_probe_that_learned_nothing_leaves_it_to_the_next(server: OllamaServer, desk: Desk) -> None:
@@ -136,7 +156,8 @@ async def test_a_probe_that_learned_nothing_leaves_it_to_the_next(server: Ollama
     server.asked.clear()
     server.replies.append(HANG)
     asking = asyncio.create_task(desk.ask())
-    await server.asked.wait()
+    async with asyncio.timeout(10):
+        await server.asked.wait()
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     assert await desk.ask() == ANSWER
