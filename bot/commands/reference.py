@@ -24,7 +24,7 @@ Discord shows these to members with the permission *Manage Server*; an admin can
 """
 MENUS = """\
 ## In menus
-Right-click (or press long on) a message or a member and choose *Apps*.
+Right-click a message or a member, or press and hold it, and choose *Apps*.
 
 | menu | entry | who |
 |---|---|---|
