@@ -282,6 +282,11 @@ def message_memory_id(message: Message) -> str:
     return memory_id(message.guild_id, message.channel_id, message.author_id, [message.id])
 
 
+def kept_fact_id(message: Message) -> str:
+    """The id of the fact in which a message's words are kept because somebody asked for it."""
+    return str(uuid.uuid5(MEMORY_NAMESPACE, f"{message_memory_id(message)}/kept"))
+
+
 def message_memory(message: Message) -> Memory:
     """A message as the memory of what its author said."""
     return Memory(

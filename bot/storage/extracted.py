@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from bot.model import Fact, Message
+from bot.model import Fact, Message, kept_fact_id
 from bot.storage.burial import burials, drawn_from, is_buried, keys_of
 from bot.storage.cascade import remove_facts
 from bot.storage.lease import NO_LEASE, Lease, back, held_by
@@ -37,12 +37,13 @@ def commit(connection: Connection, lease: Lease, facts: Sequence[Fact], shown: C
     again = {id for one in facts if not changed.isdisjoint(one.sources) for id in one.sources} & authors.keys()
     known = beside | authors
     sound = {one.id: one for one in facts if known.keys() >= set(one.sources)}
-    for id in _forgotten(connection, sound):
+    for id in forgotten(connection, sound):
         del sound[id]
-    remove_facts(connection, _drawn_before(connection, authors.keys(), beside.keys()) - sound.keys(), now)
-    stored = _stored(connection, sound)
-    fresh = [one for id, one in sound.items() if id not in stored]
-    _store(connection, fresh, known, now)
+    kept = {kept_fact_id(held) for held in lease.messages}  # not drawn by an extraction
+    remove_facts(connection, _drawn_before(connection, authors.keys(), beside.keys()) - sound.keys() - kept, now)
+    already = stored(connection, sound)
+    fresh = [one for id, one in sound.items() if id not in already]
+    store(connection, fresh, known, now)
     connection.execute(_DONE, {"ids": listed(authors.keys() - again)})
     if again:
         connection.execute(back().where(among(message.c.id, again)))
@@ -62,12 +63,12 @@ def _as_shown(connection: Connection, shown: Collection[Message]) -> dict[int, i
     return {row.id: row.author_id for row in held if row.revision == revisions[row.id]}
 
 
-def _forgotten(connection: Connection, facts: Mapping[str, Fact]) -> set[str]:
+def forgotten(connection: Connection, facts: Mapping[str, Fact]) -> set[str]:
     """Those of these facts that were forgotten, or that may be a forgotten one in other words."""
     keys = {id: _refused_by(one) for id, one in facts.items()}
     found = burials(connection, {key for some in keys.values() for key in some}) if keys else {}
     buried = {id for id, one in facts.items() if is_buried(found, keys[id], to_ms(one.said_at))}
-    return buried - _stored(connection, buried)
+    return buried - stored(connection, buried)
 
 
 def _refused_by(one: Fact) -> set[str]:
@@ -76,11 +77,13 @@ def _refused_by(one: Fact) -> set[str]:
     return {one.id, *drawn, *keys_of(one.guild_id, one.channel_id, one.access_id, one.speaker_ids)}
 
 
-def _stored(connection: Connection, ids: Collection[str]) -> set[str]:
+def stored(connection: Connection, ids: Collection[str]) -> set[str]:
+    """Those of these facts that are held."""
     return set(connection.execute(_STORED, {"ids": listed(ids)}).scalars()) if ids else set()
 
 
-def _store(connection: Connection, facts: Sequence[Fact], authors: Mapping[int, int], now: int) -> None:
+def store(connection: Connection, facts: Sequence[Fact], authors: Mapping[int, int], now: int) -> None:
+    """Hold facts that are new, with the authors of the messages they rest on."""
     if not facts:
         return
     connection.execute(_NEW_FACTS, [fact_row(one, now) for one in facts])
