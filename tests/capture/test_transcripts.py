@@ -11,6 +11,7 @@ from typing import Any
 
 import discord
 import pytest
+import structlog
 from exports import (
     ANA,
     BEN,
@@ -292,6 +293,16 @@ async def test_the_held_words_win_unless_the_file_knows_newer_ones(archive: Arch
     assert done.new == 1
     assert await archive.contents() == ["hi <@5>", "new"]
     assert (await archive.take(export([said(minute(1), "old")]))).new == 0
+
+
+async def test_what_is_sensitive_is_left_out(archive: Archive) -> None:
+    """It is counted among what was skipped, and the log tells the category."""
+    told = [said(minute(0), "I was diagnosed with epilepsy"), said(minute(1), "ich bin schwanger"), said(minute(2))]
+    with structlog.testing.capture_logs() as logs:
+        done = await archive.take(export(told))
+    assert (done.new, done.skipped) == (1, {"on something sensitive": 2})
+    [line] = [line for line in logs if line["event"] == "sensitive_left_out"]
+    assert (line["health"], line["channel_id"]) == (2, CHANNEL)
 
 
 async def test_members_who_opted_out_are_kept_out(archive: Archive) -> None:

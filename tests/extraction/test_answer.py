@@ -13,13 +13,13 @@ from bot.model import Fact, FactKind, Window, memory_id
 from bot.policy import PersonFacts
 
 
-def checked(*stated: dict[str, Any], person_facts: PersonFacts = "self") -> Checked:
+def checked(*stated: dict[str, Any], person_facts: PersonFacts = "self", drop_sensitive: bool = True) -> Checked:
     talk = (
         said(11, "Ann", "I keep bees"),
         said(12, "Ben", "ann is allergic to honey, and <@4> agrees", mentions=["Dora"]),
         said(13, "Ann", "true"),
     )
-    return check(facts(*stated), build(Window(GUILD, CHANNEL, (talk,)), person_facts, 2400))
+    return check(facts(*stated), build(Window(GUILD, CHANNEL, (talk,)), person_facts, 2400, drop_sensitive))
 
 
 def only(result: Checked) -> Fact:
@@ -116,6 +116,28 @@ def test_with_none_only_the_server_has_facts() -> None:
     result = checked(stated(), stated([1], "SERVER", "Bees are allowed", kind="decision"), person_facts="none")
     assert [fact.subject_id for fact in result.facts] == [None]
     assert result.refused == {"about a person": 1}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        stated(text="Ann keeps to herself", sensitive=True),
+        stated(text="Ann has diabetes"),
+        stated([2], "SERVER", "Ben was convicted of fraud", kind="event"),
+    ],
+)
+def test_what_is_sensitive_is_dropped_or_marked(told: dict[str, Any]) -> None:
+    """By what the model says of it or by its words; a server that keeps such facts has them marked."""
+    assert checked(told).refused == {"sensitive": 1}
+    assert only(checked(told, drop_sensitive=False)).sensitive
+    assert not only(checked(stated(), drop_sensitive=False)).sensitive
+
+
+def test_a_nickname_in_lower_case_is_a_person() -> None:
+    """The fact knows whom it is about, however they write their name."""
+    talk = (said(11, "ann", "I have diabetes"),)
+    prompt = build(Window(GUILD, CHANNEL, (talk,)), "self", 2400)
+    assert check(facts(stated(subject="ann", text="ann has diabetes")), prompt).refused == {"sensitive": 1}
 
 
 def test_the_same_fact_twice_is_one() -> None:

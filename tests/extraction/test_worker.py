@@ -279,6 +279,27 @@ async def test_an_odd_message_is_extracted_like_any_other(workshop: Workshop, te
     assert all(len(body["messages"][1]["content"]) < 8000 for body in workshop.server.requests)
 
 
+async def test_each_server_has_its_own_rules_for_facts(workshop: Workshop) -> None:
+    """Whose words make a fact, and whether sensitive ones are kept, is asked when the window is read."""
+    server = workshop.server
+    told = [stated(text="Ann keeps bees"), stated([2], text="Ann has asthma")]
+    await workshop.configs.change(GUILD, {"person_facts": "all", "drop_sensitive": False})
+    await workshop.configs.change(GUILD + 1, {"person_facts": "none"})
+    for guild in (GUILD, GUILD + 1, GUILD + 2):
+        here: dict[str, int] = {"guild": guild, "channel": 10 * guild}
+        talk = [said(here["channel"], "Ann", "I keep bees", **here), said(here["channel"] + 1, "Ben", "cough", **here)]
+        await workshop.messages.capture_many(talk)
+    server.answer = lambda body: facts(*told)
+    for guild in (GUILD, GUILD + 1, GUILD + 2):
+        await workshop.worker.flush(guild)
+    known = {guild: {one.text for one in await workshop.stored(guild)} for guild in (GUILD, GUILD + 1, GUILD + 2)}
+    assert known == {
+        GUILD: {"Ann keeps bees", "Ben said: Ann has asthma"},
+        GUILD + 1: set(),
+        GUILD + 2: {"Ann keeps bees"},
+    }
+
+
 async def test_facts_are_not_logged(workshop: Workshop) -> None:
     """The log counts messages and facts and holds the words of neither."""
     await workshop.messages.capture_many([said(1, "Ann", "I keep bees")])
