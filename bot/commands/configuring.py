@@ -229,7 +229,7 @@ class Configuring:
                 "until then I search in both languages. Nothing is sent to an embedder again, so it costs only time: "
                 "about a minute for 10,000."
             )
-        return doubts
+        return [doubt for doubt in doubts if doubt]
 
     def _on_consent(self, guild_id: int, mode: ConsentMode) -> str:
         told = self._told_where(guild_id)

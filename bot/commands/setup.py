@@ -15,6 +15,7 @@ from bot.commands.replies import Interaction, Refused, show, think
 from bot.commands.switching import Switching
 from bot.commands.text import counted, cut
 from bot.commands.views import OwnedView
+from bot.errors import StorageUnavailable
 from bot.settings import DiscordSettings
 from bot.storage.observations import Observations
 
@@ -106,6 +107,8 @@ class Setups:
                 done.append(place.mention)
             except Refused as refusal:
                 refused.append(str(refusal))
+            except StorageUnavailable as error:
+                refused.append(f"{place.mention}: {error}")
         told = [f"Done. I remember {' '.join(done)} from now on; a notice stands there."] if done else ["Done."]
         if refused:
             told.append("Not switched on:\n" + "\n".join(f"- {reason}" for reason in refused))
