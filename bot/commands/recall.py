@@ -8,7 +8,7 @@ from typing import Any, Self
 import discord
 from discord import app_commands, ui
 
-from bot.commands.access import MemberVisibility, Place, member, scope_in, stage
+from bot.commands.access import MemberVisibility, Place, manages, member, refuse_unless_asker, scope_in, stage
 from bot.commands.cards import Page, recall_pages
 from bot.commands.forget import Forgetting, standing_for
 from bot.commands.replies import Interaction, Refused, think
@@ -19,6 +19,7 @@ from bot.memory.recall import Recall
 from bot.model import Memory, Recalled
 from bot.policy import may_ask_about
 from bot.storage.guild_configs import GuildConfigs
+from bot.storage.observations import Observations
 
 LONGEST_QUERY = 500
 HEADING_UNITS = 1_200
@@ -28,6 +29,7 @@ _NOTHING = (
     "I found nothing about that in what you can read here. Other words may help, or a wider `since`; "
     "and I only know channels that were switched on."
 )
+_NOTHING_OBSERVED = "I found nothing about that, and I remember no channel yet; `/setup` has me begin."
 _NOTHING_FOR_ALL = (
     "I found nothing about that in what everyone here can read. Other words may help, or a wider `since`; "
     "without `public` I search what you alone can read, too."
@@ -39,6 +41,7 @@ def recall_command(
     visibility: MemberVisibility,
     forgetting: Forgetting,
     configs: GuildConfigs,
+    observations: Observations,
     limit: int,
     clock: Callable[[], datetime],
 ) -> app_commands.Command[Any, ..., None]:
@@ -66,15 +69,20 @@ def recall_command(
         public: bool = False,
     ) -> None:
         async def ask(press: Interaction) -> Recalled:
+            refuse_unless_asker(member(press), configs)
             if public:
                 visible = await visibility.public(asker.guild.id, stage(press))
             else:
                 visible = await visibility.for_member(member(press))
             scope = scope_in(asker.guild.id, visible, channel, about.id if about else None, moment)
-            return await recall.recall(query, scope, limit)
+            recalled = await recall.recall(query, scope, limit)
+            if not (recalled.hits or public or observations.active(asker.guild.id)) and manages(press):
+                raise Refused(_NOTHING_OBSERVED)
+            return recalled
 
         with recall.attending():
             asker = member(interaction)
+            refuse_unless_asker(asker, configs)
             if about and not may_ask_about(asker.id, about.id, configs.of(asker.guild.id).about_others):
                 raise Refused(OTHERS)
             moment = parse_since(since, clock()) if since else None

@@ -14,10 +14,12 @@ from bot.commands.flush import flush_command
 from bot.commands.forget import Forgetting, forget_command
 from bot.commands.observe import ObserveCommands
 from bot.commands.privacy import PrivacyCommands
+from bot.commands.purge import Purges, purge_command
 from bot.commands.recall import recall_command
 from bot.commands.replies import Interaction, fail, own, tell
 from bot.commands.services import Services
-from bot.commands.status import status_command
+from bot.commands.setup import Setups, setup_command
+from bot.commands.status import status_card, status_command
 from bot.commands.switching import Switching
 from bot.commands.translations import Translations
 from bot.commands.views import EXPIRED, is_live
@@ -68,6 +70,7 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
             services.visibility,
             forgetting,
             services.configs,
+            services.observations,
             services.settings.recall.limit,
             services.clock,
         )
@@ -129,6 +132,15 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
     tree.add_command(flush_command(services.worker, services.messages))
     tree.add_command(audit_command(services.audit))
     tree.add_command(ConfigCommands(services.configuring))
+    purges = Purges(services.forget, services.visibility, services.observations, services.audit)
+    tree.add_command(purge_command(purges, services.clock))
+
+    async def status(guild_id: int) -> discord.Embed:
+        patience = services.settings.alerts.oldest_waiting
+        return status_card(await services.status(guild_id), services.clock(), patience)
+
+    setups = Setups(services.observations, switching, services.configuring, status, services.settings.discord)
+    tree.add_command(setup_command(setups))
     client.event(on_interaction)
     return tree
 
