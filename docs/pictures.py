@@ -20,9 +20,10 @@ from pathlib import Path
 from PIL import Image, ImageChops
 
 from bot.sandbox.community import Community
-from bot.sandbox.conversation import Conversation, load
+from bot.sandbox.conversation import load
 from bot.sandbox.demo import stage
 from bot.sandbox.discord import Answer, DiscordServer, User
+from bot.sandbox.discord.entities import Json
 from bot.sandbox.html import WIDTH, Client
 from bot.storage.messages import MessageStore, QueueStats
 
@@ -32,6 +33,7 @@ TALLEST = 2_600
 COLOURS = 256
 MOST_BYTES = 200_000
 PATIENCE, A_LOOK = 30.0, 0.1  # seconds
+FAIR = "when is the spring fair?"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -50,6 +52,11 @@ class Scenes:
         """A command and its whole answer."""
         answer = await self.discord.slash(self.user(who), self.lounge, path, **options)
         return await answer.settled(PATIENCE)
+
+    async def told(self, who: str, path: str, **options: object) -> Answer:
+        """The same for an answer that the language model writes: it grows, and ends in "…" until it is whole."""
+        answer = await self.use(who, path, **options)
+        return await answer.until(lambda shown: not shown.text.endswith("…"), PATIENCE)
 
     async def talk(self) -> None:
         """The community's week, read by the language model and indexed to its end."""
@@ -71,34 +78,54 @@ class Scenes:
     def user(self, who: str) -> User:
         return self.community.users[who]
 
-    def page(self, *answers: Answer) -> str:
-        """The answers as they stand now."""
-        messages = [message for answer in answers for message in answer.messages]
-        return Client(self.discord.world).page("Recollect", *messages)
+    @property
+    def client(self) -> Client:
+        """Discord on somebody's screen, now."""
+        return Client(self.discord.world)
+
+    def page(self, answer: Answer) -> str:
+        """An answer as it stands now."""
+        return self.client.page("Recollect", *answer.messages)
 
     async def play(self) -> AsyncIterator[tuple[str, str]]:
         """The scenes in their order: the name of each picture, and its page."""
+        yield "setup", self.page(await self.use("nadia", "setup"))
         for channel in self.community.channels:
             answer = await self.use("nadia", "observe on", channel=channel)
             if answer.buttons:
                 yield "observe", self.page(answer)
                 await (await answer.click("Switch on")).settled(PATIENCE)
-        yield "notice", Client(self.discord.world).page("Recollect", *self.discord.sent(self.lounge))
+        yield "notice", self.client.page("Recollect", *self.discord.sent(self.lounge))
         await self.talk()
-        yield "recall", self.page(await self.use("mika", "recall", query="when is the spring fair?"))
-        why = await self.use("mika", "recall", query="when is the spring fair?", explain=True)
-        yield "why", self.page(why)
+        yield "recall", self.page(await self.use("mika", "recall", query=FAIR))
+        yield "why", self.page(await self.use("mika", "recall", query=FAIR, explain=True))
+        yield "ask", self.page(await self.told("mika", "ask", question=FAIR))
+        yield "catchup", self.page(await self.told("klaus", "catchup", channel=self.community.channels[1]))
+        yield "mine", self.page(await self.use("mika", "memory mine", kind="facts"))
+        yield "timeline", self.page(await self.use("nadia", "memory timeline"))
+        yield "export", self.page(await self.use("nadia", "memory export"))
+        if form := await self.correction("mika"):
+            yield "fix", self.client.modal_page("Recollect", form)
         yield "forget", self.page(await self.use("yusuf", "forget", query="Mira"))
         yield "privacy", self.page(await self.use("klaus", "privacy status"))
+        yield "policy", self.page(await self.use("klaus", "privacy policy"))
+        yield "purge", self.page(await self.use("nadia", "purge", member=self.user("bea")))
+        yield "config", self.page(await self.use("nadia", "config show"))
+        yield "audit", self.page(await self.use("nadia", "audit"))
         yield "status", self.page(await self.use("nadia", "status"))
+
+    async def correction(self, who: str) -> Json | None:
+        """The form in which somebody corrects a fact about themselves."""
+        user, path = self.user(who), "memory fix"
+        facts = await self.discord.autocomplete(user, self.lounge, path, "fact", "")
+        return (await self.discord.slash(user, self.lounge, path, fact=facts[0]["value"])).modal if facts else None
 
 
 async def write_pages(folder: Path, names: set[str]) -> list[Path]:
     """The chosen pages as files."""
     pages = []
     with tempfile.TemporaryDirectory(prefix="recollect-pictures-") as data:
-        conversation: Conversation = load()
-        async with stage(Path(data), conversation) as (discord, community, _, app):
+        async with stage(Path(data), load()) as (discord, community, _, app):
             async for name, html in Scenes(discord, community, app.messages).play():
                 if not names or name in names:
                     pages.append(folder / f"{name}.html")
