@@ -28,7 +28,7 @@ class ConfigCommands(app_commands.Group):
         self._configuring = configuring
         self.add_command(SetCommands(configuring))
 
-    @app_commands.command(name="show", description="What is set for this server, and what is as for all")
+    @app_commands.command(name="show", description="What is set for this server, and what follows the defaults")
     @app_commands.checks.has_permissions(manage_guild=True)
     async def show(self, interaction: Interaction) -> None:
         await think(interaction)
@@ -42,7 +42,7 @@ class ConfigCommands(app_commands.Group):
         embed = discord.Embed(title="How I remember this server", description="\n".join(lines))
         await show(interaction, embeds=[embed])
 
-    @app_commands.command(name="reset", description="Take a setting of this server back to the default")
+    @app_commands.command(name="reset", description="Set one setting of this server back to its default")
     @app_commands.describe(setting="Which setting")
     @app_commands.choices(setting=[Choice(name=option, value=option) for option in Option])
     @app_commands.checks.has_permissions(manage_guild=True)
@@ -100,8 +100,8 @@ class SetCommands(app_commands.Group):
 
     @app_commands.command(description="For how many days I keep messages and facts")
     @app_commands.describe(
-        messages="Days after which the words of a message go; the facts noted from it stay",
-        facts="Days after which a fact goes, counted from when it was said; 0 keeps facts until forgotten",
+        messages="After how many days a message is removed; the facts noted from it stay",
+        facts="After how many days a fact is removed; 0 keeps facts until somebody has me forget them",
     )
     @app_commands.checks.has_permissions(manage_guild=True)
     async def retention(
@@ -114,8 +114,8 @@ class SetCommands(app_commands.Group):
             raise Refused("Say for how many days: give `messages`, `facts` or both.")
         await self._configuring.set(interaction, Option.RETENTION, values)
 
-    @app_commands.command(description="The language whose word forms keyword search knows")
-    @app_commands.describe(language="What is mostly spoken here")
+    @app_commands.command(description="The language mostly spoken here, so that I find other forms of a word, too")
+    @app_commands.describe(language="Type the first letters and pick one of the suggestions")
     @app_commands.checks.has_permissions(manage_guild=True)
     async def language(self, interaction: Interaction, language: str) -> None:
         await think(interaction)
@@ -133,14 +133,14 @@ class SetCommands(app_commands.Group):
         return [Choice(name=name, value=name) for name in names[:MOST_CHOICES]]
 
     @app_commands.command(name="about-others", description="Whether members may ask what is known about another member")
-    @app_commands.describe(allowed="Answers come only from what the asker can read")
+    @app_commands.describe(allowed="True to allow it; answers come only from what the asker can read")
     @app_commands.checks.has_permissions(manage_guild=True)
     async def about_others(self, interaction: Interaction, allowed: bool) -> None:
         await think(interaction)
         await self._configuring.set(interaction, Option.ABOUT_OTHERS, {"about_others": allowed})
 
     @app_commands.command(description="Whether I answer when somebody mentions me, for everyone in the channel")
-    @app_commands.describe(allowed="Answers hold only what everyone in the channel can read")
+    @app_commands.describe(allowed="True to answer; answers hold only what everyone in the channel can read")
     @app_commands.checks.has_permissions(manage_guild=True)
     async def mentions(self, interaction: Interaction, allowed: bool) -> None:
         await think(interaction)

@@ -135,7 +135,7 @@ def status_command(
 ) -> app_commands.Command[Any, ..., None]:
     """`/status`; `review` answers a press on the button that is there while something is in doubt."""
 
-    @app_commands.command(description="What waits, what runs and what I hold")
+    @app_commands.command(description="How I am doing: what waits, which services run and how much I hold")
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.checks.has_permissions(manage_guild=True)
     async def status(interaction: Interaction) -> None:
