@@ -200,7 +200,8 @@ def in_house(url: str) -> bool:
 
 def _language_model(url: str) -> str:
     owner = "that the operator of this bot runs" if in_house(url) else f"at {_host(url)}"
-    return f"a language model {owner}; it reads conversations to note facts"
+    reads = "conversations to note facts, and questions with the memories that may answer them"
+    return f"a language model {owner}; it reads {reads}"
 
 
 def _embedder(settings: OpenAISettings) -> str:

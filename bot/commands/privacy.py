@@ -5,10 +5,13 @@ from discord import app_commands
 
 from bot.capture.convert import access_id
 from bot.commands.access import MemberVisibility, member
+from bot.commands.cards import Page, lines_pages
 from bot.commands.consent_button import Deciding
+from bot.commands.declaration import declared
 from bot.commands.notice import Notices, kept, outside_services
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import ago, counted
+from bot.commands.views import Pages
 from bot.model import fact_memory
 from bot.policy import may_look_at
 from bot.storage.consent import Consent
@@ -19,7 +22,7 @@ SHOWN_CHANNELS = 20
 
 
 class PrivacyCommands(app_commands.Group):
-    """`/privacy status`, `opt-out` and `opt-in`."""
+    """`/privacy status`, `policy`, `opt-out` and `opt-in`."""
 
     def __init__(
         self,
@@ -58,6 +61,16 @@ class PrivacyCommands(app_commands.Group):
             *(f"- {service}" for service in outside_services(terms.settings)),
         ]
         await show(interaction, embeds=[discord.Embed(title="Your privacy", description="\n".join(lines))])
+
+    @app_commands.command(name="policy", description="What I keep, why, where, how long, and who sees it")
+    async def policy(self, interaction: Interaction) -> None:
+        await think(interaction)
+
+        async def read(press: Interaction) -> list[Page]:
+            terms = self._notices.terms(member(press).guild.id)
+            return lines_pages("What becomes of what you write", declared(terms))
+
+        await Pages(interaction.user, read).turn(interaction)
 
     @app_commands.command(name="opt-out", description="Keep nothing of what I write, from now on")
     async def opt_out(self, interaction: Interaction) -> None:

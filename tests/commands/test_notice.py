@@ -41,7 +41,8 @@ def terms(mode: ConsentMode = "opt_out", **sections: dict[str, Any]) -> Terms:
 def test_a_house_without_outside_services() -> None:
     """With no key and local services only the local language model is named."""
     assert outside_services(settings()) == [
-        "a language model that the operator of this bot runs; it reads conversations to note facts"
+        "a language model that the operator of this bot runs; it reads conversations to note facts, and questions with "
+        "the memories that may answer them"
     ]
 
 
