@@ -451,7 +451,9 @@ def test_a_name_that_is_given_is_a_person(line: str, name: str, category: Catego
     assert sensitive(line, name) is category
 
 
-@pytest.mark.parametrize("line", ["I\u2019m gay", "I'm **gay**", "I'M GAY", "so\n\nI am gay.\nanyway", "I'm ||gay||"])
+@pytest.mark.parametrize(
+    "line", ["I\u2019m gay", "I'm **gay**", "I'M GAY", "so\n\nI am gay.\nanyway", "I'm ||gay||", "I'm _gay_"]
+)
 def test_how_it_is_written_does_not_hide_it(line: str) -> None:
     """Curly apostrophes, markdown, capitals and line breaks change nothing."""
     assert sensitive(line) is Category.SEXUALITY

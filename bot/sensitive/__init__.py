@@ -16,6 +16,7 @@ passes, too. A name in lower case is no name, unless it is given.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from bot.sensitive.table import TABLE, Category
@@ -29,25 +30,30 @@ def sensitive(text: str, name: str = "") -> Category | None:
     `name` is how a person of whom the text may tell is called in it.
     """
     words = _BEGINNING.findall(text.lower())
-    if _TRIGGERS.isdisjoint(words):  # so ends nearly every message, after some microseconds
+    if _TRIGGERS.keys().isdisjoint(words):  # so ends nearly every message, after some microseconds
         return None
     plain = text.translate(_MARKUP)
     if name:
         plain = plain.replace(name, "<@0>")
-    for number, (category, _, _) in enumerate(TABLE):
-        if not _TRIGGERS_OF[number].isdisjoint(words) and _pattern(number).search(plain):
-            return category
-    return None
+    lowered = plain.lower()
+    rules = {rule for word in words for term, rule in _TRIGGERS.get(word, ()) if _whole(term).search(lowered)}
+    return next((TABLE[rule][0] for rule in sorted(rules) if _pattern(rule).search(plain)), None)
 
 
-_BEGINNING = re.compile(r"\b[^\W_]{1,5}")  # the letters by which a word is looked up: endings vary
+_BEGINNING = re.compile(r"\b_*([^\W_]{1,5})")  # the letters by which a word is looked up: endings vary
 _MARKUP = str.maketrans({"\N{RIGHT SINGLE QUOTATION MARK}": "'", "*": None, "~": None, "|": None, "`": None, "_": None})
 # At least six digits close together, no date, time or id of Discord's.
 _NUMBER = r"\W{0,3}(?!\d{1,2}[:.]\d\d\b|\d{4}-\d\d-|\d{17})(?=(?:[^\d\n]{0,4}\d){6})[\w+(]"
+_ENDING = r"(?:s|e[nrs]?)?(?!\w)"  # of plurals and cases
 
 
 def _term(term: str) -> str:
     return re.escape(term).replace(r"\*", r"\w*").replace(r"\ ", r"\s+")
+
+
+@cache
+def _whole(term: str) -> re.Pattern[str]:
+    return re.compile(rf"\b{_term(term)}{_ENDING}")
 
 
 def _trigger(term: str) -> str:
@@ -59,10 +65,18 @@ def _trigger(term: str) -> str:
 @cache  # each takes ten milliseconds to compile, and many are never needed
 def _pattern(number: int) -> re.Pattern[str]:
     _, frames, terms = TABLE[number]
-    either = rf"(?:{'|'.join(map(_term, terms.split(' | ')))})(?:s|e[nrs]?)?(?!\w)"
+    either = rf"(?:{'|'.join(map(_term, terms.split(' | ')))}){_ENDING}"
     pattern = "|".join(frames).replace(" ", r"\s").replace("<term>", either).replace("<number>", _NUMBER)
     return re.compile(pattern, re.IGNORECASE)
 
 
-_TRIGGERS_OF = [frozenset(map(_trigger, terms.split(" | "))) for _, _, terms in TABLE]
-_TRIGGERS = frozenset[str]().union(*_TRIGGERS_OF)
+def _triggers() -> Mapping[str, Sequence[tuple[str, int]]]:
+    """By how a word begins: the terms it may belong to, each with the number of its rule."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for number, (_, _, terms) in enumerate(TABLE):
+        for term in terms.split(" | "):
+            found.setdefault(_trigger(term), []).append((term, number))
+    return found
+
+
+_TRIGGERS = _triggers()
