@@ -1,32 +1,25 @@
 """/setup: a short guided start for those who manage the server. Nothing is changed before the last press."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self, cast
 
 import discord
 from discord import ChannelType, SelectDefaultValue, SelectDefaultValueType, SelectOption, app_commands, ui
 
-from bot.capture.convert import Observable as Place
-from bot.commands.access import manages, member
-from bot.commands.configuring import CONSENT_FIELD, FIELDS, Configuring, Option, State
-from bot.commands.places import hidden, observing, unreadable
-from bot.commands.replies import Interaction, Refused, show, think
-from bot.commands.switching import Switching
+from bot.commands.access import member
+from bot.commands.configuring import CONSENT_FIELD, Option, State
+from bot.commands.places import hidden
+from bot.commands.replies import Interaction, show, think
+from bot.commands.starting import Draft, Setups
 from bot.commands.text import counted, cut
 from bot.commands.views import OwnedView
-from bot.errors import StorageUnavailable
-from bot.settings import DiscordSettings
-from bot.storage.observations import Observations
 
 MOST_CHANNELS = 25  # Discord's limit for a menu
 MOST_ROLES = 20
 TEXT_UNITS = 3_900  # of Discord's 4,096
 DAYS = (7, 30, 90, 365)
 FACT_DAYS = (0, 365)
-
-Card = Callable[[int], Awaitable[discord.Embed]]
-"""The card of /status, by guild."""
 
 _KINDS = [ChannelType.text, ChannelType.news, ChannelType.forum]
 _CONSENT = {
@@ -38,84 +31,6 @@ _PERSON_FACTS = {
     "all": ("Facts about people: from anyone's words", "What others say of somebody is kept as their claim"),
     "none": ("No facts about people", "Only what concerns the server is noted"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What was chosen so far: channels to switch on, by id, and what is to hold."""
-
-    channels: tuple[int, ...]
-    state: State
-
-    def changes(self, opened: State) -> dict[Option, dict[str, Any]]:
-        """The fields chosen otherwise than they were when the choice began, by option.
-
-        What somebody else changed meanwhile is left alone, unless it was chosen otherwise here.
-        """
-        before, after = _values(opened), _values(self.state)
-        fields = {option: [name for name in FIELDS[option] if before[name] != after[name]] for option in FIELDS}
-        return {option: {name: after[name] for name in names} for option, names in fields.items() if names}
-
-
-class Setups:
-    """What `/setup` needs of the other rooms."""
-
-    def __init__(
-        self,
-        observations: Observations,
-        switching: Switching,
-        configuring: Configuring,
-        status: Card,
-        settings: DiscordSettings,
-    ) -> None:
-        self.configuring = configuring
-        self._observations = observations
-        self._switching = switching
-        self._status = status
-        self._settings = settings
-
-    def observed(self, guild_id: int) -> list[int]:
-        """The channels that are remembered already."""
-        return [one.channel_id for one in self._observations.active(guild_id)]
-
-    def problem(self, guild: discord.Guild, channel_id: int) -> str | None:
-        """Why a channel cannot be switched on, if so."""
-        place = guild.get_channel_or_thread(channel_id)
-        if not isinstance(place, Place):
-            return f"I cannot see <#{channel_id}>: I lack View Channel there"
-        if observing(self._observations, place):
-            return f"{place.mention} is observed already"
-        return unreadable(place, self._settings)
-
-    async def start(self, press: Interaction, draft: Draft, opened: State) -> None:
-        """Do as drafted: what cannot be done of it is named, and the rest done all the same."""
-        asker = member(press)
-        if not manages(press):  # again: the last press may come minutes after the first
-            raise Refused("You may not set me up any more.")
-        await show(press, "Setting up…")
-        if changes := draft.changes(opened):
-            await self.configuring.change(press, changes)
-        done, refused = [], []
-        for channel_id in draft.channels:
-            place = asker.guild.get_channel_or_thread(channel_id)
-            problem = self.problem(asker.guild, channel_id)
-            if problem or not isinstance(place, Place):
-                refused.append(f"{_begun(str(problem))}.")
-                continue
-            try:
-                await self._switching.on(place, asker)
-                done.append(place.mention)
-            except Refused as refusal:
-                refused.append(str(refusal))
-            except StorageUnavailable as error:
-                refused.append(f"{place.mention}: {error}")
-        told = [f"Done. I remember {' '.join(done)} from now on; a notice stands there."] if done else ["Done."]
-        if refused:
-            told.append("Not switched on:\n" + "\n".join(f"- {reason}" for reason in refused))
-        if not self.observed(asker.guild.id):
-            told.append("I remember no channel yet; `/setup` and `/observe on` switch channels on.")
-        card = await self._status(asker.guild.id)
-        await show(press, cut("\n".join(told), 2_000), embeds=[card])
 
 
 class Setup(OwnedView):
@@ -230,9 +145,9 @@ class Setup(OwnedView):
 
     async def _summary(self) -> str:
         state = self._draft.state
-        channels = [id for id in self._draft.channels if self._setups.problem(self._guild, id) is None]
+        channels, _ = self._setups.suitable(self._guild, self._draft.channels)
         observed = self._setups.observed(self._guild.id)
-        places = f"{_mentions(channels)}, from now on" if channels else "no further channel"
+        places = f"{_mentions([channel.id for channel in channels])}, from now on" if channels else "no further channel"
         if observed:
             places += f"; as before {_mentions(observed)}"
         lines = [f"**I listen in**: {places}"]
@@ -245,16 +160,15 @@ class Setup(OwnedView):
 
     def _remarks(self) -> list[str]:
         """What there is to say of the chosen channels."""
-        remarks = []
-        for channel_id in self._draft.channels:
-            place = self._guild.get_channel_or_thread(channel_id)
-            if problem := self._setups.problem(self._guild, channel_id):
-                remarks.append(f"⚠️ {_begun(problem)}; I leave it out.")
-            elif isinstance(place, Place) and hidden(place):
-                remarks.append(
-                    f"{place.mention} is hidden from @everyone; I show what was said there only to who can read it."
-                )
-        return remarks
+        places, problems = self._setups.suitable(self._guild, self._draft.channels)
+        return [
+            *(f"⚠️ {problem} I leave it out." for problem in problems),
+            *(
+                f"{place.mention} is hidden from @everyone; I show what was said there only to who can read it."
+                for place in places
+                if hidden(place)
+            ),
+        ]
 
 
 class _Menu(ui.Select[Setup]):
@@ -316,11 +230,6 @@ def setup_command(setups: Setups) -> app_commands.Command[Any, ..., None]:
     return command
 
 
-def _values(state: State) -> dict[str, Any]:
-    fields = {name: getattr(state.config, name) for names in FIELDS.values() for name in names if name != CONSENT_FIELD}
-    return {CONSENT_FIELD: state.mode, **fields}
-
-
 def _options(choices: Mapping[str, tuple[str, str]], chosen: str) -> list[SelectOption]:
     return [
         SelectOption(label=name, description=description, value=value, default=value == chosen)
@@ -334,11 +243,6 @@ def _numbers(choices: Mapping[int, str], chosen: int) -> list[SelectOption]:
 
 def _defaults(ids: Sequence[int], kind: SelectDefaultValueType) -> list[SelectDefaultValue]:
     return [SelectDefaultValue(id=id, type=kind) for id in ids]
-
-
-def _begun(sentence: str) -> str:
-    """A sentence that begins with a capital, unless with a mention."""
-    return sentence[:1].upper() + sentence[1:]
 
 
 def _mentions(channel_ids: Sequence[int]) -> str:

@@ -18,7 +18,8 @@ from bot.commands.purge import Purges, purge_command
 from bot.commands.recall import recall_command
 from bot.commands.replies import Interaction, fail, own, tell
 from bot.commands.services import Services
-from bot.commands.setup import Setups, setup_command
+from bot.commands.setup import setup_command
+from bot.commands.starting import Setups
 from bot.commands.status import status_card, status_command
 from bot.commands.switching import Switching
 from bot.commands.translations import Translations

@@ -110,14 +110,10 @@ async def test_pages_stand_still_while_entries_are_added(town: Town) -> None:
     assert lines(await (await third.click("Newer")).settled()) == shown[15:30]
 
 
-async def test_an_empty_log_says_so(town: Town) -> None:
-    """Nothing was done yet; other servers' entries are not shown."""
+async def test_only_managers_read_it(town: Town) -> None:
+    """Discord hides the command; the right is asked for, and again at each turn. Other servers' entries stay theirs."""
     await town.app.audit.record(99, town.admin.id, Action.OPTED_OUT)
     assert (await town.use(town.admin, "audit")).content == "Nobody has removed or changed anything yet."
-
-
-async def test_only_managers_read_it(town: Town) -> None:
-    """Discord hides the command; the right is asked for, and again at each turn of a page."""
     with pytest.raises(NotAllowed):
         await town.server.slash(town.ada, town.general, "audit")
     town.unhide_commands()

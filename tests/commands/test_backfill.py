@@ -38,6 +38,7 @@ async def test_what_was_said_before_is_read(town: Town) -> None:
     assert await held(town.app) == {"tea of today", "tea of 20 days ago", "tea of 10 days ago"}
     assert (interval.fetched, interval.by_user_id) == (True, town.admin.id)
     assert interval.ended_at == town.app.observations.active(town.guild.id)[0].started_at
+    assert f"had me read <#{channel.id}> from {since} on" in (await town.use(town.admin, "audit")).text
 
 
 async def test_as_far_back_as_words_are_kept_is_not_further(town: Town) -> None:

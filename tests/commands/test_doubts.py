@@ -34,6 +34,8 @@ async def test_they_are_forgotten_if_the_admin_says_so(town: Town) -> None:
     assert [done.content, done.buttons] == ["Forgotten: 2 messages and 1 fact.", []]
     assert "found nothing" in (await town.use(town.ada, "recall", query="teapot")).content
     assert (await town.use(town.admin, "status")).buttons == []
+    noted = (await town.use(town.admin, "audit")).text
+    assert f"had me forget 2 messages and 1 fact that were gone from <#{town.general.id}>" in noted
 
 
 async def test_they_stay_if_the_admin_says_so(town: Town) -> None:

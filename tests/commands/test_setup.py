@@ -135,7 +135,7 @@ async def test_channels_out_of_reach_are_named(town: Town) -> None:
     deaf = town.server.world.add_channel(town.guild, "deaf")
     town.server.world.deny(deaf, town.server.world.bot, Permission.READ_MESSAGE_HISTORY)
     answer = await chosen(await town.use(town.admin, "setup"), "Channels", deaf, town.staff)
-    assert f"In <#{deaf.id}> I lack Read Message History; I leave it out." in shown(answer)
+    assert f"In <#{deaf.id}> I lack Read Message History. I leave it out." in shown(answer)
     assert f"<#{town.staff.id}> is hidden from @everyone" in shown(answer)
     answer = await onward(answer, LAST - 1)
     assert f"**I listen in**: <#{town.staff.id}>, from now on" in shown(answer)
@@ -144,14 +144,23 @@ async def test_channels_out_of_reach_are_named(town: Town) -> None:
     assert observed(town) == {town.staff.id}
 
 
-async def test_a_notice_that_cannot_be_posted(town: Town) -> None:
-    """One channel that fails is named, and the others are switched on all the same."""
-    other = town.server.world.add_channel(town.guild, "other")
-    answer = await with_channels(town, town.admin, town.general, other)
+async def test_what_fails_is_named(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A channel that cannot be told or written down is named, and the others are switched on all the same."""
+    locked, other = (town.server.world.add_channel(town.guild, name) for name in ("locked", "other"))
+    answer = await with_channels(town, town.admin, town.general, locked, other)
+    switch_on = town.app.observations.switch_on
+
+    async def fail(guild_id: int, channel_id: int, *details: Any) -> bool:
+        if channel_id == locked.id:
+            raise StorageUnavailable()
+        return await switch_on(guild_id, channel_id, *details)
+
+    monkeypatch.setattr(town.app.observations, "switch_on", fail)
     town.server.fail_next("POST", rf"/channels/{town.general.id}/messages", 403)
     done = await started(answer)
     assert f"I could not post the notice in <#{town.general.id}>" in done.content
-    assert observed(town) == {other.id}
+    assert f"- <#{locked.id}>: {StorageUnavailable()}" in done.content
+    assert [observed(town), town.server.sent(locked)] == [{other.id}, []]
 
 
 async def test_two_admins_at_once(town: Town) -> None:
@@ -181,19 +190,6 @@ async def test_only_managers_and_only_the_one_who_asked(town: Town) -> None:
     refused = await (await answer.click("Start")).settled()
     assert "You may not set me up any more." in refused.text
     assert observed(town) == set()
-
-
-async def test_a_failing_database_is_told(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is claimed that did not happen, channel by channel."""
-
-    async def locked(*_: object) -> None:
-        raise StorageUnavailable()
-
-    answer = await with_channels(town, town.admin, town.general)
-    monkeypatch.setattr(town.app.observations, "switch_on", locked)
-    failed = await started(answer)
-    assert failed.content.startswith(f"Done.\nNot switched on:\n- <#{town.general.id}>: {StorageUnavailable()}")
-    assert [observed(town), town.server.sent(town.general)] == [set(), []]
 
 
 async def test_after_a_restart_it_has_expired(tmp_path: Path, sections: dict[str, Any]) -> None:
