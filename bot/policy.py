@@ -61,14 +61,13 @@ def may_forget(memory: Memory, user_id: int, manager: bool) -> bool:
 
 
 def may_correct(memory: Memory, user_id: int) -> bool:
-    """Whether a member may reword a fact: one about them, or one about the server on their words alone.
+    """Whether a member may reword a fact: only one about themselves.
 
-    Nobody else may, however much they manage: the correction counts as said by whoever made it. A message is
+    The correction counts as said by whoever it is about, and goes when they are forgotten: so nobody else may make
+    one, however much they manage, and what was decided for the server is no single member's to reword. A message is
     corrected by editing it.
     """
-    if memory.kind is not MemoryKind.FACT:
-        return False
-    return memory.subject_id == user_id or (memory.subject_id is None and rests_on_words_of(memory, user_id))
+    return memory.kind is MemoryKind.FACT and memory.subject_id == user_id
 
 
 def rests_on_words_of(memory: Memory, user_id: int) -> bool:

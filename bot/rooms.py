@@ -48,6 +48,7 @@ from bot.storage.archive import Archive
 from bot.storage.audit import Audit
 from bot.storage.breaker import Breakers
 from bot.storage.consent import Consent
+from bot.storage.corrections import Corrections
 from bot.storage.cursors import Cursors
 from bot.storage.database import Database
 from bot.storage.departures import Departures
@@ -57,6 +58,7 @@ from bot.storage.guild_configs import GuildConfigs
 from bot.storage.keyword import KeywordSearch
 from bot.storage.ledger import Ledger
 from bot.storage.messages import MessageStore
+from bot.storage.mine import OwnMemories
 from bot.storage.names import Names
 from bot.storage.observations import Observations
 from bot.storage.places import Places
@@ -166,6 +168,7 @@ class Rooms:
             self.clock,
             give_way=lambda: self.recall.quiet(),
         )
+        self.corrections = Corrections(self.database, self.clock, on_corrected=self.indexer.wake)
         self.recall = Recall(
             self.index,
             self.embedder,
@@ -302,6 +305,8 @@ class Rooms:
                 messages=self.messages,
                 spoken=Spoken(self.database),
                 facts=self.facts,
+                corrections=self.corrections,
+                own=OwnMemories(self.database),
                 keyword=self.keyword,
                 recall=self.recall,
                 forget=self.forget,

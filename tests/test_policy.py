@@ -118,14 +118,14 @@ def test_who_may_forget_what(memory: Memory, user: int, allowed: bool) -> None:
         (fact(ANN, BEN), ANN, True),
         (fact(ANN, BEN), BEN, False),
         (fact(ANN, ANN, BEN), BEN, False),
-        (fact(None, ANN), ANN, True),
-        (fact(None, ANN, BEN), ANN, False),
+        (fact(None, ANN), ANN, False),
+        (fact(BEN, ANN), ANN, False),
         (fact(None), ANN, False),
         (message(ANN), ANN, False),
     ],
 )
 def test_who_may_correct_what(memory: Memory, user: int, allowed: bool) -> None:
-    """A fact about oneself, and one about the server on one's words alone; never a message."""
+    """A fact about oneself, whoever said it; never a message, nor what is known of the server."""
     assert may_correct(memory, user) is allowed
 
 

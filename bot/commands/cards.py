@@ -58,7 +58,7 @@ def memory_card(memory: Memory, notes: Sequence[tuple[str, str]] = ()) -> discor
     links = [jump_url(memory.guild_id, memory.channel_id, source) for source in memory.sources]
     origin = [f"<#{memory.channel_id}>", ago(memory.said_at)]
     if memory.kind is MemoryKind.FACT and speaker:
-        origin[1] = f"said by {escaped(speaker, NAME_UNITS)} {origin[1]}"
+        origin[1] = f"{'corrected' if memory.corrected else 'said'} by {escaped(speaker, NAME_UNITS)} {origin[1]}"
     if memory.valid_until:
         origin.append(f"held until {memory.valid_until}")
     if len(links) == 1:

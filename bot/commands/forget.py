@@ -169,7 +169,7 @@ class Pick(OwnedView):
         self._picked = picked
         self.menu.max_values = len(memories)
         for number, memory in enumerate(memories):
-            self.menu.add_option(label=label(memory), description=_description(memory), value=str(number))
+            self.menu.add_option(label=label(memory), description=description(memory), value=str(number))
 
     @ui.select(cls=ui.Select[Any], placeholder="Pick one or more")
     async def menu(self, interaction: Interaction, select: ui.Select[Any]) -> None:
@@ -208,7 +208,7 @@ def forget_command(
             message_id = int(link[3])
             said = [message_memory(message) for message in (await messages.get([message_id])).values()]
             return said + [fact_memory(fact) for fact in await facts.resting_on([message_id])]
-        if _FACT_ID.fullmatch(query):
+        if is_fact_id(query):
             return [fact_memory(fact) for fact in (await facts.get([query])).values()]
         asker = member(interaction)
         return await matching(query, Scope(asker.guild.id, await visibility.for_member(asker)), asker.id)
@@ -249,6 +249,11 @@ def label(memory: Memory) -> str:
     return plain(memory.text, LABEL_UNITS) or "(no words)"
 
 
+def is_fact_id(text: str) -> bool:
+    """Whether this is the id of a fact, as suggestions hand it over."""
+    return _FACT_ID.fullmatch(text) is not None
+
+
 def handle(memory: Memory) -> str:
     """What `/forget` takes for one memory: the link of a message, the id of a fact."""
     if memory.kind is MemoryKind.MESSAGE:
@@ -256,7 +261,8 @@ def handle(memory: Memory) -> str:
     return memory.id
 
 
-def _description(memory: Memory) -> str:
+def description(memory: Memory) -> str:
+    """Who said it, where and when, in one line of a menu."""
     channel = f"#{memory.channel_name}" if memory.channel_name else ""
     parts = [memory.speaker_name, channel, f"{memory.said_at:%Y-%m-%d}"]
     return plain(" · ".join(part for part in parts if part), LABEL_UNITS)

@@ -20,11 +20,13 @@ from bot.model import utcnow
 from bot.settings import Settings
 from bot.storage.audit import Audit
 from bot.storage.consent import Consent
+from bot.storage.corrections import Corrections
 from bot.storage.doubts import Doubts
 from bot.storage.facts import FactStore
 from bot.storage.guild_configs import GuildConfigs
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
+from bot.storage.mine import OwnMemories
 from bot.storage.observations import Observations
 from bot.storage.spoken import Spoken
 
@@ -48,6 +50,8 @@ class Services:
     messages: MessageStore
     spoken: Spoken
     facts: FactStore
+    corrections: Corrections
+    own: OwnMemories
     keyword: KeywordSearch
     recall: Recall
     forget: Forget

@@ -10,8 +10,11 @@ from bot.commands.catchup import CatchUps, catchup_command
 from bot.commands.config import ConfigCommands
 from bot.commands.consent_button import ConsentButtons, Deciding
 from bot.commands.doubts import Review
+from bot.commands.export import Exports
+from bot.commands.fixing import Fixing
 from bot.commands.flush import flush_command
 from bot.commands.forget import Forgetting, forget_command
+from bot.commands.memory import MemoryCommands
 from bot.commands.observe import ObserveCommands
 from bot.commands.privacy import PrivacyCommands
 from bot.commands.purge import Purges, purge_command
@@ -102,6 +105,27 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
         services.settings.ask,
     )
     tree.add_command(catchup_command(catch_ups, services.configs, services.clock))
+    fixing = Fixing(
+        services.corrections,
+        services.recall,
+        services.held,
+        services.facts,
+        services.visibility,
+        services.configs,
+        services.audit,
+    )
+    memory = MemoryCommands(
+        services.own,
+        services.recall,
+        services.keyword,
+        services.visibility,
+        services.configs,
+        forgetting,
+        fixing,
+        Exports(services.own, services.consent, services.audit, services.clock),
+        services.clock,
+    )
+    tree.add_command(memory)
     deciding = Deciding(services.consent, services.audit, forgetting)
     tree.add_command(
         PrivacyCommands(
@@ -147,6 +171,7 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
 
 
 async def on_interaction(interaction: Interaction) -> None:
-    """A view that lives has taken its press before this event arrives; any other is from before a restart."""
-    if interaction.type is discord.InteractionType.component and not is_live(interaction):
+    """A view or form that lives has taken its press before this event arrives; any other is from before a restart."""
+    pressed = interaction.type in (discord.InteractionType.component, discord.InteractionType.modal_submit)
+    if pressed and not is_live(interaction):
         await tell(interaction, EXPIRED)

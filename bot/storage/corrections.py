@@ -24,11 +24,17 @@ from bot.storage.tables import citation, fact
 
 
 class Corrections:
-    """Writes corrections."""
+    """Writes corrections. `on_corrected` is called after each: the index has one fact to lose and one to gain."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime] = utcnow) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime] = utcnow,
+        on_corrected: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._on_corrected = on_corrected
 
     async def correct(self, guild_id: int, member_id: int, name: str, fact_id: str, text: str) -> Fact | None:
         """Put `text`, said by the member now under this name, in the place of a fact about them.
@@ -50,7 +56,10 @@ class Corrections:
                 connection.execute(insert(citation), links)
             return corrected
 
-        return await self._database.transact(write)
+        corrected = await self._database.transact(write)
+        if corrected is not None:
+            self._on_corrected()
+        return corrected
 
 
 def _in_own_words(old: Fact, member_id: int, name: str, text: str, at: datetime) -> Fact:

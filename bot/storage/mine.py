@@ -6,14 +6,14 @@ speakers, in the order of their times.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, String, func, or_, select, text, type_coerce, union
 
-from bot.model import DISCORD_EPOCH_MS, Fact, FactKind, Message, fact_memory, message_memory
+from bot.model import DISCORD_EPOCH_MS, Fact, FactKind, Memory, Message, fact_memory, message_memory
 from bot.storage.burial import retracted
 from bot.storage.database import Database
 from bot.storage.facts import facts_of
@@ -107,13 +107,26 @@ START = Position()
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """A memory, and where a page begins that comes after it."""
+
+    record: Message | Fact
+    after: Position
+
+    @property
+    def memory(self) -> Memory:
+        """It as recall would return it."""
+        return message_memory(self.record) if isinstance(self.record, Message) else fact_memory(self.record)
+
+
+@dataclass(frozen=True, slots=True)
 class OwnPage:
-    """Messages and facts, newest first, and where the next page begins; None at the end.
+    """Memories, newest first, and where the next page begins; None at the end.
 
     It may hold fewer than asked for, even none, before the end: what is being forgotten is left out.
     """
 
-    items: tuple[Message | Fact, ...]
+    items: tuple[Own, ...]
     after: Position | None
 
 
@@ -138,15 +151,12 @@ def _page(connection: Connection, mine: Mine, begin: Position, limit: int) -> Ow
         *_facts(connection, mine, begin.fact, limit + 1),
     ]
     newest.sort(key=itemgetter(0), reverse=True)
-    taken = newest[:limit]
-    after = Position(
-        min((key for _, key, item in taken if isinstance(item, Message)), default=begin.message_id),
-        min(((at, key) for at, key, item in taken if isinstance(item, Fact)), default=begin.fact),
-    )
-    items = [item for _, _, item in taken]
-    memories = [message_memory(item) if isinstance(item, Message) else fact_memory(item) for item in items]
-    gone = retracted(connection, memories)
-    shown = tuple(item for item, memory in zip(items, memories, strict=True) if memory.id not in gone)
+    items, after = [], begin
+    for at, key, record in newest[:limit]:
+        after = replace(after, message_id=key) if isinstance(record, Message) else replace(after, fact=(at, key))
+        items.append(Own(record, after))
+    gone = retracted(connection, [one.memory for one in items])
+    shown = tuple(one for one in items if one.memory.id not in gone)
     return OwnPage(shown, after if len(newest) > limit else None)
 
 

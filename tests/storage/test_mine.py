@@ -44,7 +44,7 @@ async def texts(own: OwnMemories, mine: Mine, limit: int = 100) -> list[str]:
     while True:
         page = await own.page(mine, begin, limit)
         assert len(page.items) <= limit
-        found += [one.text for one in page.items]
+        found += [one.record.text for one in page.items]
         pages += 1
         if page.after is None or pages > 50:
             return found
