@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from rich.console import Console
 
 from bot.errors import DataFolderError, RecollectError
@@ -147,20 +146,7 @@ def _language_model(ollama: str | None) -> AbstractAsyncContextManager[LanguageM
 
 
 def _settings(folder: Path, discord: DiscordServer, openai: OpenAIServer, llm: LanguageModel) -> Settings:
-    class DemoSettings(Settings):
-        """Only what is given here counts: no variable or file may lead the demo to a real service."""
-
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            *_: PydanticBaseSettingsSource,
-            **__: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (init_settings,)
-
-    return DemoSettings.model_validate(
+    return Settings.model_validate(
         {
             "discord": {"token": discord.token, "api_url": discord.api_url, "gateway_url": discord.gateway_url},
             "storage": {"path": folder},
