@@ -20,7 +20,7 @@ from bot.storage.consent import Consent
 from bot.storage.messages import MessageStore
 from bot.storage.observations import Observations, Source
 
-_OPTED_OUT = "by members who opted out"
+_WITHOUT_CONSENT = "by members who are not to be remembered"
 _SENSITIVE = "on something sensitive"
 _KNOWN = "held or forgotten already"
 
@@ -129,7 +129,7 @@ class Importer:
             done.read += len(batch)
             done.new += new
             done.skipped += Counter(one.value for one in batch if isinstance(one, Skipped))
-            done.skipped += Counter({_OPTED_OUT: len(kept) - len(consented), _SENSITIVE: len(sensitive)})
+            done.skipped += Counter({_WITHOUT_CONSENT: len(kept) - len(consented), _SENSITIVE: len(sensitive)})
             done.skipped += Counter({_KNOWN: len(allowed) - new})
             if sensitive:
                 counts = Counter(category.value for category in sensitive.values())

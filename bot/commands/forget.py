@@ -128,7 +128,7 @@ class Forgetting:
             "rests on your words. This cannot be undone."
         )
         asker = member(interaction)
-        if self._consent.opted_out_since(asker.guild.id, asker.id) is None:
+        if not self._consent.keeps_out(asker.guild.id, asker.id):
             question += " It does not stop me from remembering what you say from now on; `/privacy opt-out` does."
         await Confirm(interaction.user, "Forget everything", forget).show(interaction, question)
 

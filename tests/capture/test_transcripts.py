@@ -322,7 +322,7 @@ async def test_members_who_opted_out_are_kept_out(archive: Archive) -> None:
         )
     )
     assert await archive.contents() == ["before", "afterwards"]
-    assert done.skipped == {"by members who opted out": 3}
+    assert done.skipped == {"by members who are not to be remembered": 3}
     assert archive.intervals() == [(NOON + MINUTE, NOON + 5 * MINUTE + timedelta(milliseconds=1))]
 
 

@@ -1,5 +1,6 @@
 """A channel is told again when other services come to see its text."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ from structlog.testing import capture_logs
 from town import connected, eventually
 
 from bot.app import App
+from bot.commands.notice import services_key
 from bot.errors import StorageUnavailable
 from bot.sandbox.discord import Channel, DiscordServer, Guild, Permission
+from bot.sandbox.discord.components import buttons_of
 
 OPENAI = {"openai": {"api_key": "sk-x"}}
 
@@ -131,3 +134,41 @@ async def test_a_database_that_is_locked_is_no_failure(
     async with connected(server, tmp_path, sections | OPENAI) as app:
         await told(app)
         await eventually(lambda: notices(server, general))
+
+
+async def test_a_mode_set_in_the_settings_is_told_with_its_buttons(
+    server: DiscordServer, tmp_path: Path, sections: dict[str, Any]
+) -> None:
+    """Who starts to ask first tells so in each observed channel once, in one notice with whatever else is new."""
+    guild = server.world.add_guild(name="tea club")
+    general, staff = (server.world.add_channel(guild, name) for name in ("general", "staff"))
+    async with connected(server, tmp_path, sections) as app:
+        await switched_on(server, app, guild, general, staff)
+    asks_first = sections | OPENAI | {"capture": {"consent": "opt_in"}}
+    for _ in range(2):
+        async with connected(server, tmp_path, asks_first) as app:
+            await told(app)
+    for channel in (general, staff):
+        [notice] = server.sent(channel)
+        assert "**Other services see the text of this channel now**" in notice.content
+        assert "**From now on I ask first**" in notice.content
+        assert [button.label for button in buttons_of(notice)] == ["Remember me", "Do not remember me"]
+
+
+async def test_what_was_known_by_an_earlier_version_is_not_told_again(
+    server: DiscordServer, tmp_path: Path, sections: dict[str, Any]
+) -> None:
+    """It kept the services alone, for all servers; the channels it still had to tell are told, and no other."""
+    guild = server.world.add_guild(name="tea club")
+    general, staff = (server.world.add_channel(guild, name) for name in ("general", "staff"))
+    async with connected(server, tmp_path, sections) as app:
+        await switched_on(server, app, guild, general, staff)
+        known = {"services": services_key(app.settings), "left": [staff.id]}
+        await app.state.put("services", json.dumps(known))
+        await app.state.remove("terms")
+    for _ in range(2):
+        async with connected(server, tmp_path, sections) as app:
+            await told(app)
+    assert notices(server, general) == []
+    [notice] = notices(server, staff)
+    assert notice.startswith("🧠 **Other services see the text of this channel now**")
