@@ -55,6 +55,7 @@ from bot.storage.departures import Departures
 from bot.storage.doubts import Doubts
 from bot.storage.facts import FactStore
 from bot.storage.guild_configs import GuildConfigs
+from bot.storage.keepsakes import Keepsakes
 from bot.storage.keyword import KeywordSearch
 from bot.storage.ledger import Ledger
 from bot.storage.messages import MessageStore
@@ -168,6 +169,7 @@ class Rooms:
             self.clock,
             give_way=lambda: self.recall.quiet(),
         )
+        self.own = OwnMemories(self.database)
         self.corrections = Corrections(self.database, self.clock, on_corrected=self.indexer.wake)
         self.recall = Recall(
             self.index,
@@ -286,6 +288,7 @@ class Rooms:
             Services(
                 settings=settings,
                 observations=self.observations,
+                observer=self.observer,
                 catchup=self.catchup,
                 configs=self.configs,
                 audit=self.audit,
@@ -306,7 +309,8 @@ class Rooms:
                 spoken=Spoken(self.database),
                 facts=self.facts,
                 corrections=self.corrections,
-                own=OwnMemories(self.database),
+                keepsakes=Keepsakes(self.database, self.clock, on_kept=self.indexer.wake),
+                own=self.own,
                 keyword=self.keyword,
                 recall=self.recall,
                 forget=self.forget,

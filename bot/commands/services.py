@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.capture.catchup import Catchup
+from bot.capture.observer import Observer
 from bot.commands.access import MemberVisibility
 from bot.commands.asking import Asking
 from bot.commands.configuring import Configuring
@@ -24,6 +25,7 @@ from bot.storage.corrections import Corrections
 from bot.storage.doubts import Doubts
 from bot.storage.facts import FactStore
 from bot.storage.guild_configs import GuildConfigs
+from bot.storage.keepsakes import Keepsakes
 from bot.storage.keyword import KeywordSearch
 from bot.storage.messages import MessageStore
 from bot.storage.mine import OwnMemories
@@ -35,11 +37,12 @@ from bot.storage.spoken import Spoken
 class Services:
     """Handed to `build_tree` by the composition root.
 
-    `limit` bounds the `questions` of each person; `status` reads a guild's `Status`.
+    `limit` bounds the questions of each person; `status` reads a guild's `Status`.
     """
 
     settings: Settings
     observations: Observations
+    observer: Observer
     catchup: Catchup
     configs: GuildConfigs
     audit: Audit
@@ -51,6 +54,7 @@ class Services:
     spoken: Spoken
     facts: FactStore
     corrections: Corrections
+    keepsakes: Keepsakes
     own: OwnMemories
     keyword: KeywordSearch
     recall: Recall

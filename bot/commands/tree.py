@@ -15,6 +15,7 @@ from bot.commands.fixing import Fixing
 from bot.commands.flush import flush_command
 from bot.commands.forget import Forgetting, forget_command
 from bot.commands.memory import MemoryCommands
+from bot.commands.menus import MessageMenu, menus
 from bot.commands.observe import ObserveCommands
 from bot.commands.privacy import PrivacyCommands
 from bot.commands.purge import Purges, purge_command
@@ -126,6 +127,19 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
         services.clock,
     )
     tree.add_command(memory)
+    message_menu = MessageMenu(
+        services.keepsakes,
+        services.messages,
+        services.facts,
+        services.observer,
+        services.recall,
+        services.visibility,
+        services.consent,
+        forgetting,
+        services.audit,
+    )
+    for menu in menus(message_menu, memory):
+        tree.add_command(menu)
     deciding = Deciding(services.consent, services.audit, forgetting)
     tree.add_command(
         PrivacyCommands(
