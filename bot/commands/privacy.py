@@ -72,11 +72,11 @@ class PrivacyCommands(app_commands.Group):
 
         await Pages(interaction.user, read).turn(interaction)
 
-    @app_commands.command(name="opt-out", description="Keep nothing of what I write, from now on")
+    @app_commands.command(name="opt-out", description="Keep nothing of what you write, from now on")
     async def opt_out(self, interaction: Interaction) -> None:
         await self._deciding.object(interaction)
 
-    @app_commands.command(name="opt-in", description="Remember what I write, from now on")
+    @app_commands.command(name="opt-in", description="Remember what you write, from now on")
     async def opt_in(self, interaction: Interaction) -> None:
         await self._deciding.agree(interaction)
 
