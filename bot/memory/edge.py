@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from bot.memory.edge_filter import said_by
 from bot.memory.index import IndexPoint, ScoredPoint, Search
-from bot.memory.shards import STEP, Shards
+from bot.memory.shards import DELETED, STEP, Shards
 from bot.model import Scope
 
 _THREADS = 4
@@ -43,13 +45,19 @@ class EdgeIndex:
             await self._write(self.shards.sync, guild_id)
 
     async def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
+        """See `VectorIndex`. In steps, as `upsert`."""
+        for start in range(0, len(ids), DELETED):
+            await self._write(self.shards.delete, guild_id, ids[start : start + DELETED])
         if ids:
-            await self._write(self.shards.delete, guild_id, ids)
+            await self._write(self.shards.sync, guild_id)
 
     async def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
         if not scope.access_ids:
             return [[] for _ in searches]
         return await self._read(self.shards.search, scope, searches)
+
+    async def said_by(self, guild_id: int, user_id: int, before: datetime, limit: int) -> list[str]:
+        return await self._read(self.shards.ids, guild_id, said_by(user_id, before), limit)
 
     async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
         return await self._read(self.shards.retrieve, guild_id, ids)

@@ -7,12 +7,14 @@ values, it walks the merged lists of all these values, which takes twice as long
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import qdrant_edge as edge
 
 from bot.memory.filters import AnyOf, Between, conditions
-from bot.model import Scope
+from bot.model import MemoryKind, Scope
+from bot.storage.rows import to_ms
 
 PLACE = "access_id"
 FACETS = ("guild_id", PLACE)
@@ -40,6 +42,16 @@ def corpus(scope: Scope, present: Present) -> edge.Filter | None:
     if PLACE in present and present[PLACE].found <= scope.access_ids:
         return None
     return _filter(conditions(Scope(scope.guild_id, scope.access_ids)), present)
+
+
+def said_by(user_id: int, before: datetime) -> edge.Filter:
+    """The messages a member said before a time."""
+    must: list[Any] = [
+        _any_of("subject_id", [user_id]),
+        edge.FieldCondition("said_at", range=edge.RangeFloat(lt=to_ms(before))),
+        _any_of("kind", [MemoryKind.MESSAGE.value]),
+    ]
+    return edge.Filter(must=must)
 
 
 def _filter(found: Sequence[AnyOf | Between], present: Present) -> edge.Filter:

@@ -14,7 +14,7 @@ from bot.memory.mem0_adapter import from_payload
 from bot.model import Memory, MemoryKind
 from bot.policy import may_forget
 from bot.storage.purging import REASON, Purging, Selection
-from bot.storage.retraction import Retracted, Retraction
+from bot.storage.retraction import Buried, Retracted, Retraction
 
 log = structlog.get_logger(__name__)
 
@@ -64,10 +64,32 @@ class Forget:
 
         What mem0 clients wrote about them is in the index alone: it goes too, if the index answers.
         """
-        gone = await self._retraction.member_forgotten(guild_id, user_id, reason)
-        foreign = await self._forget_foreign(guild_id, lambda one: may_forget(one, user_id, manager=False), reason)
+        gone = await self._erase(await self._retraction.bury_member(guild_id, user_id, reason))
         await self._take_out()
+        foreign = await self._forget_foreign(guild_id, lambda one: may_forget(one, user_id, manager=False), reason)
+        if foreign.facts:
+            await self._take_out()
         return Forgotten(gone.messages, gone.facts + foreign.facts, foreign.complete)
+
+    async def _erase(self, buried: Buried) -> Retracted:
+        """Remove a member's messages from SQL and, as they go there, from the index: neither waits for the other."""
+        gone, leaving = buried.facts, asyncio.Queue[Sequence[str]]()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._free(buried.erasure.guild_id, leaving))
+            async for erased in self._retraction.remove_buried(buried):
+                gone += erased.gone
+                leaving.put_nowait(erased.points)
+            leaving.put_nowait([])
+        return gone
+
+    async def _free(self, guild_id: int, leaving: asyncio.Queue[Sequence[str]]) -> None:
+        """Take points out of the index until none come, or it does not answer: the erasure stands for the rest."""
+        while points := await leaving.get():
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await self._indexer.remove(guild_id, points)
+            except (ServiceUnavailable, TimeoutError):
+                return
 
     async def count(self, guild_id: int, what: Selection) -> Forgotten:
         """How much a purge would remove now."""

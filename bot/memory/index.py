@@ -8,6 +8,7 @@ conformance suite.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -92,6 +93,10 @@ class VectorIndex(Protocol):
         What one of the searches finds is scored by each: a list leaves out only what lacks its key or, by BM25,
         shares no word with what is searched for.
         """
+        ...
+
+    async def said_by(self, guild_id: int, user_id: int, before: datetime, limit: int) -> list[str]:
+        """Ids of some of the messages a member said before a time; none if there is none."""
         ...
 
     async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:

@@ -29,15 +29,18 @@ from bot.memory.keys import DenseKeys, Entry, Words, dense_keys, point, sparse_k
 from bot.memory.lexicon import Lexicon
 from bot.model import ServiceHealth, utcnow
 from bot.storage.breaker import QUOTA_PAUSE, Breaker, BreakerState
+from bot.storage.erasure import Erasure
 from bot.storage.facts import FactStore
 from bot.storage.messages import MessageStore
 from bot.storage.reindex import Reindex
 from bot.storage.retraction import Retraction
+from bot.storage.rows import from_ms
 from bot.telemetry import Outages
 
 log = structlog.get_logger(__name__)
 
 BATCH = 128
+_REMOVED = 2048  # points removed at once, for whose removal whoever writes waits
 _GATHERING_SECONDS = 1.0  # while facts trickle in: a batch of three costs as much as one of a hundred
 _EMBEDDING_SECONDS = 20.0  # a message is to be found within a minute, if by its words alone
 _PING_SECONDS = 2.0
@@ -170,12 +173,21 @@ class Indexer:
     async def remove_pending(self) -> int:
         """Take retracted points out of the index now; how many. Raises `ServiceUnavailable` as `drain` does."""
         removed = 0
-        async with self.lock:
-            while pending := await self._retraction.pending_removals(BATCH, self._left_alone()):
+        for erasure in await self._retraction.pending_erasures(self._left_alone()):
+            removed += await self._erase(erasure)
+        while True:
+            async with self.lock:
+                pending = await self._retraction.pending_removals(_REMOVED, self._left_alone())
+                if not pending:
+                    return removed
                 gone = await self._delete(pending)
                 await self._retraction.removed(gone)
                 removed += len(gone)
-        return removed
+
+    async def remove(self, guild_id: int, ids: Sequence[str]) -> None:
+        """Take these points out of the index now, as far as it answers: what is left of them waits elsewhere."""
+        async with self.lock:
+            await self._delete((guild_id, id) for id in ids)
 
     async def embedder_health(self) -> ServiceHealth:
         """The embedder as it last answered, this process or the one before."""
@@ -195,6 +207,25 @@ class Indexer:
             self._index_breaker.end_pause()
             self._woken.set()
         return ServiceHealth("Qdrant", True, "The memory index answers.")
+
+    async def _erase(self, erasure: Erasure) -> int:
+        """Take a forgotten member's messages out of the index; how many."""
+        guild_id, removed, found = erasure.guild_id, 0, [""]
+
+        async def find() -> None:
+            found[:] = await self._index.said_by(guild_id, erasure.user_id, from_ms(erasure.before), _REMOVED)
+
+        while True:
+            async with self.lock:  # nothing is on its way into the index while it is found to hold none
+                if not await self._reaches(guild_id, find()):
+                    return removed
+                if not found:
+                    await self._retraction.erased(erasure)
+                    return removed
+                gone = await self._delete((guild_id, id) for id in found)
+                if not gone:
+                    return removed
+                removed += len(gone)
 
     async def _ready(self) -> None:
         """Once, have the index finish what a crash cut short, and index again whatever it lost."""

@@ -73,6 +73,7 @@ class EdgeStore(VectorStoreBase):  # type: ignore[misc]  # mem0 is untyped
     def delete(self, vector_id: str) -> None:
         for guild_id, _ in self._found(vector_id):
             self._shards.delete(guild_id, [vector_id])
+            self._shards.sync(guild_id)
 
     def list(
         self, filters: Mapping[str, Any] | None = None, top_k: int | None = 100

@@ -7,6 +7,7 @@ A point belongs to the guild its `agent_id` names, as mem0 writes it.
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
@@ -16,8 +17,9 @@ from bot.memory.filters import AnyOf, Between, conditions
 from bot.memory.index import IndexPoint, Key, ScoredPoint, Search, SparseVector
 from bot.memory.mem0_adapter import guild_of
 from bot.memory.qdrant import DENSE_KEYS, SPARSE_KEYS, Refused, answer, connect, prepare
-from bot.model import Scope
+from bot.model import MemoryKind, Scope
 from bot.settings import QdrantSettings
+from bot.storage.rows import to_ms
 
 # Encoding vectors as JSON takes the event loop 2 ms a point: it breathes between requests.
 _UPSERT_STEP = 8
@@ -77,6 +79,22 @@ class ServerIndex:
         for (position, _), hits in zip(asked, answers, strict=True):
             found[position] = [ScoredPoint(str(p.id), p.score, p.payload or {}) for p in hits.points]
         return found
+
+    async def said_by(self, guild_id: int, user_id: int, before: datetime, limit: int) -> list[str]:
+        client = await self._ready()
+        where = models.Filter(
+            must=[
+                _belongs_to(guild_id),
+                models.FieldCondition(key="subject_id", match=models.MatchValue(value=user_id)),
+                models.FieldCondition(key="said_at", range=models.Range(lt=to_ms(before))),
+                models.FieldCondition(key="kind", match=models.MatchValue(value=MemoryKind.MESSAGE.value)),
+            ]
+        )
+        found = client.scroll(
+            self._collection, scroll_filter=where, limit=limit, with_payload=False, with_vectors=False
+        )
+        records, _ = await self._ask(found)
+        return [str(record.id) for record in records]
 
     async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
         client = await self._ready()

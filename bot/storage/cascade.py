@@ -3,7 +3,7 @@
 Whoever removes or replaces text here also marks the guild's residue. Times are in milliseconds.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, literal, select, true, update
 from sqlalchemy.dialects.sqlite import insert
@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 from bot.model import memory_id
 from bot.storage import residue, windows
 from bot.storage.burial import EXPIRED, bury, bury_selected
-from bot.storage.rows import AnyRow, among, each
+from bot.storage.rows import among, each
 from bot.storage.tables import citation, fact, fact_source, message, removal
 
 
@@ -36,18 +36,30 @@ def facts_outdated(connection: Connection, edited: Mapping[int, int], at: int) -
 
 
 def remove_messages(
-    connection: Connection, guild_id: int, ids: Collection[int], at: int, reason: str | None, refused: bool = False
+    connection: Connection, guild_id: int, ids: Collection[int], at: int, reason: str | None
 ) -> tuple[int, int]:
     """Remove messages and every fact that rests on one of them; how many of each there were.
 
-    With a reason they are refused from now on, whether they were held or not; `refused` says that their place or
-    author is, and the facts alone need to be.
+    With a reason they are refused from now on, whether they were held or not.
     """
-    if reason is not None and not refused:
+    if reason is not None:
         bury(connection, guild_id, ids, reason, at)
     facts = _remove_facts_on(connection, ids, at, reason)
     _unlink(connection, ids)
     return _take_out(connection, guild_id, ids, at), facts
+
+
+def erase_messages(
+    connection: Connection, guild_id: int, ids: Collection[int], at: int, reason: str
+) -> tuple[list[str], int]:
+    """`remove_messages` for those of an erasure: none needs a tombstone or a removal of its own.
+
+    Returns the ids of their points, and how many facts there were.
+    """
+    facts = _remove_facts_on(connection, ids, at, reason)
+    _unlink(connection, ids)
+    residue.mark(connection, [guild_id], at)
+    return _delete(connection, guild_id, ids), facts
 
 
 def expire_messages(connection: Connection, guild_id: int, ids: Collection[int], at: int) -> int:
@@ -119,13 +131,15 @@ def _extract_again(connection: Connection, facts: Collection[str], without: Coll
 
 def _take_out(connection: Connection, guild_id: int, ids: Collection[int], at: int) -> int:
     """Remove what the guild holds of these messages, with their points and out of their neighbours' windows."""
+    points = _delete(connection, guild_id, ids)
+    hide(connection, guild_id, points, at)
+    return len(points)
+
+
+def _delete(connection: Connection, guild_id: int, ids: Collection[int]) -> list[str]:
+    """Remove what the guild holds of these messages, also out of their neighbours' windows; the ids of their points."""
     columns = (message.c.id, message.c.channel_id, message.c.author_id)
     held = connection.execute(select(*columns).where(among(message.c.id, ids), of_guild(message, guild_id))).all()
-    hide(connection, guild_id, _points(guild_id, held), at)
     windows.part(connection, [row.id for row in held])
     connection.execute(delete(message).where(among(message.c.id, [row.id for row in held])))
-    return len(held)
-
-
-def _points(guild_id: int, held: Sequence[AnyRow]) -> list[str]:
     return [memory_id(guild_id, row.channel_id, row.author_id, [row.id]) for row in held]

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, exists, func, or_, select, union
 
 from bot.model import DISCORD_EPOCH_MS, Memory, MemoryKind, utcnow
+from bot.storage import erasure
 from bot.storage.burial import bury_author, hidden
 from bot.storage.cascade import of_guild
 from bot.storage.database import Database
@@ -101,7 +102,9 @@ class Purging:
             facts = connection.execute(select(fact.c.id).where(among(fact.c.id, points)))
             messages = set(connection.execute(select(message.c.id).where(among(message.c.id, said.values()))).scalars())
             recorded = {*facts.scalars(), *(id for id, source in said.items() if source in messages)}
-            return points - recorded - hidden(connection, points)
+            erasures = erasure.pending(connection)
+            erased = {memory.id for memory in memories if any(one.covers(memory) for one in erasures)}
+            return points - recorded - erased - hidden(connection, points)
 
         return await self._database.look(look) if points else set()
 

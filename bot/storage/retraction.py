@@ -4,18 +4,20 @@ A tombstone keeps what was deleted or forgotten from coming back by a late write
 hides its point from every answer until the index no longer holds it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, delete, func, select, text
 
 from bot.model import Memory, MemoryKind, message_memory, utcnow
-from bot.storage import extent
+from bot.storage import erasure, extent
 from bot.storage.burial import EXPIRED, bury, bury_author, drawn_from, hidden, place_key, retracted
-from bot.storage.cascade import expire_messages, hide, of_guild, remove_facts, remove_messages
+from bot.storage.cascade import erase_messages, expire_messages, hide, of_guild, remove_facts, remove_messages
 from bot.storage.database import Database
+from bot.storage.erasure import Erasure
 from bot.storage.facts import unindexed_facts
 from bot.storage.messages import unindexed
 from bot.storage.rows import AnyRow, among, ceil_ms, to_ms
@@ -34,6 +36,7 @@ from bot.storage.tables import (
     schedule,
     tombstone,
 )
+from bot.storage.tables import erasure as erasure_table
 
 STEP = 1000  # rows removed in one transaction: whoever captures waits for no more than one
 _PAGE = 100 * STEP  # ids looked up at once
@@ -51,6 +54,23 @@ class Retracted:
 
     def __add__(self, other: "Retracted") -> "Retracted":
         return Retracted(self.messages + other.messages, self.facts + other.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """A member of whom nothing is shown any more, why, and the facts about them that went with the burial."""
+
+    erasure: Erasure
+    reason: str
+    facts: Retracted
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What a step of an erasure removed, and the points that are to leave the index with it."""
+
+    gone: Retracted
+    points: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +177,24 @@ class Retraction:
 
         Nothing they wrote before comes back, be it held by now or not.
         """
-        at, about = await self._transact(lambda c, at: (at, _bury_member(c, guild_id, user_id, reason, at)))
-        everything = extent.written_by(guild_id, user_id, _PAGE)  # also by a clock that is ahead of ours
-        return about + await self._remove_author(guild_id, user_id, reason, at, everything)
+        buried = await self.bury_member(guild_id, user_id, reason)
+        total = buried.facts
+        async for erased in self.remove_buried(buried):
+            total += erased.gone
+        return total
+
+    async def bury_member(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Buried:
+        """The first step of `member_forgotten`: nothing of it is shown from now on, and the index may be freed."""
+        return await self._transact(lambda c, at: _bury_member(c, Erasure(guild_id, user_id, at), reason))
+
+    async def remove_buried(self, buried: Buried) -> AsyncIterator[Erased]:
+        """The further steps of `member_forgotten`, one after the other."""
+        one = buried.erasure
+        held = extent.held_of(one.guild_id, one.user_id, one.before).limit(_PAGE)
+        async for ids in self._steps(held):
+            yield await self._transact(partial(_erase, one=one, ids=ids, reason=buried.reason))
+        everything = extent.written_by(one.guild_id, one.user_id, _PAGE)  # also by a clock that is ahead of ours
+        yield Erased(await self._remove_messages(one.guild_id, everything, buried.reason), [])
 
     async def resume(self) -> Retracted:
         """Do what a crash left undone: remove what is still held of deleted places and of forgotten members."""
@@ -168,7 +203,7 @@ class Retraction:
             total += await self.place_deleted(guild_id, place_id)
         for guild_id, user_id, reason, at in await self._rows(extent.buried_authors_with_remains()):
             older = extent.written_by(guild_id, user_id, _PAGE, at)
-            total += await self._remove_author(guild_id, user_id, reason, at, older)
+            total += await self._remove_messages(guild_id, older, reason)
         return total
 
     async def pending_removals(self, limit: int, without: Collection[int] = ()) -> list[tuple[int, str]]:
@@ -178,6 +213,14 @@ class Retraction:
             query = query.where(~among(removal.c.guild_id, without))
         async with self._database.read() as connection:
             return [(row.guild_id, row.point_id) for row in await connection.execute(query)]
+
+    async def pending_erasures(self, without: Collection[int] = ()) -> list[Erasure]:
+        """Forgotten members of whose messages the index may still hold points; none of the guilds in `without`."""
+        return await self._database.look(lambda connection: erasure.pending(connection, without))
+
+    async def erased(self, one: Erasure) -> None:
+        """Note that the index holds none of these points; it does not count while their messages are held."""
+        await self._database.transact(lambda connection: erasure.done(connection, one))
 
     async def removed(self, point_ids: Iterable[str]) -> None:
         """Note that the index no longer holds these points."""
@@ -214,8 +257,8 @@ class Retraction:
 
         return await self._database.look(look)
 
-    async def _delete(self, guild_id: int, ids: list[int], reason: str | None, refused: bool = False) -> Retracted:
-        return await self._transact(lambda c, at: Retracted(*remove_messages(c, guild_id, ids, at, reason, refused)))
+    async def _delete(self, guild_id: int, ids: list[int], reason: str | None) -> Retracted:
+        return await self._transact(lambda c, at: Retracted(*remove_messages(c, guild_id, ids, at, reason)))
 
     async def _expire(self, guild_id: int, ids: list[int]) -> int:
         return await self._transact(lambda c, at: expire_messages(c, guild_id, ids, at))
@@ -225,23 +268,21 @@ class Retraction:
         gone = await self._in_steps(lambda c, at: _remove_facts(c, facts.limit(STEP), at))
         return gone + await self._remove_messages(guild_id, messages, reason=None)
 
-    async def _remove_author(
-        self, guild_id: int, user_id: int, reason: str, at: int, messages: extent.Messages
-    ) -> Retracted:
-        """Remove these messages of a member who was buried at a time: what they wrote before is refused as theirs."""
-        before = extent.held_of(guild_id, user_id, at).limit(_PAGE)
-        gone = await self._remove_messages(guild_id, before, reason, refused=True)
-        return gone + await self._remove_messages(guild_id, messages, reason)
-
-    async def _remove_messages(
-        self, guild_id: int, messages: extent.Messages, reason: str | None, refused: bool = False
-    ) -> Retracted:
-        """Remove all that a query finds, page by page; in id order, in which they lie on the disk."""
+    async def _remove_messages(self, guild_id: int, messages: extent.Messages, reason: str | None) -> Retracted:
+        """Remove all that a query finds."""
         total = Retracted()
-        while ids := sorted(set(await self._ids(messages))):
-            for start in range(0, len(ids), STEP):
-                total += await self._delete(guild_id, ids[start : start + STEP], reason, refused)
+        async for ids in self._steps(messages):
+            total += await self._delete(guild_id, ids, reason)
         return total
+
+    async def _steps(self, messages: extent.Messages) -> AsyncIterator[list[int]]:
+        """What a query finds, in steps, until it finds nothing: each has to be removed before the next is asked for.
+
+        By their ids, as they lie on the disk; the newest first, for what came last leaves the index fastest.
+        """
+        while ids := sorted(set(await self._ids(messages)), reverse=True):
+            for start in range(0, len(ids), STEP):
+                yield ids[start : start + STEP]
 
     async def _in_steps(self, step: Step[Retracted]) -> Retracted:
         """Repeat a step until it finds nothing more to remove."""
@@ -273,7 +314,14 @@ def _bury_places(connection: Connection, guild_id: int, places: Collection[int],
 
 def _drop_guild(connection: Connection, guild_id: int) -> None:
     told = (guild_setting, consent_mode, opt_in, audit, sample)
-    for table in (removal, schedule, observation, doubt, *told):  # an observation takes its cursors along
+    for table in (
+        removal,
+        erasure_table,
+        schedule,
+        observation,
+        doubt,
+        *told,
+    ):  # an observation takes its cursors along
         connection.execute(delete(table).where(table.c.guild_id == guild_id))
 
 
@@ -305,7 +353,14 @@ def _forget_points(connection: Connection, guild_id: int, points: set[str], reas
     return Retracted(facts=len(foreign - buried))
 
 
-def _bury_member(connection: Connection, guild_id: int, user_id: int, reason: str, at: int) -> Retracted:
+def _bury_member(connection: Connection, one: Erasure, reason: str) -> Buried:
     """Refuse what the member wrote so far, and forget what is known about them."""
-    bury_author(connection, guild_id, user_id, reason, at)
-    return forget_facts(connection, guild_id, extent.facts_about(guild_id, user_id), reason, at)
+    bury_author(connection, one.guild_id, one.user_id, reason, one.before)
+    erasure.order(connection, one)
+    about = extent.facts_about(one.guild_id, one.user_id)
+    return Buried(one, reason, forget_facts(connection, one.guild_id, about, reason, one.before))
+
+
+def _erase(connection: Connection, at: int, one: Erasure, ids: Collection[int], reason: str) -> Erased:
+    points, facts = erase_messages(connection, one.guild_id, ids, at, reason)
+    return Erased(Retracted(len(points), facts), points)

@@ -168,6 +168,15 @@ removal = Table(
     Column("at", BigInteger, nullable=False),
 )
 
+# Forgotten members: the points of the messages one wrote before a time are still to be removed from the index.
+erasure = Table(
+    "erasure",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("before", BigInteger, nullable=False),
+)
+
 # Guilds from which text was removed since their files were last rewritten: it may still be found in them.
 residue = Table(
     "residue",

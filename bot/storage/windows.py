@@ -28,14 +28,13 @@ _FUTURE = 20  # messages
 _REACH = timedelta(hours=2)
 _REACH_OF_IDS = int(_REACH.total_seconds() * 1000) << 22  # a message's id begins with its time
 
-_TOUCH = text(
-    """
+_TOUCH_ALL = """
     UPDATE message SET indexing = 'pending' WHERE indexing <> 'pending' AND id IN (
         SELECT message_id FROM surrounding WHERE near_id IN (SELECT value FROM json_each(:ids))
     )
     """
-)
-_TOUCH_OTHERS = text(f"{_TOUCH.text} AND id NOT IN (SELECT value FROM json_each(:ids))")
+_TOUCH = text(_TOUCH_ALL)
+_TOUCH_OTHERS = text(f"{_TOUCH_ALL} AND id NOT IN (SELECT value FROM json_each(:ids))")  # noqa: S608  (our own text)
 _FORGET = text("DELETE FROM surrounding WHERE message_id IN (SELECT value FROM json_each(:ids))")
 _RECORD = text(
     """

@@ -1,7 +1,7 @@
 """Forgetting: what is told to go is gone from every answer at once, and from every store."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from house import ANN, BEN, CLEO, GENERAL, GUILD, OTHER_GUILD, House, everywhere, fact_of, said, texts
@@ -30,6 +30,7 @@ async def known(house: House) -> House:
     await house.messages.capture_many([KILN, GLOVES, LUNCH])
     await house.learn(ABOUT_ANN, SHARED)
     await house.indexer().drain()
+    house.clock.now += timedelta(days=1)
     return house
 
 
@@ -134,6 +135,29 @@ async def test_forgetting_does_not_need_the_index(known: House) -> None:
     assert texts(await known.recall().recall("kiln gloves", everywhere(), 9)) == []
     await indexer.drain()
     assert set(await known.points()) == {"lunch!"}
+
+
+async def test_a_member_who_was_forgotten_in_sql_alone_leaves_the_index_later(known: House) -> None:
+    """After a kill in between nothing of the member is found, and the next look at what is to be removed ends it."""
+    await known.retraction.member_forgotten(GUILD, ANN)
+    assert KILN.content in await known.points()
+    assert texts(await known.recall().recall("kiln", everywhere(), 9)) == []
+    gone = await known.forget(known.indexer()).member(GUILD, BEN)
+    assert gone == Forgotten(messages=1)
+    assert set(await known.points()) == {"lunch!"}
+    assert await known.retraction.pending_erasures() == []
+
+
+async def test_a_message_written_while_its_author_is_forgotten_goes_too(known: House) -> None:
+    """The index is found to hold nothing of a member only while nothing is on its way there."""
+    late = said(4, "the kiln is late")
+    await known.messages.capture(late)
+    known.index.before_upsert = lambda: known.retraction.member_forgotten(GUILD, ANN)
+    indexer = known.indexer()
+    await indexer.drain()
+    await indexer.remove_pending()
+    assert set(await known.points()) == {"bring gloves", "lunch!"}
+    assert await known.retraction.pending_erasures() == []
 
 
 async def test_a_purge_reaches_what_mem0_clients_wrote(known: House) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -141,6 +142,21 @@ async def test_a_hit_carries_the_payload(index: VectorIndex) -> None:
     await index.upsert(GUILD, [point(stored, [1, 0, 0, 0])])
     [[hit]] = await index.search(seen(50), [near(1, 0, 0, 0)])
     assert from_payload(hit.id, hit.payload) == stored
+
+
+async def test_what_a_member_said_is_found_by_its_time(index: VectorIndex) -> None:
+    """Their messages from before a time, so many at once; no fact, nothing of others, nothing of another guild."""
+    theirs = [memory(number, minutes=number) for number in range(5)]
+    fact = replace(memory(7), id=memory_id(GUILD, 50, 7, [7], "a fact"), kind=MemoryKind.FACT)
+    await index.upsert(GUILD, [point(one, [1, 0, 0, 0]) for one in (*theirs, fact, memory(8, subject=8))])
+    await index.upsert(OTHER_GUILD, [point(memory(9, guild=OTHER_GUILD), [1, 0, 0, 0])])
+    noon = NOON + timedelta(minutes=3)
+    assert set(await index.said_by(GUILD, 7, noon, 9)) == {one.id for one in theirs[:3]}
+    assert len(await index.said_by(GUILD, 7, noon, 2)) == 2
+    await index.delete(GUILD, await index.said_by(GUILD, 7, noon, 9))
+    assert await index.said_by(GUILD, 7, noon, 9) == []
+    assert await index.count(GUILD) == 4
+    assert await index.said_by(777, 7, noon, 9) == []
 
 
 async def test_the_limit_holds(index: VectorIndex) -> None:
