@@ -90,7 +90,7 @@ async def _measure(town: Town, database: Path) -> dict[str, float]:
     beside = Beside(town)
     going_on = [asyncio.create_task(beside.ask()), asyncio.create_task(beside.talk())]
     asked = await (await town.discord.slash(town.member, town.channels[0], "forget", everything=True)).settled(PATIENCE)
-    await asyncio.sleep(1)  # so that the others are at it
+    await beside.at_it.wait()
     started = time.perf_counter()
     pressed = await asked.click("Forget everything")
     erased = asyncio.create_task(_erased(database, town))
@@ -134,6 +134,7 @@ class Beside:
     town: Town
     seconds: list[float] = field(default_factory=list)
     said: int = 0
+    at_it: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ask(self) -> None:
         for number in itertools.count():
@@ -142,6 +143,7 @@ class Beside:
             answer = await self.town.discord.slash(asker, place, "recall", query=f"w1 w{number}")
             await answer.settled(PATIENCE)
             self.seconds.append(time.perf_counter() - started)
+            self.at_it.set()
             await asyncio.sleep(PAUSE)
 
     async def talk(self) -> None:
