@@ -106,13 +106,12 @@ class Purges:
             )
         if not seen.complete:
             question.append(_NOT_SEARCHED)
-        view = Confirm(interaction.user, "Purge", lambda press: self._confirmed(press, purge))
+        view = Confirm(interaction.user, "Purge", lambda press: self._confirmed(press, purge, seen))
         await view.show(interaction, " ".join(question))
 
-    async def _confirmed(self, press: Interaction, purge: Purge) -> None:
+    async def _confirmed(self, press: Interaction, purge: Purge, seen: Retracted) -> None:
         if not manages(press):  # again: the confirmation may come minutes later
             raise Refused("You may not purge any more.")
-        seen = await self._seen(press, purge)
         running = Running(press, self._forget, purge, seen)
         try:
             await running.run(await self._reached(press, purge))
@@ -148,7 +147,7 @@ class Running(OwnedView):
 
     @property
     def _told(self) -> Retracted:
-        """What is gone of that which the manager can read."""
+        """What is gone, and no more than the manager was told of: of what they cannot read there is no number."""
         gone = self.gone or Retracted()
         return Retracted(min(gone.messages, self._seen.messages), min(gone.facts, self._seen.facts))
 

@@ -79,11 +79,16 @@ async def test_channel_and_time_narrow_it(town: Town) -> None:
     new = await town.says(town.ada, "new")
     below = await town.says(town.bob, "below", place=thread, at=week)
     elsewhere = await town.says(town.bob, "elsewhere", place=town.staff, at=week)
+    secret = town.server.world.add_thread(
+        town.general, "secret", owner=town.admin, private=True, members=[town.server.world.bot]
+    )
+    await town.app.observations.switch_on(town.guild.id, secret.id, None, parent_id=town.general.id)
+    hidden = await town.says(town.bob, "hidden", place=secret, at=week)
     asked = await town.use(town.admin, "purge", channel=town.general, since="30d", until="1d")
-    assert asked.content.startswith(f"This would purge 2 messages and 0 facts in <#{town.general.id}> from <t:")
+    assert asked.content.startswith(f"This would purge 3 messages and 0 facts in <#{town.general.id}> from <t:")
     assert "opt them out" not in asked.content
-    assert (await done(asked)).startswith("Purged: 2 messages and 0 facts in")
-    assert await left(town, old, older, new, below, elsewhere) == {"older", "new", "elsewhere"}
+    assert (await done(asked)).startswith("Purged: 3 messages and 0 facts in")
+    assert await left(town, old, older, new, below, elsewhere, hidden) == {"older", "new", "elsewhere"}
     [entry] = await noted(town)
     assert {*entry} == {"messages", "facts", "channel", "since", "until"}
     again = await town.use(town.admin, "purge", channel=town.general, since="30d", until="1d")
