@@ -57,26 +57,30 @@ class Exports:
             if self._turn.locked():
                 await show(interaction, "Another export is under way; yours comes next.")
             async with self._turn:
-                await self._send(interaction, asked)
+                text, last = await self._put_together(interaction, asked)
         finally:
             self._asking.discard(key)
+        await note(self._audit, asker.guild.id, asker.id, Action.EXPORTED)
+        await show(interaction, text, files=[last])
 
-    async def _send(self, interaction: Interaction, asked: Asked) -> None:
-        asker, progress = member(interaction), Progress(interaction)
-        ready: discord.File | None = None
-        number = 0
+    async def _put_together(self, interaction: Interaction, asked: Asked) -> tuple[str, discord.File]:
+        """Send all files but the last; what to say with that."""
+        progress = Progress(interaction)
+        number, last = 0, b""
         async with aclosing(self._parts(interaction, asked, progress)) as parts:
             async for part in parts:
-                if ready is not None:  # not the last: that is to stand with the final words
+                if number:
                     await progress.show()  # first, since a follow-up takes the place of "thinking…"
-                    await interaction.followup.send(file=ready, ephemeral=True, allowed_mentions=NO_PINGS)
-                number += 1
-                ready = discord.File(io.BytesIO(part), f"memories-{self._clock():%Y-%m-%d}-{number}.zip")
-        files = f", in {number} files of which each can be opened alone" if number > 1 else ""
+                    file = self._file(number, last)
+                    await interaction.followup.send(file=file, ephemeral=True, allowed_mentions=NO_PINGS)
+                number, last = number + 1, part
+        several = f", in {number} files of which each can be opened alone" if number > 1 else ""
         held = counted(progress.done, "memory", "memories")
-        text = f"This is all I hold of you in this server: {held}{files}. {_WHAT}"
-        await show(interaction, text, files=[ready] if ready else [])
-        await note(self._audit, asker.guild.id, asker.id, Action.EXPORTED)
+        text = f"This is all I hold of you in this server: {held}{several}. {_WHAT}"
+        return text, self._file(number, last)
+
+    def _file(self, number: int, part: bytes) -> discord.File:
+        return discord.File(io.BytesIO(part), f"memories-{self._clock():%Y-%m-%d}-{number}.zip")
 
     async def _parts(self, interaction: Interaction, asked: Asked, progress: "Progress") -> AsyncGenerator[bytes, None]:
         room = min(interaction.filesize_limit, MOST_BYTES) - SLACK
