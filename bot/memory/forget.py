@@ -74,12 +74,16 @@ class Forget:
     async def _erase(self, buried: Buried) -> Retracted:
         """Remove a member's messages from SQL and, as they go there, from the index: neither waits for the other."""
         gone, leaving = buried.facts, asyncio.Queue[Sequence[str]]()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._free(buried.erasure.guild_id, leaving))
+        freeing = asyncio.create_task(self._free(buried.erasure.guild_id, leaving))
+        try:
             async for erased in self._retraction.remove_buried(buried):
                 gone += erased.gone
                 leaving.put_nowait(erased.points)
             leaving.put_nowait([])
+            await freeing
+        finally:
+            freeing.cancel()
+            await asyncio.gather(freeing, return_exceptions=True)
         return gone
 
     async def _free(self, guild_id: int, leaving: asyncio.Queue[Sequence[str]]) -> None:

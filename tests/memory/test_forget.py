@@ -1,11 +1,15 @@
 """Forgetting: what is told to go is gone from every answer at once, and from every store."""
 
+import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from house import ANN, BEN, CLEO, GENERAL, GUILD, OTHER_GUILD, House, everywhere, fact_of, said, texts
+from sqlalchemy import Connection
 
+from bot.errors import StorageUnavailable
 from bot.memory.forget import Forgotten
 from bot.memory.index import IndexPoint
 from bot.model import fact_memory, message_memory
@@ -146,6 +150,32 @@ async def test_a_member_who_was_forgotten_in_sql_alone_leaves_the_index_later(kn
     assert gone == Forgotten(messages=1)
     assert set(await known.points()) == {"lunch!"}
     assert await known.retraction.pending_erasures() == []
+
+
+async def test_a_member_is_forgotten_in_steps_that_can_be_repeated(
+    known: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that fails in between is told as such, nothing is shown any more, and once more does the rest."""
+    monkeypatch.setattr("bot.storage.retraction.STEP", 1)
+    late = said(4, "the kiln is late")
+    await known.messages.capture(late)
+    transact, steps = known.database.transact, itertools.count()
+
+    async def failing(work: Callable[[Connection], object]) -> object:
+        if next(steps) == 2:
+            raise StorageUnavailable
+        return await transact(work)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(known.database, "transact", failing)
+        with pytest.raises(StorageUnavailable):
+            await known.forget(known.indexer()).member(GUILD, ANN)
+    assert (await known.messages.get([KILN.id, late.id])).keys() == {KILN.id}  # the newest goes first
+    assert not {KILN.content, late.content, ABOUT_ANN.text} & set(
+        texts(await known.recall().recall("kiln", everywhere(), 9))
+    )
+    assert await known.forget(known.indexer()).member(GUILD, ANN) == Forgotten(messages=1, facts=1)
+    assert set(await known.points()) == {"bring gloves", "lunch!"}
 
 
 async def test_a_message_written_while_its_author_is_forgotten_goes_too(known: House) -> None:
