@@ -7,6 +7,7 @@ import shutil
 import uuid
 import zipfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,29 @@ async def test_what_was_taken_back_since_stays_away(settings: Settings, backup: 
         assert app.consent.opted_out_since(GUILD, CLEO) == START
         assert not await app.messages.capture(said(12, "the meeting", ANN))
         assert await app.messages.capture_many([said(n, "again", BEN) for n in range(1, 60)]) == 0
+
+
+async def test_a_correction_comes_back_and_the_words_before_it_do_not(
+    settings: Settings, backup: Path, tmp_path: Path
+) -> None:
+    """It is restored with its point, though its messages are gone; a point that no record stands behind is not."""
+    later = tmp_path / "later.zip"
+    await bring_back(settings, backup)
+    async with opened(settings) as app:
+        [tea] = await app.facts.about(GUILD, ANN)
+        new = await app.corrections.correct(GUILD, ANN, "Ann", tea.id, "Ann drinks coffee")
+        assert new is not None
+        await app.retraction.messages_deleted(GUILD, tea.sources)
+        await app.indexer.drain()
+        [point] = await app.index.retrieve(GUILD, [new.id])
+        orphan = IndexPoint(str(uuid.uuid4()), point.payload)  # of a correction made after the database was copied
+        await app.index.upsert(GUILD, [orphan])
+        await app.backup.write(later, False, ignore)
+    lose(settings)
+    await bring_back(settings, later)
+    async with opened(settings) as app:
+        assert await app.facts.about(GUILD, ANN) == [replace(new, sources=())]
+        assert [one.id for one in await app.index.retrieve(GUILD, [new.id, tea.id, orphan.id])] == [new.id]
 
 
 async def test_without_the_journal_recall_is_off(settings: Settings, backup: Path) -> None:
