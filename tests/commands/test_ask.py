@@ -111,7 +111,7 @@ async def test_the_words_of_the_model_do_nothing_but_cite(town: Town, ollama: Ol
 async def test_without_an_answer_there_are_the_memories(
     town: Town, ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line says why: not in them, no source named, taken back, too slow, broken off, out of reach, none found."""
+    """One line says why: not in them, no source named, taken back, no index, too slow, broken off, away, none found."""
     monkeypatch.setattr(streaming, "EVERY_SECONDS", 0)
     doomed = await town.says(town.ada, "A teapot is for tea", place=town.general)
     teapot = await town.says(town.ada, "The teapot is blue")
@@ -137,6 +137,11 @@ async def test_without_an_answer_there_are_the_memories(
     await asked(f"The language model gave no answer that I can show. {CLOSEST}", Reply(done_reason="load"))
     ollama.replies.append(Reply(text="It is blue [1], says", done_reason="length"))
     assert "It is blue [[1]]" in (await ask(town, town.bob, "teapot")).embeds[0]["description"]
+    asked_so_far, index = ollama.calls, town.app.breakers.of("Qdrant")
+    index.failed("down")
+    await asked(f"I cannot search well enough for an answer right now. {CLOSEST}")
+    index.succeeded()
+    assert ollama.calls == asked_so_far
     with monkeypatch.context() as impatient:
         impatient.setattr(town.app.questions, "_patience", 0.05)
         await asked(f"The language model is too slow right now. {CLOSEST}", HANG)
