@@ -62,7 +62,7 @@ async def test_nothing_of_a_member_is_kept_until_they_press_the_button(
             pressed = await (await server.click(ada, notice, "Remember me")).settled()
             assert pressed.ephemeral
             assert pressed.content.startswith("Welcome: I remember what you write in the channels I listen to from now")
-            assert pressed.buttons == pressed.followups == []
+            assert (pressed.buttons, pressed.followups) == ([], [])
             await heard(app, server, general, bob, "who asked me")
             await heard(app, server, general, ada, "once I agreed")
             assert await held(app) == {"once I agreed"}
