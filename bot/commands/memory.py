@@ -28,13 +28,11 @@ from bot.storage.mine import START, Mine, OwnMemories, OwnPage, Position
 
 PICTURE = "timeline.png"
 NAME_UNITS = 80
+CANDIDATES = 200  # found before messages are left out
 MESSAGES, FACTS = "messages", "facts"
 
-_KINDS = [
-    app_commands.Choice(name=kind, value=kind) for kind in (MESSAGES, FACTS, *(kind.value for kind in FactKind))
-]
+_KINDS = [app_commands.Choice(name=kind, value=kind) for kind in (MESSAGES, FACTS, *(kind.value for kind in FactKind))]
 _NOTHING = "I hold nothing like that."
-_NO_MORE = "There is nothing left on this page or after it."
 
 
 class MemoryCommands(app_commands.Group):
@@ -119,7 +117,8 @@ class MemoryCommands(app_commands.Group):
             known = await self._facts_about(interaction, asker, current.strip())
         except ServiceUnavailable:
             return []
-        return [app_commands.Choice(name=label(one), value=one.id) for one in known if may_correct(one, asker.id)]
+        mine = [one for one in known if may_correct(one, asker.id)]
+        return [app_commands.Choice(name=label(one), value=one.id) for one in mine[:OPTIONS]]
 
     @app_commands.command(name="export", description="Everything I hold of you as a file to keep, for you alone")
     @app_commands.describe(since="Only what was said since then: 24h, 7d, 4w or a date like 2026-05-01")
@@ -145,7 +144,7 @@ class MemoryCommands(app_commands.Group):
         days = sorted({*messages, *facts})
         text = (
             f"I hold {counted(sum(messages.values()), 'message')} of yours and "
-            f"{counted(sum(facts.values()), 'fact')} on you or on your words alone, "
+            f"{counted(sum(facts.values()), 'fact')} about you or from your words alone, "
             f"from {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}; `/memory mine` shows them."
         )
         embed = discord.Embed(title="Your memories over time", description=text)
@@ -188,7 +187,7 @@ class MemoryCommands(app_commands.Group):
         """The asker's newest facts, or those that match what is typed."""
         if words:
             scope = Scope(asker.guild.id, await self._visibility.for_member(asker), about_id=asker.id)
-            return [hit.memory for hit in await self._keyword.search(words, scope, OPTIONS)]
+            return [hit.memory for hit in await self._keyword.search(words, scope, CANDIDATES)]
         mine = await self._mine(interaction, asker.id, FACTS)
         return [one.memory for one in (await self._own.page(mine, START, OPTIONS)).items]
 

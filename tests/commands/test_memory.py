@@ -1,5 +1,6 @@
 """/memory mine, fix and timeline, as members use them."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -119,6 +120,8 @@ async def test_a_fact_is_corrected_in_a_form(town: Town) -> None:
     said = await town.says(town.bob, "Ada drinks nothing but tea")
     old = await town.knows("Ada drinks only tea", said, about=town.ada)
     await town.knows("The club meets on Mondays", await town.says(town.ada, "We meet on Mondays"))
+    many = [replace(said, id=said.id + n, author_id=town.ada.id, content="only tea") for n in range(1, 31)]
+    await town.app.messages.capture_many(many)
     for typed, names in {"": [old.text], "only tea": [old.text], "Mondays": []}.items():
         offered = await town.server.autocomplete(town.ada, town.general, "memory fix", "fact", typed)
         assert [choice["name"] for choice in offered] == names
