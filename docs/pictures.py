@@ -15,24 +15,29 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageChops
 
+from bot.app import App
 from bot.sandbox.community import Community
 from bot.sandbox.conversation import load
 from bot.sandbox.demo import stage
-from bot.sandbox.discord import Answer, DiscordServer, User
+from bot.sandbox.discord import Answer, DiscordServer, Message, User
+from bot.sandbox.discord.components import text_of
 from bot.sandbox.discord.entities import Json
 from bot.sandbox.html import WIDTH, Client
-from bot.storage.messages import MessageStore, QueueStats
+from bot.storage.messages import QueueStats
 
 PICTURES = Path(__file__).parent / "pictures"
 SCALE = 2  # device pixels for one of CSS, as sharp as a telephone's screen
 TALLEST = 2_600
 COLOURS = 256
 MOST_BYTES = 200_000
-PATIENCE, A_LOOK = 30.0, 0.1  # seconds
+PATIENCE, A_LOOK = 30.0, 0.02  # seconds
+SAMPLED_EVERY = timedelta(minutes=10)  # as by the running bot
 FAIR = "when is the spring fair?"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
@@ -44,8 +49,8 @@ FLAGS = (
 class Scenes:
     """The community and the bot, and what is asked for the pictures."""
 
-    def __init__(self, discord: DiscordServer, community: Community, held: MessageStore) -> None:
-        self.discord, self.community, self.held = discord, community, held
+    def __init__(self, discord: DiscordServer, community: Community, app: App) -> None:
+        self.discord, self.community, self.app = discord, community, app
         self.lounge = community.channels[0]
 
     async def use(self, who: str, path: str, **options: object) -> Answer:
@@ -61,16 +66,23 @@ class Scenes:
     async def talk(self) -> None:
         """The community's week, read by the language model and indexed to its end."""
         posts = self.community.conversation.posts
-        for post in posts:
+        sampled = self.discord.world.clock()
+        for said, post in enumerate(posts):
+            at = self.community.time_of(post)
+            if sampled + SAMPLED_EVERY <= at:
+                await self.until(partial(_holds, said))
+            while (sampled := sampled + SAMPLED_EVERY) <= at:
+                await self.app.samples.take(sampled)
+            sampled -= SAMPLED_EVERY
             self.community.say(post)
-        await self.until(lambda stats: stats.held >= len(posts))
         await self.use("nadia", "flush")
         await self.until(lambda stats: not stats.waiting and not stats.not_indexed)
+        await self.app.catchup.caught_up()
 
     async def until(self, reached: Callable[[QueueStats], bool]) -> None:
         """Wait for the bot's own numbers to be so."""
         for _ in range(int(PATIENCE / A_LOOK)):
-            if reached(await self.held.stats(self.community.guild.id)):
+            if reached(await self.app.messages.stats(self.community.guild.id)):
                 return
             await asyncio.sleep(A_LOOK)
         raise SystemExit("The bot has not come to the end of the story in time.")
@@ -106,13 +118,32 @@ class Scenes:
         yield "export", self.page(await self.use("nadia", "memory export"))
         if form := await self.correction("mika"):
             yield "fix", self.client.modal_page("Recollect", form)
-        yield "forget", self.page(await self.use("yusuf", "forget", query="Mira"))
+        yield "mention", self.client.page("Recollect", *await self.mentioned("mika"))
+        yield "forget", self.page(await self.forgetting("yusuf", "Mira"))
         yield "privacy", self.page(await self.use("klaus", "privacy status"))
         yield "policy", self.page(await self.use("klaus", "privacy policy"))
         yield "purge", self.page(await self.use("nadia", "purge", member=self.user("bea")))
         yield "config", self.page(await self.use("nadia", "config show"))
         yield "audit", self.page(await self.use("nadia", "audit"))
         yield "status", self.page(await self.use("nadia", "status"))
+
+    async def mentioned(self, who: str) -> list[Message]:
+        """Somebody asks the bot in the channel, and the answer there."""
+        await self.use("nadia", "config set mentions", allowed=True)
+        asked = await self.discord.say(self.lounge, self.user(who), f"<@{self.discord.world.bot.id}> {FAIR}")
+        message = self.discord.world.message(self.lounge, asked)
+        for _ in range(int(PATIENCE / A_LOOK)):
+            answers = [one for one in self.discord.sent(self.lounge) if one.reply_to == message.id]
+            if answers and "noted from" in text_of(answers[0]):
+                break
+            await asyncio.sleep(A_LOOK)
+        return [message, *answers]
+
+    async def forgetting(self, who: str, what: str) -> Answer:
+        """What is asked before something is forgotten."""
+        answer = await self.use(who, "forget", query=what)
+        picked = [option.value for menu in answer.selects for option in menu.options if what in option.label]
+        return await (await answer.select(*picked)).settled(PATIENCE)
 
     async def correction(self, who: str) -> Json | None:
         """The form in which somebody corrects a fact about themselves."""
@@ -121,12 +152,16 @@ class Scenes:
         return (await self.discord.slash(user, self.lounge, path, fact=facts[0]["value"])).modal if facts else None
 
 
+def _holds(messages: int, stats: QueueStats) -> bool:
+    return stats.held >= messages
+
+
 async def write_pages(folder: Path, names: set[str]) -> list[Path]:
     """The chosen pages as files."""
     pages = []
     with tempfile.TemporaryDirectory(prefix="recollect-pictures-") as data:
         async with stage(Path(data), load()) as (discord, community, _, app):
-            async for name, html in Scenes(discord, community, app.messages).play():
+            async for name, html in Scenes(discord, community, app).play():
                 if not names or name in names:
                     pages.append(folder / f"{name}.html")
                     pages[-1].write_text(html, "utf-8")

@@ -61,9 +61,13 @@ class Community:
         """The channels that are no threads."""
         return [place for place in self.places.values() if isinstance(place, Channel)]
 
+    def time_of(self, post: Post) -> datetime:
+        """When a post is said in the story."""
+        return self._clock.start + timedelta(minutes=post.at)
+
     def say(self, post: Post) -> Message:
         """Move the clock to a post's time and say it; the first post of a thread opens it."""
-        at = self._clock.start + timedelta(minutes=post.at)
+        at = self.time_of(post)
         self._clock.forward_to(at)
         author = self.users[post.author]
         if post.channel not in self.places:

@@ -121,8 +121,10 @@ class Block:
 def ago(then: datetime, now: datetime) -> str:
     """`3 days ago`, `in 5 minutes`: what a client shows for `<t:…:R>`."""
     seconds = (now - then).total_seconds()
+    passed = round(abs(seconds) / 60) * 60 if abs(seconds) >= 60 else 0  # so that 3,599 seconds are an hour
     for unit, size in _UNITS:
-        if (count := round(abs(seconds) / size)) and abs(seconds) >= size:
+        if passed >= size:
+            count = round(passed / size)
             words = f"{count} {unit}{'s' if count > 1 else ''}"
             return f"{words} ago" if seconds > 0 else f"in {words}"
     return "just now"

@@ -16,6 +16,8 @@ NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
         (timedelta(minutes=1), "1 minute ago"),
         (timedelta(hours=23), "23 hours ago"),
         (timedelta(days=3), "3 days ago"),
+        (timedelta(seconds=59), "just now"),
+        (timedelta(seconds=-3599), "in 1 hour"),
         (timedelta(days=800), "2 years ago"),
         (timedelta(minutes=-5), "in 5 minutes"),
     ],
