@@ -48,7 +48,7 @@ async def test_status_of_a_fresh_start(town: Town) -> None:
     assert told["Last batch"] == "none yet"
     assert told["Next batch"] == "when messages wait"
     assert told["Memories"] == "0 messages and 0 facts"
-    assert told["Observed"] == "0 channels"
+    assert told["Observed"] == "no channel; `/setup` has me begin"
     assert "Needs a look" not in told
     assert "✅ **Ollama**" in told["Services"]
     assert "OpenAI" in told["Services"]
