@@ -25,7 +25,7 @@ def catalogue(locale: discord.Locale) -> Mapping[str, str]:
 class Translations(app_commands.Translator):
     """Descriptions, choices and entries of menus. Names that are typed stay: the docs and answers speak of them."""
 
-    async def load(self) -> None:
+    def __init__(self) -> None:
         self._texts = {locale: catalogue(locale) for locale in CATALOGUES}
 
     async def translate(

@@ -39,11 +39,12 @@ class Tree(app_commands.CommandTree[discord.Client]):
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
             allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
         )
+        self._translations = Translations()
 
     async def sync(self, *, guild: discord.abc.Snowflake | None = None) -> list[app_commands.AppCommand]:
         """Tell Discord of the commands, in every language there is."""
         if self.translator is None:
-            await self.set_translator(Translations())
+            await self.set_translator(self._translations)
         return await super().sync(guild=guild)
 
     async def interaction_check(self, interaction: Interaction) -> bool:
