@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Self
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 _MOST_BYTES = 64 * 2**20  # of a request's body
 
@@ -37,7 +38,7 @@ class Listener:
 
     async def start(self) -> None:
         """Listen; after `stop`, on the same port as before."""
-        app = web.Application(client_max_size=_MOST_BYTES)
+        app = web.Application(client_max_size=_MOST_BYTES, middlewares=[_unheard])
         app.add_routes(self.routes())
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
@@ -49,3 +50,12 @@ class Listener:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+
+@web.middleware
+async def _unheard(request: web.Request, answer: Handler) -> web.StreamResponse:
+    """Whoever leaves before the end of what they ask or hear is no error of ours."""
+    try:
+        return await answer(request)
+    except ConnectionResetError:
+        return web.Response()
