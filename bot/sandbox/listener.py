@@ -53,9 +53,9 @@ class Listener:
 
 
 @web.middleware
-async def _unheard(request: web.Request, answer: Handler) -> web.StreamResponse:
+async def _unheard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whoever leaves before the end of what they ask or hear is no error of ours."""
     try:
-        return await answer(request)
+        return await handler(request)
     except ConnectionResetError:
         return web.Response()
