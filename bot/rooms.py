@@ -204,6 +204,7 @@ class Rooms:
             self.indexer,
             settings.retention,
             self.configs,
+            self.consent,
             self.queue,
             self.state,
             self.clock,

@@ -11,6 +11,7 @@ from bot.errors import ServiceUnavailable
 from bot.memory.index import VectorIndex
 from bot.memory.indexer import Indexer
 from bot.settings import RetentionSettings
+from bot.storage.consent import Consent
 from bot.storage.departures import Departures
 from bot.storage.guild_configs import GuildConfigs
 from bot.storage.observations import Observations
@@ -56,6 +57,7 @@ class Retention:
         indexer: Indexer,
         settings: RetentionSettings,
         configs: GuildConfigs,
+        consent: Consent,
         queue: ExtractionQueue,
         state: StateStore,
         clock: Callable[[], datetime],
@@ -68,6 +70,7 @@ class Retention:
         self._indexer = indexer
         self._settings = settings
         self._configs = configs
+        self._consent = consent
         self._queue = queue
         self._state = state
         self._clock = clock
@@ -139,6 +142,7 @@ class Retention:
         removed = await self._retraction.guild_forgotten(guild_id)
         self._observations.forget_guild(guild_id)
         await self._configs.forget(guild_id)
+        await self._consent.load()  # without who agreed there, and whether it asked first
         async with self._indexer.lock:  # a write that began before would bring some of it back
             await self._index.drop_guild(guild_id)
         await self._departures.returned(guild_id)

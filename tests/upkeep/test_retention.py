@@ -6,13 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from house import BEN, GENERAL, GUILD, OTHER_GUILD, START, House, everywhere, fact_of, holding, said, texts
+from house import ANN, BEN, GENERAL, GUILD, OTHER_GUILD, START, House, everywhere, fact_of, holding, said, texts
 from structlog.testing import capture_logs
 
 from bot.errors import IndexUnavailable
 from bot.memory.index import Key, Search
 from bot.memory.indexer import Indexer
 from bot.settings import GuildRetention, RetentionSettings, Settings
+from bot.storage.consent import Consent
 from bot.storage.departures import Departures
 from bot.storage.guild_configs import GuildConfigs
 from bot.storage.observations import Observations
@@ -42,6 +43,7 @@ def expiring(
         indexer,
         retention,
         GuildConfigs(house.database, Settings(retention=retention)),
+        Consent(house.database, clock=house.clock),
         house.queue,
         StateStore(house.database),
         house.clock,
@@ -109,7 +111,7 @@ async def test_facts_are_kept_for_ever_by_default(house: House, indexer: Indexer
 
 
 async def test_a_server_that_removed_the_bot_is_forgotten_in_time(house: House, indexer: Indexer) -> None:
-    """After its days nothing of it is left but the ids of what was taken back; before, everything is."""
+    """After its days only opt-outs and the ids of what was taken back are left; before, everything is."""
     departures, observations = Departures(house.database), Observations(house.database, house.clock)
     await observations.switch_on(GUILD, GENERAL, 1)
     await house.messages.capture_many([said(1, "hello"), said(2, "elsewhere", guild=OTHER_GUILD)])
@@ -118,6 +120,9 @@ async def test_a_server_that_removed_the_bot_is_forgotten_in_time(house: House, 
     await departures.left(GUILD, house.clock())
     one = expiring(house, indexer)
     await one._observations.load()
+    await one._consent.set_mode(GUILD, "opt_in")
+    await one._consent.opt_in(GUILD, ANN)
+    await one._consent.opt_out(GUILD, BEN)
     house.clock.forward(7 * DAY - HOUR)
     await StateStore(house.database).put(retention.STATE, house.clock().isoformat())
     assert await one.expire() == Expired()
@@ -126,6 +131,8 @@ async def test_a_server_that_removed_the_bot_is_forgotten_in_time(house: House, 
     assert house.index.shards.guilds() == [OTHER_GUILD]
     assert await departures.all() == {}
     assert one._observations.guilds() == set()
+    assert (one._consent.mode(GUILD), one._consent.agreed(GUILD)) == ("opt_out", 0)
+    assert one._consent.opted_out_since(GUILD, BEN) is not None
     assert [schedule.guild_id for schedule in await house.queue.guilds()] == [OTHER_GUILD]
     assert await one.expire() == Expired()
 
