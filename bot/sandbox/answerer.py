@@ -1,11 +1,12 @@
 """What the Ollama stand-in says when it is asked for plain text: sentences made of the prompt's own lines.
 
-It reads lines numbered `[1]`, picks those that share words with the question below them and cites each. It
-understands nothing; where no line fits it says what the prompt asks it to say then.
+It reads lines numbered `[1]`, picks those that share the most words with the question below them and cites each; where
+there is no question, it lists how each block of lines begins. It understands nothing; where no line fits it says what
+the prompt asks it to say then.
 """
 
 import re
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 _LINE = re.compile(r"^\[(\d+)\] (?:.*?: )?(.+)$", re.MULTILINE)
 _QUESTION = re.compile(r"^Question: (.+)$", re.MULTILINE)
@@ -21,22 +22,28 @@ _NOTHING = "This is a stand-in for a language model, and it found nothing to say
 
 
 def answer_question(system: str, prompt: str) -> str:
-    """An answer to `prompt` in which each sentence cites the line it is made of.
-
-    Without a question every line is worth telling.
-    """
-    lines = [(int(number), words[:_LONGEST]) for number, words in _LINE.findall(prompt)]
+    """An answer to `prompt` in which each sentence cites the line it is made of."""
     if question := _QUESTION.findall(prompt):
-        asked = _words(question[-1])
-        lines = sorted((line for line in lines if _shared(line, asked)), key=lambda line: -_shared(line, asked))
-    if not lines:
-        otherwise = _OTHERWISE.search(system)
-        return otherwise[1] if otherwise else _NOTHING
-    return " ".join(f"{words.rstrip('.!?… ')} [{number}]." for number, words in lines[:_MOST_LINES])
+        told = " ".join(map(_cited, _closest(_LINE.findall(prompt), _words(question[-1]))))
+    else:
+        blocks = map(_LINE.search, prompt.split("\n\n"))
+        told = "\n".join(f"- {_cited(line.groups())}" for line in blocks if line)
+    if told:
+        return told
+    otherwise = _OTHERWISE.search(system)
+    return otherwise[1] if otherwise else _NOTHING
 
 
-def _shared(line: tuple[int, str], asked: Set[str]) -> int:
-    return len(_words(line[1]) & asked)
+def _closest(lines: Sequence[Sequence[str]], asked: Set[str]) -> Sequence[Sequence[str]]:
+    """The first few of the lines that share the most words with the question; none if none shares any."""
+    shared = [len(_words(line[1]) & asked) for line in lines]
+    most = max(shared, default=0)
+    return [line for line, number in zip(lines, shared, strict=True) if 0 < number == most][:_MOST_LINES]
+
+
+def _cited(line: Sequence[str]) -> str:
+    number, words = line
+    return f"{words[:_LONGEST].rstrip('.!? ')} [{number}]."
 
 
 def _words(text: str) -> set[str]:

@@ -8,6 +8,7 @@ from bot.sandbox.conversation import Conversation, Post
 from bot.sandbox.discord import Channel, Message, Permission, Thread, User, World
 
 _MENTION = re.compile(r"<@([a-z]+)>")
+_LINK = re.compile(r"https://discord\.com/channels/\d+/\d+/(\d+)")
 
 
 class StoryClock:
@@ -61,6 +62,17 @@ class Community:
         """The channels that are no threads."""
         return [place for place in self.places.values() if isinstance(place, Channel)]
 
+    @property
+    def private_place(self) -> Channel:
+        """The first channel that is hidden from some."""
+        key = next(channel.key for channel in self.conversation.channels if channel.private)
+        return next(channel for channel in self.channels if channel is self.places[key])
+
+    @property
+    def secrets(self) -> list[Message]:
+        """What was said there."""
+        return [message for message in self.messages.values() if message.place is self.private_place]
+
     def time_of(self, post: Post) -> datetime:
         """When a post is said in the story."""
         return self._clock.start + timedelta(minutes=post.at)
@@ -87,3 +99,9 @@ class Community:
         """The address of a message that was said."""
         message = self.messages[key]
         return f"https://discord.com/channels/{self.guild.id}/{message.place.id}/{message.id}"
+
+    def linked(self, text: str) -> list[Message]:
+        """The messages that were said and that a text links to, each once, in the order it names them."""
+        said = {message.id: message for message in self.messages.values()}
+        ids = dict.fromkeys(map(int, _LINK.findall(text)))
+        return [said[id] for id in ids if id in said]

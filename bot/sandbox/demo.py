@@ -29,7 +29,8 @@ from bot.sandbox.openai import OpenAIServer
 from bot.sandbox.picture import canvas, save
 from bot.sandbox.relay import Relay
 from bot.sandbox.screen import Screen
-from bot.sandbox.story import DemoFailed, LanguageModel, Story, introduce
+from bot.sandbox.story import LanguageModel, Story, introduce
+from bot.sandbox.telling import DemoFailed, Telling
 from bot.settings import LogSettings, OllamaSettings, Settings
 from bot.telemetry import configure_logging
 
@@ -88,7 +89,7 @@ async def _demo(folder: Path, kept: bool, ollama: str | None, picture: Path | No
     introduce(screen, conversation, real_model=ollama is not None, kept_in=folder if kept else None)
     async with stage(folder, conversation, ollama) as (discord, community, llm, app):
         numbers = partial(app.messages.stats, community.guild.id)
-        held = await Story(screen, discord, community, llm, numbers).tell()
+        held = await Story(Telling(screen, discord, community, numbers), llm).tell()
     if picture and drawn:
         _draw(drawn, picture)
     return held

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.rule import Rule
 from rich.segment import Segment
 from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 
 from bot.sandbox.markup import Markup
@@ -68,8 +69,12 @@ class Screen:
         self._print(Text.assemble((f"  {name} ", "bold cyan"), ("▸ ", "bright_black"), (command, "bold")))
 
     def reply(self, content: str, markup: Markup) -> None:
-        """A short answer of the bot, in one line."""
-        self._print(Text.assemble(("  Recollect ", f"bold {_BLURPLE}"), ("▸ ", "bright_black"), markup.render(content)))
+        """A short answer of the bot."""
+        line = Table.grid()
+        line.add_row(
+            Text.assemble(("  Recollect ", f"bold {_BLURPLE}"), ("▸ ", "bright_black")), markup.render(content)
+        )
+        self._print(line)
 
     def message(
         self, data: Mapping[str, Any], markup: Markup, reader: str | None = None, cards: int | None = None
@@ -168,7 +173,7 @@ class _Stripe:
 
 
 def _parts(data: Mapping[str, Any], markup: Markup, cards: int | None) -> Iterator[RenderableType]:
-    """Content, embeds and components of a message from top to bottom; only the first `cards` embeds."""
+    """Content, embeds, files and components of a message from top to bottom; only the first `cards` embeds."""
     if content := data.get("content"):
         yield markup.render(content)
     embeds = data.get("embeds") or []
@@ -178,9 +183,16 @@ def _parts(data: Mapping[str, Any], markup: Markup, cards: int | None) -> Iterat
         yield _Stripe(list(_embed(embed, markup)), embed.get("color"))
     if hidden := len(embeds) - len(embeds[:cards]):
         yield Text(f"\n… and {hidden} more on this page", style="dim italic")
+    for attachment in data.get("attachments") or []:
+        if not any(_pictures(embed, attachment["filename"]) for embed in embeds):
+            yield Text(f"\n📎 {attachment['filename']} · {attachment['size'] / 1024:.1f} KB")
     for component in data.get("components") or []:
         yield Text("")
         yield from _component(component, markup)
+
+
+def _pictures(embed: Mapping[str, Any], filename: str) -> bool:
+    return bool(((embed.get("image") or {}).get("url") or "").endswith(f"/{filename}"))
 
 
 def _embed(embed: Mapping[str, Any], markup: Markup) -> Iterator[RenderableType]:
@@ -192,6 +204,8 @@ def _embed(embed: Mapping[str, Any], markup: Markup) -> Iterator[RenderableType]
         yield markup.render(description)
     for field in embed.get("fields") or []:
         yield _styled(markup.render(field["name"]), "bold dim") + Text("  ") + markup.render(field["value"])
+    if url := (embed.get("image") or {}).get("url"):
+        yield Text(f"🖼  {url.rpartition('/')[2]}", style="dim")
     if footer := (embed.get("footer") or {}).get("text"):
         yield Text(footer, style="dim")
 

@@ -69,3 +69,20 @@ def test_everything_is_said_where_when_and_by_whom_it_was_written(world: World, 
         assert ids == sorted(ids)
     threads = {place.name for place in community.places.values() if isinstance(place, Thread)}
     assert threads == {channel.name for channel in community.conversation.channels if channel.parent}
+
+
+def test_what_a_text_links_to_is_what_was_said(community: Community) -> None:
+    """Links become messages again, each once and in the text's order; what leads elsewhere is left out."""
+    first, second = (community.say(post) for post in community.conversation.posts[:2])
+    links = [community.link(post.key) for post in community.conversation.posts[:2]]
+    text = f"[1]({links[1]}) and {links[0]}, {links[1]}, https://discord.com/channels/1/2/3"
+    assert community.linked(text) == [second, first]
+
+
+def test_secrets_are_what_a_private_channel_holds(world: World, community: Community) -> None:
+    """Exactly what the conversation says where some do not listen."""
+    for post in community.conversation.posts:
+        community.say(post)
+    hidden = [post.text for post in community.conversation.posts if post.channel == "organisers"]
+    assert [message.content for message in community.secrets] == hidden
+    assert not world.may_read(community.users["klaus"], community.private_place)

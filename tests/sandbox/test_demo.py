@@ -16,10 +16,14 @@ from bot.sandbox.ollama import OllamaServer
 
 
 async def told_at_once(folder: Path, run: str, **changes: object) -> tuple[int, str, str]:
-    """The demo without its pauses: exit code, stdout and stderr. `changes` are to the story's constants."""
-    constants = "; ".join(f"story.{name} = {value!r}" for name, value in {"_TALKING_SECONDS": 0.5, **changes}.items())
+    """The demo without its pauses: exit code, stdout and stderr. `changes` are to the constants of a member's day."""
+    constants = "; ".join(f"member_day.{name} = {value!r}" for name, value in changes.items()) or "pass"
+    script = (
+        "from bot.sandbox import demo, member_day, telling; telling._TALKING_SECONDS = 0.5; "
+        f"{constants}; raise SystemExit(demo.{run})"
+    )
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", f"from bot.sandbox import demo, story; {constants}; raise SystemExit(demo.{run})"),
+        *(sys.executable, "-c", script),
         env=environment(folder),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -39,17 +43,22 @@ async def test_it_tells_the_whole_story_and_everything_holds(tmp_path: Path) -> 
     for held in (
         f"messages captured = messages sent  {sent} = {sent}",
         "recalled while the LLM was down    as a message: the decision, word for word",
+        "asked while the LLM was down       told so, the decision's card all the same",
         "/status told of the outage",
         "facts made after it came back",
         "the recalled card, with its link   https://discord.com/channels/",
+        "the answer, with its links         “16 May” opens Nadia's message that says so",
+        "what Klaus missed                  4 of 4 links to what was said after his last message",
         "private memory, asked by Klaus     absent, since #organisers is hidden from Klaus",
         "private memory, asked by Nadia     there, since Nadia reads #organisers",
+        "/memory mine showed                20 of Klaus's 20 messages, none of others",
+        "/memory export held                20 of Klaus's 20 messages, none of #organisers",
         "what /forget removed               Forgotten: 3 messages and 1 fact.",
         "the same recall now                empty",
     ):
         assert f"✓ {held}" in summary
     assert "✗" not in out
-    assert "stand-in" in told and "simple patterns" in told
+    assert "stand-in" in told and "understands" in told
     assert max(map(len, told.splitlines()[:40])) <= 80
     with sqlite3.connect(tmp_path / "kept" / "recollect.db") as database:
         texts = [text for (text,) in database.execute("SELECT text FROM message UNION ALL SELECT text FROM fact")]
@@ -58,7 +67,7 @@ async def test_it_tells_the_whole_story_and_everything_holds(tmp_path: Path) -> 
     assert not any("Mira" in text or "AKIA" in text for text in texts)
     drawn = ET.parse(tmp_path / "demo.svg").getroot()  # noqa: S314  (our own file)
     seen = "".join(drawn.itertext()).replace("\N{NO-BREAK SPACE}", " ")
-    for shown in ("explain:True", "said by Nadia", "Found by", "Hide why", "the same recall now", "Everything held"):
+    for shown in ("/ask question", "noted from Nadia", "Memories", "the same recall now", "Everything held"):
         assert shown in seen
     assert "switches three channels on" not in seen
     assert not re.search("Mira|Weller", (tmp_path / "kept" / "demo.log").read_text("utf-8"))
@@ -66,8 +75,9 @@ async def test_it_tells_the_whole_story_and_everything_holds(tmp_path: Path) -> 
 
 async def test_a_promise_that_does_not_hold_is_an_exit_code_and_a_line(tmp_path: Path) -> None:
     """The demo checks what it shows: asked about something else, the decision is not what comes back."""
-    code, out, err = await told_at_once(tmp_path, "run_demo()", _FAIR="zucchini")
+    code, out, err = await told_at_once(tmp_path, "run_demo()", _QUESTION="zucchini")
     assert (code, err) == (1, "")
+    assert "✗ the answer, with its links         none says so" in out
     assert "✗ the recalled card, with its link   none" in out
     assert "✓ the same recall now                empty" in out
     assert "Not everything held" in out

@@ -167,18 +167,25 @@ MEMORIES = """\
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
-        ("When does the fair begin?", "The fair begins at noon [1]. Cleo sells honey at the fair [3]."),
-        ("Who sells honey at fairs?", "Cleo sells honey at the fair [3]. The fair begins at noon [1]."),
+        ("When does the fair begin?", "The fair begins at noon [1]."),
+        ("Who sells honey at fairs?", "Cleo sells honey at the fair [3]."),
         ("Who has a dog?", "NOT_THERE"),
     ],
 )
 async def test_it_answers_from_numbered_lines(
     server: OllamaServer, client: ollama.AsyncClient, question: str, answer: str
 ) -> None:
-    """Asked for plain text it cites the lines that share the question's words, or says what it was told to say."""
+    """Asked for plain text it cites the lines that share the most words with the question, or says what it shall."""
     prompt = f"<user_memories>\n{MEMORIES}\n</user_memories>\n\nQuestion: {question}"
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]
     assert (await client.chat(MODEL, messages)).message.content == answer
+
+
+async def test_it_lists_how_each_conversation_begins(server: OllamaServer, client: ollama.AsyncClient) -> None:
+    """Without a question it cites the first line of each block."""
+    prompt = "Monday\n[1] Mon 09:00 Ann: Who is in?\n[2] Mon 09:01 Ben: Me.\n\nTuesday\n[3] Tue 10:00 Cleo: It rains…"
+    answer = (await client.chat(MODEL, [{"role": "user", "content": prompt}])).message.content
+    assert answer == "- Who is in [1].\n- It rains… [3]."
 
 
 async def test_plain_text_comes_in_small_pieces(server: OllamaServer, client: ollama.AsyncClient) -> None:

@@ -21,8 +21,9 @@ CARD: dict[str, Any] = {
     "embeds": [
         {"author": {"name": "Nadia · decision"}, "description": "The fair is on **16 May**.", "color": 0xF1C40F},
         {"title": "Status", "url": "https://a.example/", "fields": [{"name": "Waiting", "value": "3 in <#8>"}]},
-        {"description": "third", "footer": {"text": "Page 1 of 2"}},
+        {"description": "third", "image": {"url": "https://cdn.example/a/week.png"}, "footer": {"text": "Page 1 of 2"}},
     ],
+    "attachments": [{"filename": "week.png", "size": 900}, {"filename": "memories.zip", "size": 5325}],
     "components": [
         {"type": 1, "components": [{"type": 2, "style": 1, "label": "Next"}, {"type": 2, "style": 2, "label": "Back"}]},
         {
@@ -64,6 +65,9 @@ def test_a_message_fits_any_terminal(width: int) -> None:
         assert expected in words
     for expected in ("[Next] [Back]", "Which?", "☑ One", "☐ Two", "in a container", "beside it", "[Open ↗]"):
         assert expected in words
+    assert "🖼 week.png" in words
+    assert words.count("week.png") == 1
+    assert "📎 memories.zip · 5.2 KB" in words
     assert "only Mika can see this" in words
 
 
