@@ -281,7 +281,7 @@ class Rooms:
         self.client.announce, self.client.announce_interval = notices.observed, notices.opened
         self.client.announce_terms = news.tell
         limit = Limit(settings.ask.per_minute)
-        asking = Asking(self.recall, self.questions, settings.ask, settings.recall.limit, self.clock)
+        asking = Asking(self.recall, self.held, self.questions, settings.ask, settings.recall.limit, self.clock)
         mentions = Mentions(self.client, asking, self.recall, self.visibility, self.configs, limit)
         self.client.heard, self.client.unsaid = mentions.heard, mentions.unsaid
         self.client.tree = build_tree(

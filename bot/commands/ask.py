@@ -51,6 +51,7 @@ def ask_command(
         interaction: Interaction, question: app_commands.Range[str, 1, LONGEST_QUERY], public: bool = False
     ) -> None:
         async def scope(press: Interaction) -> Scope:
+            refuse_unless_asker(member(press), configs)
             if public:
                 return Scope(asker.guild.id, await visibility.public(asker.guild.id, stage(press)))
             return Scope(asker.guild.id, await visibility.for_member(member(press)))
@@ -69,7 +70,7 @@ def ask_command(
         limit.take(asker.id)
         await think(interaction, public=public)
         heading = f"> {escaped(' '.join(question.split()), HEADING_UNITS)}" if public else None
-        outcome = await asking.ask(question, await scope(interaction), progress)
+        outcome = await asking.ask(question, lambda: scope(interaction), progress)
         if outcome.card:
             answered = Answered(asker, look, forgetting, heading)
             await answered.show(interaction, heading, embeds=[outcome.card])

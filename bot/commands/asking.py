@@ -7,13 +7,15 @@ from datetime import datetime
 import discord
 import structlog
 
+from bot.capture.redaction import redact
 from bot.commands.cards import DESCRIPTION_UNITS
 from bot.commands.cited import cited_text, linked
 from bot.commands.streaming import streamed
 from bot.commands.text import ago, counted, escaped, jump_url, units
-from bot.errors import AnswerRejected, LLMUnavailable
+from bot.errors import AnswerRejected, IndexUnavailable, LLMUnavailable
 from bot.extraction.questions import Questions
 from bot.memory.answering import Answer, Question, question, read
+from bot.memory.held import Held
 from bot.memory.recall import Recall
 from bot.model import Degraded, Memory, MemoryKind, Scope
 from bot.settings import AskSettings
@@ -28,7 +30,7 @@ NOT_HELD = "The memories do not hold the answer; these come closest."
 _CLOSEST = "These are the memories that come closest."
 _UNUSABLE = f"The language model gave no answer that I can show. {_CLOSEST}"
 _UNFOUNDED = f"The language model's answer named no memory that it rests on. {_CLOSEST}"
-_TAKEN_BACK = f"Some of what the answer rested on was taken back meanwhile. {_CLOSEST}"
+_TAKEN_BACK = f"Some of what the answer rested on was changed, hidden or taken back meanwhile. {_CLOSEST}"
 _SEARCHED_LESS = f"I cannot search well enough for an answer right now. {_CLOSEST}"
 _OUTAGES = {Degraded.EMBEDDER_DOWN, Degraded.INDEX_DOWN}
 
@@ -36,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 Show = Callable[[str | None, discord.Embed | None], Awaitable[None]]
 """Shows a sentence, or as much of the answer as there is."""
+Look = Callable[[], Awaitable[Scope]]
+"""What may be looked at now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +54,42 @@ class Asking:
     """Answers questions from at most `limit` memories."""
 
     def __init__(
-        self, recall: Recall, questions: Questions, settings: AskSettings, limit: int, clock: Callable[[], datetime]
+        self,
+        recall: Recall,
+        held: Held,
+        questions: Questions,
+        settings: AskSettings,
+        limit: int,
+        clock: Callable[[], datetime],
     ) -> None:
         self._recall = recall
+        self._held = held
         self._questions = questions
         self._settings = settings
         self._limit = limit
         self._clock = clock
 
-    async def ask(self, words: str, scope: Scope, show: Show) -> Outcome:
-        """The answer to a question from what the scope holds; `show` is told how far it is, about once a second.
+    async def ask(self, words: str, look: Look, show: Show) -> Outcome:
+        """The answer to a question from what may be looked at; `show` is told how far it is, about once a second.
 
-        Raises what `Recall.recall` raises, and what `show` raises when there is nothing left to show it in.
+        An answer may take minutes: before the whole of it is shown, `look` is asked again, and what it rests on is read
+        again. Raises what `Recall.recall` and `look` raise, and what `show` raises when there is nothing left to show
+        it in.
         """
+        scope = await look()
         recalled = await self._recall.recall(words, scope, self._limit)
         if not recalled.hits:
             return Outcome()
         if recalled.degraded in _OUTAGES:
             return Outcome(note=_SEARCHED_LESS)
-        asked = question(words, recalled.hits, self._clock(), self._settings.context_tokens)
+        asked = question(redact(words), recalled.hits, self._clock(), self._settings.context_tokens)
+        memories = [hit.memory for hit in asked.hits]
         try:
+            shown = await self._held.again(scope.guild_id, memories)
             text = await self._answer(asked, show)
+            now = await self._held.again(scope.guild_id, memories)
+        except IndexUnavailable:
+            return Outcome(note=_SEARCHED_LESS)
         except LLMUnavailable as outage:
             return Outcome(note=f"{outage} {_CLOSEST}")
         except AnswerRejected as error:
@@ -81,8 +100,8 @@ class Asking:
             return Outcome(note=NOT_HELD)
         if not answer.cited:
             return Outcome(note=_UNFOUNDED)
-        memories = [hit.memory for hit in asked.hits]
-        if len(await self._recall.standing(scope, memories)) < len(memories):
+        readable = (await look()).access_ids
+        if now != shown or len(now) < len(memories) or any(one.access_id not in readable for one in now):
             return Outcome(note=_TAKEN_BACK)
         card = answer_card(answer, asked)
         return Outcome(card.set_footer(text=f"⚠️ {recalled.degraded}") if recalled.degraded else card)

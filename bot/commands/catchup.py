@@ -173,7 +173,8 @@ class CatchUps:
         except AnswerRejected:
             card = digest.card(note=f"⚠️ {_USELESS} {_BUSIEST}")
         shown = [*told.lines, *(talk.opening for talk in digest.talks)]
-        if len(await self._spoken.standing(shown)) == len(shown):
+        standing = await self._spoken.standing(shown)
+        if len(standing) == len(shown) and (await self._scope(asked)).access_ids:
             await show(interaction, embeds=[card])
         else:
             await self._show(interaction, await self._read(asked), _CHANGED)
@@ -196,10 +197,14 @@ class CatchUps:
         with self._recall.attending():
             if self._recall.paused():
                 raise RecallPaused()
-            scope = asked.scope(await self._visibility.for_member(asked.asker))
+            scope = await self._scope(asked)
             said = await self._spoken.since(scope, asked.asker.id, asked.begin, MOST_MESSAGES)
             talks = await asyncio.to_thread(busiest, said.messages, asked.place.id, asked.asker.id)
             return Digest(asked, bool(scope.access_ids), said, talks)
+
+    async def _scope(self, asked: Asked) -> Scope:
+        """What of the place the asker may read now."""
+        return asked.scope(await self._visibility.for_member(asked.asker))
 
     async def _in_words(self, interaction: Interaction, digest: Digest, told: Question) -> discord.Embed:
         """Show the model's words as they come; the card with all of them.

@@ -118,23 +118,23 @@ class Mentions:
             await _edit(reply, str(error))
 
     async def _find(self, message: discord.Message, guild: discord.Guild, reply: discord.Message) -> None:
+        async def look() -> Scope:
+            return Scope(guild.id, await self._visibility.public(guild.id, message.channel.id))
+
         async def show(sentence: str | None, card: discord.Embed | None) -> None:
             await _edit(reply, sentence, [card] if card else [])
 
         words = self._words(message)
-        outcome = await self._asking.ask(words, await self._scope(message, guild), show)
+        outcome = await self._asking.ask(words, look, show)
         if outcome.card:
             await show(None, outcome.card)
             return
         # Looked for again: a model that did not answer may have taken minutes.
-        recalled = await self._recall.recall(words, await self._scope(message, guild), PAGE_CARDS)
+        recalled = await self._recall.recall(words, await look(), PAGE_CARDS)
         if recalled.hits:
             await _edit(reply, outcome.note, recall_pages(recalled)[0])
         else:
             await _edit(reply, _NOTHING)
-
-    async def _scope(self, message: discord.Message, guild: discord.Guild) -> Scope:
-        return Scope(guild.id, await self._visibility.public(guild.id, message.channel.id))
 
     def _words(self, message: discord.Message) -> str:
         """What is asked: without the bot's mention, others by their names."""

@@ -102,14 +102,6 @@ class Recall:
         with self.attending():
             return await self._recall(query, scope, limit)
 
-    async def standing(self, scope: Scope, memories: Iterable[Memory]) -> dict[str, Memory]:
-        """Of memories recalled a while ago those that may still be shown, by id.
-
-        Raises `StorageUnavailable` when it cannot be known what was retracted.
-        """
-        standing = await self._retraction.standing(memories)
-        return {memory.id: memory for memory in _within(scope, standing.memories.values())}
-
     @contextmanager
     def attending(self) -> Iterator[None]:
         """While somebody waits for an answer: see `quiet`. `recall` itself is such a time."""

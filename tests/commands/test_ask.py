@@ -2,14 +2,16 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
+import discord
 import pytest
 from town import Town, cards, eventually
 
 from bot.commands import streaming
-from bot.model import utcnow
+from bot.model import Message, utcnow
 from bot.sandbox.discord import Answer, Channel, Permission, User
 from bot.sandbox.markup import Line, Markup
 from bot.sandbox.ollama import HANG, OllamaServer, Reply
@@ -111,24 +113,14 @@ async def test_the_words_of_the_model_do_nothing_but_cite(town: Town, ollama: Ol
 async def test_without_an_answer_there_are_the_memories(
     town: Town, ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line says why: not in them, no source named, taken back, no index, too slow, broken off, away, none found."""
+    """One line says why: not in them, no source named, no index, too slow, broken off, away, none found."""
     monkeypatch.setattr(streaming, "EVERY_SECONDS", 0)
-    doomed = await town.says(town.ada, "A teapot is for tea", place=town.general)
     teapot = await town.says(town.ada, "The teapot is blue")
 
     async def asked(note: str, *replies: Reply) -> None:
         ollama.replies.extend(replies)
         answer = await ask(town, town.bob, "teapot colour")
         assert (answer.content, cards(answer), answer.ephemeral) == (note, ["The teapot is blue"], True)
-
-    ollama.replies.append(Reply(text="It is for tea [1], and blue [2].", gate=(gate := asyncio.Event())))
-    begun = await town.server.slash(town.bob, town.general, "ask", question="teapot")
-    await begun.until(lambda answer: bool(answer.embeds))
-    await town.app.retraction.messages_deleted(town.guild.id, [doomed.id])
-    gate.set()
-    await begun.until(lambda answer: bool(answer.buttons))
-    assert begun.content == f"Some of what the answer rested on was taken back meanwhile. {CLOSEST}"
-    assert cards(begun) == ["The teapot is blue"]
 
     await asked("The memories do not hold the answer; these come closest.", Reply(text="Sorry. NOT_IN_MEMORIES"))
     await asked(
@@ -161,6 +153,44 @@ async def test_without_an_answer_there_are_the_memories(
     await town.app.retraction.messages_deleted(town.guild.id, [teapot.id])
     aloud = await ask(town, town.bob, "teapot", public=True)
     assert aloud.content.startswith("> teapot\nI found nothing about that in what everyone here can read.")
+
+
+async def test_what_changes_while_the_model_answers_is_not_in_the_answer(
+    town: Town, ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer on words that were edited, hidden or deleted before its end gives way to what there is now."""
+    monkeypatch.setattr(streaming, "EVERY_SECONDS", 0)
+    said = await town.says(town.ada, "My teapot is secretly blue")
+    home = await town.says(town.ada, "I keep the teapot at home")
+    await town.knows("Ada keeps a teapot at home", home, about=town.ada)
+    await town.says(town.bob, "The staff has a teapot", place=town.staff)
+
+    async def asked(meanwhile: Callable[[], Awaitable[object]]) -> list[str]:
+        ollama.replies.append(Reply(text="It is blue [1], and so on [2].", gate=(gate := asyncio.Event())))
+        begun = await town.server.slash(town.bob, town.general, "ask", question="teapot")
+        await begun.until(lambda answer: bool(answer.embeds))
+        await meanwhile()
+        await town.app.indexer.drain()
+        gate.set()
+        await begun.until(lambda answer: bool(answer.buttons))
+        assert begun.content == (
+            f"Some of what the answer rested on was changed, hidden or taken back meanwhile. {CLOSEST}"
+        )
+        return cards(begun)
+
+    async def edit(message: Message, words: str) -> None:
+        await town.app.messages.capture(replace(message, content=words, edited_at=utcnow()))
+
+    async def hide() -> None:
+        town.server.world.deny(town.staff, town.bob, Permission.VIEW_CHANNEL)
+        (staff,) = [one for one in town.app.client.get_all_channels() if one.id == town.staff.id]
+        await eventually(lambda: staff.overwrites_for(discord.Object(town.bob.id)).view_channel is False)
+
+    assert "My teapot is green" in await asked(lambda: edit(said, "My teapot is green"))
+    assert "Ada keeps a teapot at home" not in await asked(lambda: edit(home, "I keep the teapot at work"))
+    assert "The staff has a teapot" not in await asked(hide)
+    left = await asked(lambda: town.app.retraction.messages_deleted(town.guild.id, [said.id]))
+    assert left == ["I keep the teapot at work"]
 
 
 async def test_questions_take_turns_and_have_limits(town: Town, ollama: OllamaServer) -> None:

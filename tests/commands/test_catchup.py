@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import discord
 import pytest
-from town import Town
+from town import Town, eventually
 
 from bot.commands import catchup, streaming
 from bot.errors import RecallPaused
@@ -204,7 +205,7 @@ async def test_it_says_from_when_on(town: Town, monkeypatch: pytest.MonkeyPatch)
 async def test_what_is_taken_back_meanwhile_is_not_told(
     town: Town, model: OllamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When a message goes while the model writes about it, its words are not shown and those of others are."""
+    """When a message goes while the model writes about it, its words are not shown; when the channel goes, none are."""
     first, _, third = await chat(town)
     model.replies.append(TOPICS)
 
@@ -213,11 +214,25 @@ async def test_what_is_taken_back_meanwhile_is_not_told(
         await town.app.forget.messages(town.guild.id, [first.id])
         return words
 
+    async def hiding(*arguments: Any) -> str:
+        words = await streaming.streamed(*arguments)
+        world.deny(town.general, town.ada, Permission.READ_MESSAGE_HISTORY)
+        (general,) = [one for one in town.app.client.get_all_channels() if one.id == town.general.id]
+        await eventually(lambda: general.overwrites_for(discord.Object(town.ada.id)).read_message_history is False)
+        return words
+
+    world = town.server.world
     monkeypatch.setattr("bot.commands.catchup.streamed", deleting)
     answer = await catch_up(town, town.ada)
     assert note(answer).startswith("Some of it was changed or taken back")
     assert "tent" not in told(answer)
     assert link(third) in told(answer)
+
+    model.replies.append(TOPICS)
+    monkeypatch.setattr("bot.commands.catchup.streamed", hiding)
+    answer = await catch_up(town, town.ada)
+    assert answer.content.startswith("You have missed nothing")
+    assert answer.embeds == []
 
 
 async def test_it_is_refused_while_recall_is_off_and_to_those_who_may_not_ask(
