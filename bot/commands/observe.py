@@ -103,6 +103,8 @@ class ObserveCommands(app_commands.Group):
         await Pages(interaction.user, self._listed).turn(interaction)
 
     async def _listed(self, interaction: Interaction) -> Sequence[Page] | str:
+        if not manages(interaction):  # at every turn
+            raise Refused("You may not see this any more.")
         active = self._observations.active(member(interaction).guild.id)
         if not active:
             return "No channel is observed; `/observe on` switches one on, `/setup` several."

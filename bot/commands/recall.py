@@ -68,8 +68,14 @@ def recall_command(
         explain: bool = False,
         public: bool = False,
     ) -> None:
+        def refuse_unless_allowed(press: Interaction) -> None:
+            who = member(press)
+            refuse_unless_asker(who, configs)
+            if about and not may_ask_about(who.id, about.id, configs.of(who.guild.id).about_others):
+                raise Refused(OTHERS)
+
         async def ask(press: Interaction) -> Recalled:
-            refuse_unless_asker(member(press), configs)
+            refuse_unless_allowed(press)
             if public:
                 visible = await visibility.public(asker.guild.id, stage(press))
             else:
@@ -82,9 +88,7 @@ def recall_command(
 
         with recall.attending():
             asker = member(interaction)
-            refuse_unless_asker(asker, configs)
-            if about and not may_ask_about(asker.id, about.id, configs.of(asker.guild.id).about_others):
-                raise Refused(OTHERS)
+            refuse_unless_allowed(interaction)
             moment = parse_since(since, clock()) if since else None
             if public:
                 stage(interaction)  # refused in private, and again at every turn

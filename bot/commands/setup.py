@@ -7,11 +7,11 @@ from typing import Any, Self, cast
 import discord
 from discord import ChannelType, SelectDefaultValue, SelectDefaultValueType, SelectOption, app_commands, ui
 
-from bot.commands.access import member
+from bot.commands.access import manages, member
 from bot.commands.configuring import CONSENT_FIELD, Option, State
 from bot.commands.places import hidden
-from bot.commands.replies import Interaction, show, think
-from bot.commands.starting import Draft, Setups
+from bot.commands.replies import Interaction, Refused, show, think
+from bot.commands.starting import NOT_ANY_MORE, Draft, Setups
 from bot.commands.text import counted, cut
 from bot.commands.views import OwnedView
 
@@ -53,6 +53,8 @@ class Setup(OwnedView):
 
     async def turn(self, interaction: Interaction) -> None:
         """Show the step one is at. The interaction is deferred already."""
+        if not manages(interaction):
+            raise Refused(NOT_ANY_MORE)
         title, step = self._steps[self._at]
         self.clear_items()
         text = await step()  # adds its menus

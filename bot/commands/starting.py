@@ -20,6 +20,8 @@ from bot.storage.observations import Observations
 Card = Callable[[int], Awaitable[discord.Embed]]
 """The card of /status, by guild."""
 
+NOT_ANY_MORE = "You may not set me up any more."
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -78,7 +80,7 @@ class Setups:
         """Do as drafted: what cannot be done of it is named, and the rest done all the same."""
         asker = member(press)
         if not manages(press):  # again: the last press may come minutes after the first
-            raise Refused("You may not set me up any more.")
+            raise Refused(NOT_ANY_MORE)
         await show(press, "Setting up…")
         if changes := draft.changes(opened):
             await self.configuring.change(press, changes)

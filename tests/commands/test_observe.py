@@ -191,7 +191,7 @@ async def test_the_list_says_since_when_and_by_whom(town: Town) -> None:
 
 
 async def test_a_long_list_has_pages(town: Town) -> None:
-    """Every observed channel is listed, however many there are."""
+    """Every observed channel is listed, however many there are, for as long as one manages the server."""
     for number in range(60):
         channel = town.server.world.add_channel(town.guild, f"c{number}")
         await town.app.observations.switch_on(town.guild.id, channel.id, town.admin.id)
@@ -199,6 +199,11 @@ async def test_a_long_list_has_pages(town: Town) -> None:
     first = answer.embeds[0]["description"].splitlines()
     second = (await (await answer.click("Next")).settled()).embeds[0]["description"].splitlines()
     assert len({*first, *second}) == 60
+    role = town.server.world.add_role(town.guild, "managers", Permission.MANAGE_GUILD)
+    town.server.world.update_member(town.guild, town.bob, role_ids=[role.id])
+    answer = await town.use(town.bob, "observe list")
+    town.server.world.update_member(town.guild, town.bob, role_ids=[])
+    assert (await (await answer.click("Next")).settled()).followups[-1].content == "You may not see this any more."
 
 
 async def test_members_neither_see_nor_use_it(town: Town) -> None:

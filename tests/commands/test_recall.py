@@ -89,12 +89,17 @@ async def test_since_is_explained_and_suggested(town: Town) -> None:
 
 
 async def test_questions_about_others_are_off(town: Town) -> None:
-    """One may ask what is known about oneself, not about someone else."""
+    """One may ask what is known about oneself; about someone else only where, and while, that is allowed."""
     said = await town.says(town.ada, "I take milk in my tea")
     await town.knows("Ada takes milk in her tea", said, about=town.ada)
     mine = await town.use(town.ada, "recall", query="milk", about=town.ada)
     assert "Ada takes milk in her tea" in cards(mine)
     assert "another member" in (await town.use(town.bob, "recall", query="milk", about=town.ada)).content
+    await town.app.configs.change(town.guild.id, {"about_others": True})
+    hers = await town.use(town.bob, "recall", query="milk", about=town.ada)
+    assert "Ada takes milk in her tea" in cards(hers)
+    await town.app.configs.change(town.guild.id, {"about_others": False})
+    assert "another member" in (await (await hers.click("Why?")).settled()).followups[-1].content
 
 
 @pytest.mark.parametrize("query", ["?", "  ", "\u200b\u200b", "!!! ..."])
