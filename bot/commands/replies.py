@@ -111,6 +111,8 @@ def explain(error: Exception) -> str | None:
             return "This command has changed; reload Discord and try again."
         case discord.Forbidden():
             return "Discord does not let me do that: I am missing a permission here."
+        case discord.NotFound() | discord.HTTPException(status=401):  # dismissed while it was written, or too late
+            return "What I was to do this with is gone from Discord by now; ask me again."
         case discord.DiscordServerError():
             return "Discord did not answer; try again in a moment."
     return None

@@ -8,6 +8,7 @@ from typing import Any
 
 import discord
 import pytest
+from structlog.testing import capture_logs
 from town import Town, cards, eventually
 
 from bot.commands import streaming
@@ -191,6 +192,23 @@ async def test_what_changes_while_the_model_answers_is_not_in_the_answer(
     assert "The staff has a teapot" not in await asked(hide)
     left = await asked(lambda: town.app.retraction.messages_deleted(town.guild.id, [said.id]))
     assert left == ["I keep the teapot at work"]
+
+
+async def test_an_answer_that_is_dismissed_is_no_failure(
+    town: Town, ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever no longer wants it has the model stop; the log has one line, and no error."""
+    monkeypatch.setattr(streaming, "EVERY_SECONDS", 0)
+    await town.says(town.ada, "The teapot is blue")
+    ollama.replies.append(Reply(text="It is blue as the sea [1].", gate=(gate := asyncio.Event())))
+    with capture_logs() as logs:
+        begun = await town.server.slash(town.bob, town.general, "ask", question="teapot")
+        await begun.until(lambda answer: bool(answer.embeds))
+        town.server.fail_next("PATCH", r"/messages/@original$", 404, times=9)
+        gate.set()
+        await eventually(lambda: any(line["event"] == "answer_undelivered" for line in logs))
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == []
+    assert not town.app.questions.waiting
 
 
 async def test_questions_take_turns_and_have_limits(town: Town, ollama: OllamaServer) -> None:

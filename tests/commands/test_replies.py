@@ -39,6 +39,8 @@ def failed(error: Exception) -> app_commands.CommandInvokeError:
         (wrong(discord.AppCommandOptionType.user), r"I cannot use “\*\*it\*\*” here"),
         (app_commands.CommandNotFound("old", []), "This command has changed"),
         (refused(discord.Forbidden, 403), "Discord does not let me do that"),
+        (refused(discord.NotFound, 404), "What I was to do this with is gone"),
+        (refused(discord.HTTPException, 401), "What I was to do this with is gone"),
         (refused(discord.DiscordServerError, 503), "Discord did not answer"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
