@@ -22,6 +22,11 @@ from bot.storage.rows import message_row
 from bot.storage.tables import message, metadata
 
 
+@pytest.fixture(autouse=True)
+def migrated_before() -> None:
+    """No database is: here one sees it being migrated."""
+
+
 @pytest.fixture
 def connection() -> Iterator[Connection]:
     """A transaction in an empty database."""
