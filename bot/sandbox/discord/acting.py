@@ -1,6 +1,6 @@
 """Acting as a user: commands, autocomplete, context menus, buttons, selects and modals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +28,13 @@ from bot.sandbox.discord.world import World
 # Which kind of thing each select menu lets one choose, by component type.
 _SELECTED = {5: USER_OPTION, 6: ROLE, 7: MENTIONABLE, 8: CHANNEL}
 
+Meanwhile = Callable[[], None]
+"""What happens between someone's use of a command and the bot's hearing of it."""
+
+
+def _nothing() -> None:
+    """The usual."""
+
 
 class Acting:
     """The hands of all users. `deadline` is how long the bot has for its first response."""
@@ -37,10 +44,13 @@ class Acting:
         self._world = world
         self._interactions = interactions
 
-    async def slash(self, user: Ref, place: Ref, path: str, options: dict[str, Any]) -> Answer:
+    async def slash(
+        self, user: Ref, place: Ref, path: str, options: dict[str, Any], meanwhile: Meanwhile = _nothing
+    ) -> Answer:
         """Type a command; returns when the bot has responded, or did not in time."""
         who, where = self._user(user), self._world.place(place)
         data = invocation(self._world, who, where, path, options)
+        meanwhile()
         return await self._act(self._interactions.new(InteractionKind.COMMAND, who, where, name=path), data)
 
     async def autocomplete(
@@ -51,22 +61,28 @@ class Acting:
         data = invocation(self._world, who, where, path, {**options, option: typed}, focused=option)
         return await self._act(self._interactions.new(InteractionKind.AUTOCOMPLETE, who, where, name=path), data)
 
-    async def user_command(self, user: Ref, place: Ref, name: str, target: Ref) -> Answer:
+    async def user_command(
+        self, user: Ref, place: Ref, name: str, target: Ref, meanwhile: Meanwhile = _nothing
+    ) -> Answer:
         """Choose a command from the context menu of a user."""
         who, where = self._user(user), self._world.place(place)
         command = find_command(self._world, who, where, name, USER)
         resolved: Json = {}
         resolve(self._world, where.guild, USER_OPTION, target, resolved)
         data = target_invocation(command, id_of(target), resolved)
+        meanwhile()
         return await self._act(self._interactions.new(InteractionKind.COMMAND, who, where, name=name, menu=True), data)
 
-    async def message_command(self, user: Ref, place: Ref, name: str, target: Ref) -> Answer:
+    async def message_command(
+        self, user: Ref, place: Ref, name: str, target: Ref, meanwhile: Meanwhile = _nothing
+    ) -> Answer:
         """Choose a command from the context menu of a message."""
         who, where = self._user(user), self._world.place(place)
         command = find_command(self._world, who, where, name, MESSAGE)
         message = self._world.message(where, target)
         resolved = {"messages": {str(message.id): payloads.message(self._world, message)}}
         data = target_invocation(command, message.id, resolved)
+        meanwhile()
         return await self._act(self._interactions.new(InteractionKind.COMMAND, who, where, name=name, menu=True), data)
 
     async def click(self, user: Ref, message: Message, button: str) -> Answer:

@@ -25,6 +25,7 @@ def parts(world: World, message: Message, body: Json, files: Files) -> dict[str,
     """The fields of a message that a request changes, as `Message` names them."""
     given: dict[str, Any] = {"content": body["content"] or ""} if "content" in body else {}
     given |= {name: body[name] or [] for name in ("embeds", "components") if name in body}
+    given |= {"allowed_mentions": body["allowed_mentions"]} if "allowed_mentions" in body else {}
     given["attachments"] = attached(body, files, message.attachments)
     if "embeds" in given:
         given["embeds"] = resolved(world, given["embeds"], message.place.id, given["attachments"])

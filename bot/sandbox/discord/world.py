@@ -302,9 +302,10 @@ class World(State):
     def edit_message(self, message: Message, *, announce: bool = True, **changes: Any) -> None:
         """Change a message. New content moves `edited_at` and the mentions; a link preview (`embeds`) does not."""
         if "content" in changes and changes["content"] != message.content:
+            allowed = changes.get("allowed_mentions", message.allowed_mentions)
             changes = {
                 "edited_at": self.clock(),
-                "mention_ids": pinged(changes["content"], message.allowed_mentions).user_ids,
+                "mention_ids": pinged(changes["content"], allowed).user_ids,
                 **changes,
             }
         _set(message, changes)
