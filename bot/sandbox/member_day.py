@@ -69,7 +69,7 @@ async def catch_up(telling: Telling) -> None:
     telling.show(answer.messages[0], reader)
     linked = telling.community.linked(answer.text)
     missed = [message for message in linked if message.id > last]
-    result = f"{len(missed)} of {plural(len(linked), 'link', 'links')} to what was said after his last message"
+    result = f"{len(missed)} of {plural(len(linked), 'link', 'links')} lead to what was said since"
     telling.check(f"what {reader.display_name} missed", result, bool(missed) and missed == linked)
 
 

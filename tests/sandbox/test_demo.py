@@ -48,7 +48,7 @@ async def test_it_tells_the_whole_story_and_everything_holds(tmp_path: Path) -> 
         "facts made after it came back",
         "the recalled card, with its link   https://discord.com/channels/",
         "the answer, with its links         “16 May” opens Nadia's message that says so",
-        "what Klaus missed                  4 of 4 links to what was said after his last message",
+        "what Klaus missed                  4 of 4 links lead to what was said since",
         "private memory, asked by Klaus     absent, since #organisers is hidden from Klaus",
         "private memory, asked by Nadia     there, since Nadia reads #organisers",
         "/memory mine showed                20 of Klaus's 20 messages, none of others",
