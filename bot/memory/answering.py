@@ -31,7 +31,7 @@ If the memories do not hold the answer, answer exactly: {NOT_HELD}
 """
 _WITHOUT_STRUCTURE = str.maketrans("[]<>", "()()")
 _CITATION = re.compile(r"([ \t]*)\[\s*(\d{1,3}(?:\s*[,;-]\s*\d{1,3})*)\s*\]")
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S*", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://\S*", re.IGNORECASE)  # bounded, for words without an end
 _AFTER_URL = ".,;:!?()\"'*_`"
 
 

@@ -126,3 +126,11 @@ def test_urls_of_the_models_own_making_are_none() -> None:
     assert without_urls(said, known) == (
         "https://tea.example/a. https:\u200b//tea.example/ab HTTP:\u200b//b.example http://b.example!"
     )
+
+
+def test_words_without_an_end_are_looked_through_once() -> None:
+    """A run of letters takes as long as any other text, not its square; a URL right behind it is found."""
+    letters = "a" * 300_000
+    assert without_urls(f"{letters} {letters}https://evil.example", set()) == (
+        f"{letters} {letters}https:\u200b//evil.example"
+    )
