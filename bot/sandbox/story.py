@@ -65,7 +65,7 @@ class Story:
         began = monotonic()
         posts = self._community.conversation.posts
         first_day = [post for post in posts if post.at < _OUTAGE_FROM]
-        await self._switch_on()
+        await self._set_up()
         await self._talk_with_the_model(first_day)
         await self._talk_without_the_model(posts[len(first_day) :])
         await self._live_without_the_model()
@@ -78,17 +78,24 @@ class Story:
         await member_day.forget(self._telling)
         return self._telling.conclude(monotonic() - began)
 
-    async def _switch_on(self) -> None:
-        owner = self._community.owner
-        self._screen.chapter(f"Monday, 08:00 · {owner.display_name} switches three channels on")
-        for channel in self._community.channels:
-            answer = await self._telling.type(owner, "observe on", channel=channel)
-            if any(button.label == "Switch on" for button in answer.buttons):
-                self._telling.show(answer.messages[0], owner)
-                answer = await self._telling.press(answer, owner, "Switch on")
-            self._telling.reply(answer)
+    async def _set_up(self) -> None:
+        owner, channels = self._community.owner, self._community.channels
+        self._screen.chapter(f"Monday, 08:00 · {owner.display_name} sets the bot up")
+        answer = await self._telling.type(owner, "setup")
+        self._telling.show(answer.messages[0], owner)
+        self._screen.typed(owner.display_name, f"picks {' '.join(f'#{channel.name}' for channel in channels)}")
+        answer = await self._telling.settled(answer.select(*channels))
+        while any(button.label == "Next" for button in answer.buttons):
+            answer = await self._telling.press(answer, owner, "Next")
+        self._telling.show(answer.messages[0], owner)
+        answer = await self._telling.whole(await self._telling.press(answer, owner, "Start"))
+        self._telling.reply(answer)
         self._screen.say(f"\n  The notice in #{self._telling.lounge.name}, where everyone can read it:")
-        self._telling.show(self._telling.discord.sent(self._telling.lounge)[0])
+        notices = [self._telling.discord.sent(channel)[:1] for channel in channels]
+        for notice in notices[0]:
+            self._telling.show(notice)
+        told = sum(map(len, notices))
+        self._telling.check("notices posted = channels watched", f"{told} = {len(channels)}", told == len(channels))
 
     async def _talk_with_the_model(self, posts: Sequence[Post]) -> None:
         self._screen.chapter("Monday · the community talks, the language model listens in every hour")

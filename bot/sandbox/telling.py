@@ -49,10 +49,13 @@ class Telling:
         return await self.settled(self.discord.slash(user, self.lounge, path, **options))
 
     async def type_and_wait(self, user: User, path: str, **options: object) -> Answer:
-        """The same, and wait until a language model has written it: it grows, ends in "…" and has no buttons yet."""
-        answer = await self.type(user, path, **options)
-        whole = answer.until(lambda shown: bool(shown.buttons) or not shown.text.endswith("…"), _PATIENCE_WITH_A_MODEL)
-        return await _done(whole)
+        """The same, and wait for what takes longer."""
+        return await self.whole(await self.type(user, path, **options))
+
+    async def whole(self, answer: Answer) -> Answer:
+        """An answer that grows, as a language model's does: until it is whole it ends in "…" and has no buttons."""
+        done = answer.until(lambda shown: bool(shown.buttons) or not shown.text.endswith("…"), _PATIENCE_WITH_A_MODEL)
+        return await _done(done)
 
     async def press(self, answer: Answer, user: User, button: str) -> Answer:
         """Press a button of an answer."""

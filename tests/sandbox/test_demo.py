@@ -41,6 +41,7 @@ async def test_it_tells_the_whole_story_and_everything_holds(tmp_path: Path) -> 
     told, summary = out.split("What was promised, and what happened")
     sent = len(load().posts)
     for held in (
+        "notices posted = channels watched   3 = 3",
         f"messages captured = messages sent  {sent} = {sent}",
         "recalled while the LLM was down    as a message: the decision, word for word",
         "asked while the LLM was down       told so, the decision's card all the same",
@@ -69,7 +70,7 @@ async def test_it_tells_the_whole_story_and_everything_holds(tmp_path: Path) -> 
     seen = "".join(drawn.itertext()).replace("\N{NO-BREAK SPACE}", " ")
     for shown in ("/ask question", "noted from Nadia", "Memories", "the same recall now", "Everything held"):
         assert shown in seen
-    assert "switches three channels on" not in seen
+    assert "sets the bot up" not in seen
     assert not re.search("Mira|Weller", (tmp_path / "kept" / "demo.log").read_text("utf-8"))
 
 
