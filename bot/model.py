@@ -282,9 +282,9 @@ def message_memory_id(message: Message) -> str:
     return memory_id(message.guild_id, message.channel_id, message.author_id, [message.id])
 
 
-def kept_fact_id(message: Message) -> str:
-    """The id of the fact in which a message's words are kept because somebody asked for it."""
-    return str(uuid.uuid5(MEMORY_NAMESPACE, f"{message_memory_id(message)}/kept"))
+def kept_fact_id(message_memory: str) -> str:
+    """The id of the fact in which a message's words are kept because somebody asked for it, by its memory's id."""
+    return str(uuid.uuid5(MEMORY_NAMESPACE, f"{message_memory}/kept"))
 
 
 def message_memory(message: Message) -> Memory:

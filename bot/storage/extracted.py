@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from bot.model import Fact, Message, kept_fact_id
+from bot.model import Fact, Message, kept_fact_id, message_memory_id
 from bot.storage.burial import burials, drawn_from, is_buried, keys_of
 from bot.storage.cascade import remove_facts
 from bot.storage.lease import NO_LEASE, Lease, back, held_by
@@ -39,7 +39,7 @@ def commit(connection: Connection, lease: Lease, facts: Sequence[Fact], shown: C
     sound = {one.id: one for one in facts if known.keys() >= set(one.sources)}
     for id in forgotten(connection, sound):
         del sound[id]
-    kept = {kept_fact_id(held) for held in lease.messages}  # not drawn by an extraction
+    kept = {kept_fact_id(message_memory_id(held)) for held in lease.messages}  # not drawn by an extraction
     remove_facts(connection, _drawn_before(connection, authors.keys(), beside.keys()) - sound.keys() - kept, now)
     already = stored(connection, sound)
     fresh = [one for id, one in sound.items() if id not in already]

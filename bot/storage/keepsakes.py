@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, select
 
-from bot.model import Fact, FactKind, Message, kept_fact_id, utcnow
+from bot.model import Fact, FactKind, Message, kept_fact_id, message_memory_id, utcnow
 from bot.storage.burial import EXPIRED, burials
 from bot.storage.database import Database
 from bot.storage.extracted import forgotten, store, stored
@@ -51,7 +51,7 @@ class Keepsakes:
         """Keep the words of a message, as they are held."""
 
         def write(connection: Connection) -> Kept:
-            if stored(connection, [kept_fact_id(one)]):
+            if stored(connection, [kept_fact_id(message_memory_id(one))]):
                 return Kept.ALREADY
             row = connection.execute(select(*MESSAGE_COLUMNS).where(message.c.id == one.id)).first()
             if row is None:
@@ -83,7 +83,7 @@ class Keepsakes:
 
 def _fact(held: Message) -> Fact:
     return Fact(
-        id=kept_fact_id(held),
+        id=kept_fact_id(message_memory_id(held)),
         guild_id=held.guild_id,
         channel_id=held.channel_id,
         access_id=held.access_id,

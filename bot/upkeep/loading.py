@@ -7,7 +7,7 @@ from itertools import islice
 
 from bot.memory.index import IndexPoint, Key, VectorIndex
 from bot.memory.mem0_adapter import from_payload
-from bot.model import Memory, MemoryKind, Report, memory_id
+from bot.model import Memory, MemoryKind, Report, kept_fact_id, memory_id
 from bot.storage.archive import Archive, Wanted
 from bot.storage.retraction import Retraction
 from bot.upkeep.archives import Manifest
@@ -74,8 +74,9 @@ def _has_record(memory: Memory, wanted: Wanted) -> bool:
     if _is_message(memory):
         author_id = wanted.messages.get(memory.sources[0])
         return memory.id == memory_id(guild_id, channel_id, author_id, memory.sources)
-    ours = memory_id(guild_id, channel_id, memory.subject_id, memory.sources, memory.text)
-    return memory.id in wanted.facts or not (memory.corrected or memory.id == ours)
+    drawn = memory_id(guild_id, channel_id, memory.subject_id, memory.sources, memory.text)
+    kept = kept_fact_id(memory_id(guild_id, channel_id, memory.subject_id, memory.sources))
+    return memory.id in wanted.facts or not (memory.corrected or memory.id in (drawn, kept))
 
 
 def _without_window(point: IndexPoint) -> IndexPoint:

@@ -20,11 +20,12 @@ from saved import FOREIGN, Answers, answers, back_up, bring_back, files, fill, i
 from bot.errors import BackupDamaged, DataFolderError, IndexUnavailable, RecallPaused, RecollectError
 from bot.memory.index import IndexPoint
 from bot.memory.server import ServerIndex
-from bot.model import Scope, message_memory_id
+from bot.model import Scope, kept_fact_id, message_memory_id
 from bot.rooms import open_index
 from bot.sandbox.openai import OpenAIServer
 from bot.settings import QdrantSettings, Settings
 from bot.storage.archive import Archive
+from bot.storage.keepsakes import Keepsakes
 from bot.upkeep.recheck import Recheck
 from bot.upkeep.restore import restore
 
@@ -206,12 +207,15 @@ async def test_points_and_records_are_put_right(
     async with opened(settings) as app:
         await fill(app)
         late = said(70, "said after the copy of the database", ANN)
+        keepsakes, kept = Keepsakes(app.database), kept_fact_id(message_memory_id(late))
 
         counted = app.index.count
 
         async def count(guild_id: int | None) -> int:
             await app.messages.capture(late)
+            await keepsakes.keep(late)
             await app.indexer.drain()
+            assert len(await app.index.retrieve(GUILD, [kept])) == 1
             await app.index.delete(GUILD, [message_memory_id(said(1, "", BEN))])
             return await counted(guild_id)
 
@@ -220,7 +224,7 @@ async def test_points_and_records_are_put_right(
     lose(settings)
     await bring_back(settings, tmp_path / "b.zip")
     async with opened(settings) as app:
-        assert await app.index.retrieve(GUILD, [message_memory_id(late)]) == []
+        assert await app.index.retrieve(GUILD, [message_memory_id(late), kept]) == []
         assert await app.indexer.drain() == 1
         assert len(await app.index.retrieve(GUILD, [message_memory_id(said(1, "", BEN))])) == 1
 
