@@ -17,7 +17,7 @@ from bot.errors import RecollectError
 
 BETWEEN_TURNS = timedelta(seconds=10)
 BETWEEN_SCENES = timedelta(hours=6)
-FIRST_SCENE = datetime(2000, 1, 1, tzinfo=UTC)
+FIRST_SCENE = datetime(2020, 1, 1, tzinfo=UTC)  # message ids begin with the time since 2015
 
 # LoCoMo's fifth category asks for what was never said: it has no evidence to find.
 _CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
