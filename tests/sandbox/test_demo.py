@@ -41,7 +41,7 @@ async def test_it_tells_the_whole_story_and_everything_holds(tmp_path: Path) -> 
     told, summary = out.split("What was promised, and what happened")
     sent = len(load().posts)
     for held in (
-        "notices posted = channels watched   3 = 3",
+        "notices posted = channels watched  3 = 3",
         f"messages captured = messages sent  {sent} = {sent}",
         "recalled while the LLM was down    as a message: the decision, word for word",
         "asked while the LLM was down       told so, the decision's card all the same",
