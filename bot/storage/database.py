@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from bot.errors import DataFolderError, StorageUnavailable
-from bot.storage import schema, scrub, snapshot
+from bot.storage import driver, schema, scrub, snapshot
 
 FILE = "recollect.db"
 LOCK_FILE = "recollect.lock"
@@ -46,6 +46,7 @@ _OPTIONS: dict[str, Any] = {
     "hide_parameters": True,  # parameters are people's words, and exceptions are logged
     "connect_args": {"isolation_level": None},
 }
+_ASYNC = _OPTIONS | {"connect_args": {**_OPTIONS["connect_args"], "async_creator_fn": driver.connect}}
 
 R = TypeVar("R")
 
@@ -58,8 +59,8 @@ class Database:
         self._path = Path(engine.url.database or "")
         self._lock = lock
         url = engine.url.set(drivername="sqlite+aiosqlite")
-        self._writer = create_async_engine(url, pool_size=1, **_OPTIONS)
-        self._readers = create_async_engine(url, pool_size=READERS, **_OPTIONS)
+        self._writer = create_async_engine(url, pool_size=1, **_ASYNC)
+        self._readers = create_async_engine(url, pool_size=READERS, **_ASYNC)
         _set_up(self._writer.sync_engine, "BEGIN IMMEDIATE")
         _set_up(self._readers.sync_engine, "BEGIN")
         self._looks = create_engine(engine.url, pool_size=READERS, pool_use_lifo=True, **_OPTIONS)
