@@ -24,9 +24,10 @@ from bot.errors import (
 )
 from bot.memory.backlog import Backlog, Batch
 from bot.memory.embeddings import Embedder
-from bot.memory.index import IndexPoint, VectorIndex
-from bot.memory.keys import DenseKeys, Entry, Words, dense_keys, point, sparse_keys
+from bot.memory.index import VectorIndex
+from bot.memory.keys import DenseKeys, dense_keys, points_of, sparse_keys
 from bot.memory.lexicon import Lexicon
+from bot.memory.reach import Reach
 from bot.model import ServiceHealth, utcnow
 from bot.storage.breaker import QUOTA_PAUSE, Breaker, BreakerState
 from bot.storage.erasure import Erasure
@@ -43,7 +44,6 @@ BATCH = 128
 _REMOVED = 2048  # points removed at once, for whose removal whoever writes waits
 _GATHERING_SECONDS = 1.0  # while facts trickle in: a batch of three costs as much as one of a hundred
 _EMBEDDING_SECONDS = 20.0  # a message is to be found within a minute, if by its words alone
-_PING_SECONDS = 2.0
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class Indexer:
         self._embedder_breaker = embedder_breaker
         self._index_breaker = index_breaker
         self._embedded_at_once = BATCH  # fewer for an embedder too slow for so many
-        self._broken: dict[int, BreakerState] = {}  # of the guilds whose part of the index failed last
+        self._reach = Reach(index, index_breaker.pauses, clock)
         self._outages = Outages(log)
 
     async def run(self) -> None:
@@ -143,7 +143,7 @@ class Indexer:
         written = 0
         async with self._draining:
             await self._ready()
-            await self._index_again(self._broken.keys() - self._left_alone())
+            await self._index_again(self._reach.due())
         while True:
             async with self._draining:  # for a batch: while there is always more, `settle` has its turn in between
                 await self.remove_pending()
@@ -165,19 +165,19 @@ class Indexer:
             began = self._clock()
             await self._ready()
             await self.remove_pending()
-            behind = self._left_alone(began)  # even those that recover below: their removals were left out
+            behind = self._reach.left_alone(began)  # even those that recover below: their removals were left out
             while batch := await self._next_unfound():
                 await self._write(batch)
-            return behind | self._left_alone(began)
+            return behind | self._reach.left_alone(began)
 
     async def remove_pending(self) -> int:
         """Take retracted points out of the index now; how many. Raises `ServiceUnavailable` as `drain` does."""
         removed = 0
-        for erasure in await self._retraction.pending_erasures(self._left_alone()):
+        for erasure in await self._retraction.pending_erasures(self._reach.left_alone()):
             removed += await self._erase(erasure)
         while True:
             async with self.lock:
-                pending = await self._retraction.pending_removals(_REMOVED, self._left_alone())
+                pending = await self._retraction.pending_removals(_REMOVED, self._reach.left_alone())
                 if not pending:
                     return removed
                 gone = await self._delete(pending)
@@ -200,7 +200,7 @@ class Indexer:
     async def index_health(self) -> ServiceHealth:
         """The index as it answers now; if it does, an outage is over."""
         try:
-            await self._answers()
+            await self._reach.ping()
         except (IndexMismatch, ServiceUnavailable) as error:
             return ServiceHealth("Qdrant", False, str(error))
         if self._index_breaker.open:
@@ -217,7 +217,7 @@ class Indexer:
 
         while True:
             async with self.lock:  # nothing is on its way into the index while it is found to hold none
-                if not await self._reaches(guild_id, find()):
+                if not await self._reach.happens(guild_id, find()):
                     return removed
                 if not found:
                     await self._retraction.erased(erasure)
@@ -241,7 +241,7 @@ class Indexer:
             try:
                 lost = await self._index.count(guild_id) == 0
             except IndexUnavailable:
-                await self._answers()  # only this guild's part is broken: the first write to it tells
+                await self._reach.ping()  # only this guild's part is broken: the first write to it tells
                 continue
             if lost and (records := await self._reindex.again(guild_id)):
                 log.warning("index_rebuilt", guild_id=guild_id, records=records)
@@ -252,7 +252,7 @@ class Indexer:
             return False
         if self._index_breaker.open or self._doubted.is_set():
             self._doubted.clear()
-            await self._answers()
+            await self._reach.ping()
         try:
             written = await self.drain(min(_GATHERING_SECONDS, self._interval.total_seconds()))
         except StorageUnavailable:
@@ -260,14 +260,6 @@ class Indexer:
             raise
         self._index_breaker.succeeded()
         return written > 0
-
-    async def _answers(self) -> None:
-        """Raises `IndexUnavailable` if the index does not answer at all."""
-        try:
-            async with asyncio.timeout(_PING_SECONDS):
-                await self._index.ping()
-        except TimeoutError:
-            raise IndexUnavailable("The memory index is slow to answer.") from None
 
     async def _rest(self, busy: bool) -> None:
         """Give messages time to gather into a batch; with nothing gathering, wait for the first one."""
@@ -280,11 +272,11 @@ class Indexer:
         """The next batch: what nobody can find yet comes before what only lacks its vectors."""
         if (batch := await self._next_unfound()) or not self._embedder_ready():
             return batch
-        return await self._backlog.take(self._embedded_at_once, True, self._left_alone())
+        return await self._backlog.take(self._embedded_at_once, True, self._reach.left_alone())
 
     async def _next_unfound(self) -> Batch | None:
         embedding = self._embedder_ready() and not self._embedder_breaker.open
-        return await self._backlog.take(self._embedded_at_once if embedding else BATCH, False, self._left_alone())
+        return await self._backlog.take(self._embedded_at_once if embedding else BATCH, False, self._reach.left_alone())
 
     async def _write(self, batch: Batch) -> int:
         await self._others_first()
@@ -292,14 +284,14 @@ class Indexer:
         if dense is None and batch.lacking_vectors:
             return 0
         complete = dense is not None or not batch.to_embed
-        points = _points(batch.entries, await sparse_keys(self._lexicon, batch.entries), dense)
+        points = points_of(batch.entries, await sparse_keys(self._lexicon, batch.entries), dense)
         unfit = {entry.memory.id: entry.memory.guild_id for entry in batch.entries if entry.memory.id not in points}
         written: list[str] = []
         await self._others_first()
         async with self.lock:
             current = await batch.current()
             for guild_id, group in _by_guild(points[id] for id in current & points.keys()).items():
-                if await self._reaches(guild_id, self._index.upsert(guild_id, group)):
+                if await self._reach.happens(guild_id, self._index.upsert(guild_id, group)):
                     written += (one.id for one in group)
             gone = await batch.mark(written, complete)
             await self._delete((points[id][0], id) for id in gone)
@@ -339,44 +331,9 @@ class Indexer:
         """Delete points; the ids of those that the index does not hold any more."""
         deleted: list[str] = []
         for guild_id, ids in _by_guild(places).items():
-            if await self._reaches(guild_id, self._index.delete(guild_id, ids)):
+            if await self._reach.happens(guild_id, self._index.delete(guild_id, ids)):
                 deleted += ids
         return deleted
-
-    async def _reaches(self, guild_id: int, write: Awaitable[None]) -> bool:
-        """Whether a write happened; if not, the guild is left alone from now on.
-
-        Raises `IndexUnavailable` if the index does not answer at all.
-        """
-        try:
-            await write
-        except IndexUnavailable as error:
-            await self._answers()
-            before = self._broken.get(guild_id, BreakerState())
-            self._broken[guild_id] = before.after_failure(str(error), self._clock(), self._index_breaker.pauses)
-            self._outages.began("guild_not_indexed", str(error), guild_id=guild_id)
-            return False
-        if self._broken.pop(guild_id, None):
-            self._outages.over("guild_not_indexed", guild_id=guild_id)
-        return True
-
-    def _left_alone(self, since: datetime | None = None) -> set[int]:
-        """The guilds that are left alone now, or were at some time `since`."""
-        then = since or self._clock()
-        return {guild_id for guild_id, broken in self._broken.items() if broken.pause(then)}
-
-
-def _points(
-    entries: Sequence[Entry], sparse: Sequence[Words], dense: Sequence[DenseKeys] | None
-) -> dict[str, tuple[int, IndexPoint]]:
-    """Guild and point of each entry, by id. One that makes no point stands in nobody's way: it is left out."""
-    points = {}
-    for entry, words, vectors in zip(entries, sparse, dense or [{}] * len(sparse), strict=True):
-        try:
-            points[entry.memory.id] = (entry.memory.guild_id, point(entry, words, vectors))
-        except ValueError as error:
-            log.error("makes_no_point", id=entry.memory.id, error=type(error).__name__)
-    return points
 
 
 def _by_guild(pairs: Iterable[tuple[int, T]]) -> dict[int, list[T]]:

@@ -10,11 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
+
 from bot.memory.embeddings import Embedder
 from bot.memory.index import IndexPoint, Key, SparseVector
 from bot.memory.lexicon import Lexicon
 from bot.memory.mem0_adapter import to_payload
 from bot.model import Memory, MemoryKind, Message
+
+log = structlog.get_logger(__name__)
 
 # The `updated_at` our keys were made for. A mem0 client's update changes `updated_at` alone and
 # its add knows no such key: either way the point shows that its keys need rebuilding.
@@ -64,6 +68,19 @@ def stamped(payload: dict[str, Any], language: str) -> dict[str, Any]:
 def point(entry: Entry, words: Words, dense: DenseKeys) -> IndexPoint:
     """The point of an entry with these keys."""
     return IndexPoint(entry.memory.id, stamped(to_payload(entry.memory), words.language), dense, words.keys)
+
+
+def points_of(
+    entries: Sequence[Entry], sparse: Sequence[Words], dense: Sequence[DenseKeys] | None
+) -> dict[str, tuple[int, IndexPoint]]:
+    """Guild and point of each entry, by id. One that makes no point stands in nobody's way: it is left out."""
+    points = {}
+    for entry, words, vectors in zip(entries, sparse, dense or [{}] * len(sparse), strict=True):
+        try:
+            points[entry.memory.id] = (entry.memory.guild_id, point(entry, words, vectors))
+        except ValueError as error:
+            log.error("makes_no_point", id=entry.memory.id, error=type(error).__name__)
+    return points
 
 
 async def sparse_keys(lexicon: Lexicon, entries: Sequence[Entry]) -> list[Words]:

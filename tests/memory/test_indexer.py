@@ -615,7 +615,7 @@ async def test_the_loop_needs_no_waking(house: House) -> None:
 
 async def test_an_index_that_hangs_is_unwell(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A health check does not wait for an index that does not answer."""
-    monkeypatch.setattr("bot.memory.indexer._PING_SECONDS", 0.05)
+    monkeypatch.setattr("bot.memory.reach._PING_SECONDS", 0.05)
     house.index.hangs = True
     health = await house.indexer().index_health()
     assert (health.ok, health.detail) == (False, "The memory index is slow to answer.")
