@@ -55,10 +55,13 @@ class OwnedView(ui.View):
 
     async def interaction_check(self, interaction: Interaction) -> bool:
         take(interaction)
-        if interaction.user.id == self._asker_id:
-            return True
-        await tell(interaction, "Only the person who asked can use this.")
-        return False
+        if interaction.user.id != self._asker_id:
+            await tell(interaction, "Only the person who asked can use this.")
+            return False
+        if self.is_finished():  # a second press, on its way before the first was answered
+            await interaction.response.defer()
+            return False
+        return True
 
     async def on_timeout(self) -> None:
         if self._shown_by is None:

@@ -1,5 +1,6 @@
 """/forget, as members use it."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from town import Town, cards
 from bot.errors import IndexUnavailable, StorageUnavailable
 from bot.model import utcnow
 from bot.sandbox.discord import Permission
+from bot.storage.audit import Action
 
 NOTHING = "I found nothing like that which you may forget."
 
@@ -64,6 +66,17 @@ async def test_cancelling_changes_nothing(town: Town) -> None:
     asked = await town.use(town.ada, "forget", query="teapot")
     assert (await (await asked.click("Cancel")).settled()).content == "Nothing was changed."
     assert cards(await town.use(town.ada, "recall", query="teapot")) == ["My teapot is blue"]
+
+
+async def test_a_button_pressed_twice_at_once_acts_once(town: Town) -> None:
+    """The second press, on its way before the first was heard of, changes nothing and says nothing."""
+    await town.says(town.ada, "My teapot is blue")
+    asked = await town.use(town.ada, "forget", everything=True)
+    first, second = await asyncio.gather(*[asked.click("Forget everything") for _ in range(2)])
+    assert (await first.settled()).content == "Forgotten: 1 message and 0 facts."
+    assert second.deferred
+    assert second.followups == []
+    assert [one.action for one in await town.app.audit.entries(town.guild.id, 9)] == [Action.FORGOT]
 
 
 async def test_others_memories_are_not_offered(town: Town) -> None:
