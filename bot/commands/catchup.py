@@ -101,9 +101,10 @@ class Digest:
 
     @property
     def nothing(self) -> str:
-        """What to say when there was nothing."""
+        """What to say when there was nothing; true as well of a place where I do not listen."""
         return (
-            f"You have missed nothing: in <#{self.asked.place.id}> nothing new was said {self.asked.when(self.said)}."
+            f"I know of nothing new in <#{self.asked.place.id}> {self.asked.when(self.said)}. "
+            "I hear only the channels that were switched on."
         )
 
     @property

@@ -1,7 +1,7 @@
 """/memory: everything held about oneself, to look at, correct, take away as a file, and see over time."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Self
 
 import discord
@@ -32,7 +32,8 @@ CANDIDATES = 200  # found before messages are left out
 MESSAGES, FACTS = "messages", "facts"
 
 _KINDS = [app_commands.Choice(name=kind, value=kind) for kind in (MESSAGES, FACTS, *(kind.value for kind in FactKind))]
-_NOTHING = "I hold nothing like that."
+_NOTHING = "I hold nothing of you."
+_NOTHING_SUCH = "I hold nothing like that."
 
 
 class MemoryCommands(app_commands.Group):
@@ -98,8 +99,10 @@ class MemoryCommands(app_commands.Group):
             mine = await self._mine(press, whose.id, kind, channel, since)
             return await self._own.page(mine, begin, PAGE_CARDS)
 
-        fixing = self._fixing if whose.id == asker.id else None
-        await OwnPages(asker, read, self._forgetting, fixing, _heading(whose, asker)).turn(interaction)
+        own = whose.id == asker.id
+        nothing = _NOTHING_SUCH if kind or channel or since or not own else _NOTHING
+        fixing = self._fixing if own else None
+        await OwnPages(asker, read, self._forgetting, fixing, _heading(whose, asker), nothing).turn(interaction)
 
     @app_commands.command(name="fix", description="Correct something I know about you, in your own words")
     @app_commands.describe(fact="Type a few words of it and pick one of the suggestions")
@@ -145,7 +148,7 @@ class MemoryCommands(app_commands.Group):
         text = (
             f"I hold {counted(sum(messages.values()), 'message')} of yours and "
             f"{counted(sum(facts.values()), 'fact')} about you or from your words alone, "
-            f"from {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}; `/memory mine` shows them."
+            f"{_span(days[0], days[-1])}; `/memory mine` shows them."
         )
         embed = discord.Embed(title="Your memories over time", description=text)
         embed.set_image(url=f"attachment://{PICTURE}")
@@ -202,12 +205,14 @@ class OwnPages(OwnedView):
         forgetting: Forgetting,
         fixing: Fixing | None,
         heading: str,
+        nothing: str,
     ) -> None:
         super().__init__(asker)
         self._read = read
         self._forgetting = forgetting
         self._fixing = fixing
         self._heading = heading
+        self._nothing = nothing
         self._begins = [START]  # of each page up to this one
         self._after: Position | None = None
         self._memories: list[Memory] = []  # as last shown
@@ -222,7 +227,7 @@ class OwnPages(OwnedView):
             page = await self._read(interaction, self._begins[-1])
         if not page.items:
             self.stop()
-            await show(interaction, _NOTHING)
+            await show(interaction, self._nothing)
             return
         cards = paged([memory_card(one.memory) for one in page.items])[0]
         shown = page.items[: len(cards)]
@@ -257,6 +262,10 @@ class OwnPages(OwnedView):
         if self._fixing is None:
             raise Refused(NOT_YOURS)
         await self._fixing.offer(interaction, self._memories)
+
+
+def _span(first: date, last: date) -> str:
+    return f"from {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first < last else f"all of {first:%Y-%m-%d}"
 
 
 def _heading(whose: discord.abc.User, asker: discord.Member) -> str:

@@ -32,7 +32,7 @@ _MAY_NOT_KEEP = (
     "I may not keep this message: I was not listening here when it was said, its author does not want to be "
     "remembered, or it tells of something too private."
 )
-_WAS_FORGOTTEN = "This message was forgotten or is past its time, so I do not keep it again."
+_WAS_FORGOTTEN = "This message was deleted or forgotten, or is past its time, so I do not keep it again."
 _KEPT = {
     Kept.NOW: "Remembered: I keep these words until the message is deleted or changed, or somebody has me forget them.",
     Kept.ALREADY: "I keep these words already.",

@@ -39,7 +39,7 @@ def unreadable(place: Place, settings: DiscordSettings) -> str | None:
     if place.is_nsfw() and not settings.allow_age_restricted:
         return f"{place.mention} is age-restricted, and the settings do not allow me to remember such channels"
     if missing := missing_permissions(place):
-        return f"in {place.mention} I lack {' and '.join(missing)}"
+        return f"in {place.mention} I lack {', '.join(missing)}"
     return None
 
 

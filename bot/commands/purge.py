@@ -78,7 +78,7 @@ class Purges:
         if author is None and channel is None and since is None and until is None:
             raise Refused("Say what to purge: a member, a channel, a time, or several of these.")
         if since and until and since >= until:
-            raise Refused("`since` is to be earlier than `until`.")
+            raise Refused("`since` must be earlier than `until`.")
         places = {channel.id, *self._observations.private_threads(guild.id, channel.id)} if channel else None
         given = {
             "member": author.id if author else None,

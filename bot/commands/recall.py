@@ -24,7 +24,7 @@ from bot.storage.observations import Observations
 LONGEST_QUERY = 500
 HEADING_UNITS = 1_200
 
-OTHERS = "In this server I answer no questions about another member; leave `about` out or name yourself."
+OTHERS = "In this server I answer no questions about other members, only about yourself."
 _NOTHING = (
     "I found nothing about that in what you can read here. Other words may help, or a wider `since`; "
     "and I only know channels that were switched on."

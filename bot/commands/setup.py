@@ -46,7 +46,7 @@ class Setup(OwnedView):
             ("Where I listen", self._channels),
             ("Whom I remember", self._consent),
             ("How long I keep it", self._retention),
-            ("Who may ask, and about whom", self._askers),
+            ("Who may ask, and facts about people", self._askers),
             ("Is this right?", self._summary),
         )
         self._at = 0

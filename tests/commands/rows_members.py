@@ -203,7 +203,7 @@ MEMBERS = [
         down=Down(ollama="So these are the busiest conversations."),
         direct=Usual(),
         thread=Usual(),
-        deleted=[typed_where_it_goes("You have missed nothing"), gone("channel", "You have missed nothing")],
+        deleted=[typed_where_it_goes("I know of nothing new"), gone("channel", "I know of nothing new")],
         expired=NOTHING_TO_PRESS,
     ),
     Row(

@@ -125,7 +125,8 @@ async def test_without_an_answer_there_are_the_memories(
 
     await asked("The memories do not hold the answer; these come closest.", Reply(text="Sorry. NOT_IN_MEMORIES"))
     await asked(
-        f"The language model's answer named no memory that it rests on. {CLOSEST}", Reply(text="It is surely red [7].")
+        f"The language model did not say where its answer comes from, so I do not show it. {CLOSEST}",
+        Reply(text="It is surely red [7]."),
     )
     await asked(f"The language model gave no answer that I can show. {CLOSEST}", Reply(done_reason="load"))
     ollama.replies.append(Reply(text="It is blue [1], says", done_reason="length"))

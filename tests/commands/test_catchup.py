@@ -14,7 +14,8 @@ from bot.model import Message, utcnow
 from bot.sandbox.discord import Answer, Permission
 from bot.sandbox.ollama import GARBAGE, HANG, OllamaServer, Reply
 
-NOTHING = "You have missed nothing"
+NOTHING = "I know of nothing new"
+LISTENING = "I hear only the channels that were switched on."
 TOPICS = Reply(text="- Fair: the tent comes on Saturday [1][2].\n- Bakery: Mill Lane opens at six [3].")
 
 
@@ -147,7 +148,7 @@ async def test_hidden_unobserved_and_silent_places_answer_alike(town: Town) -> N
     hidden = town.server.world.add_channel(town.guild, "attic", hidden_from_everyone=True)
     silent = town.server.world.add_channel(town.guild, "cellar")
     answers = [await catch_up(town, town.ada, channel=place) for place in (town.staff, hidden, silent)]
-    expected = f"{NOTHING}: in <#{{}}> nothing new was said in the last 24 hours (I hold no message of yours there)."
+    expected = f"{NOTHING} in <#{{}}> in the last 24 hours (I hold no message of yours there). {LISTENING}"
     places = (town.staff, hidden, silent)
     assert [one.content for one in answers] == [expected.format(place.id) for place in places]
     assert "treasurer" in told(await catch_up(town, town.admin, channel=town.staff))
@@ -231,7 +232,7 @@ async def test_what_is_taken_back_meanwhile_is_not_told(
     model.replies.append(TOPICS)
     monkeypatch.setattr("bot.commands.catchup.streamed", hiding)
     answer = await catch_up(town, town.ada)
-    assert answer.content.startswith("You have missed nothing")
+    assert answer.content.startswith(NOTHING)
     assert answer.embeds == []
 
 

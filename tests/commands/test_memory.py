@@ -13,7 +13,7 @@ from bot.storage.audit import Action
 
 LABEL = "What is right"
 GONE = "I do not hold that any more, so there is nothing left to correct."
-OTHERS = "In this server I answer no questions about another member; leave `about` out or name yourself."
+OTHERS = "In this server I answer no questions about other members, only about yourself."
 
 
 async def pressed(answer: Answer, button: str) -> Answer:
@@ -58,7 +58,7 @@ async def test_one_turns_the_pages_of_ones_own_memories(town: Town) -> None:
     last = await pressed(back, "Next")
     assert cards(last) == ["teapot 0"]
     await town.app.retraction.member_forgotten(town.guild.id, town.ada.id)
-    assert (await pressed(last, "Back")).content == "I hold nothing like that."
+    assert (await pressed(last, "Back")).content == "I hold nothing of you."
 
 
 async def test_narrowed_by_kind_place_and_time(town: Town) -> None:
@@ -230,6 +230,10 @@ async def test_the_timeline_is_a_picture_and_its_numbers(town: Town) -> None:
     assert "2 messages and 1 fact" in (picture.description or "")
     [embed] = answer.embeds
     assert "I hold 2 messages of yours and 1 fact" in embed["description"]
+    first, last = (said.date() for said in (old.created_at, town.app.clock()))
+    assert f"from {first} to {last}" in embed["description"]
+    [of_one_day] = (await town.use(town.bob, "memory timeline")).embeds
+    assert f"all of {last}" in of_one_day["description"]
     assert picture.filename in embed["image"]["url"]
 
 

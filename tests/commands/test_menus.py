@@ -57,7 +57,7 @@ async def test_what_is_remembered_outlives_the_words_until_it_is_deleted(town: T
     await town.app.forget.messages(town.guild.id, [said.id])
     assert await town.app.facts.get([kept.id]) == {}
     again = await pick(town, town.bob, "Remember this", said)
-    assert again.content == "This message was forgotten or is past its time, so I do not keep it again."
+    assert again.content == "This message was deleted or forgotten, or is past its time, so I do not keep it again."
 
 
 async def test_a_message_that_was_missed_is_captured_first(town: Town) -> None:
@@ -83,7 +83,9 @@ async def test_what_may_not_be_kept_is_not_remembered(town: Town) -> None:
     assert (await pick(town, town.bob, "Remember this", beep)).content.startswith("I remember only what people say")
     forgotten = await town.says(town.ada, KEY)
     await town.app.retraction.messages_deleted(town.guild.id, [forgotten.id], "forgotten")
-    assert (await pick(town, town.bob, "Remember this", forgotten)).content.startswith("This message was forgotten")
+    assert (await pick(town, town.bob, "Remember this", forgotten)).content.startswith(
+        "This message was deleted or forgotten"
+    )
     said = await posted(town, town.ada, KEY)
     town.server.world.deny(town.general, town.bob, Permission.READ_MESSAGE_HISTORY)
     assert (await pick(town, town.bob, "Remember this", said)).content.startswith("I keep only what you can read")
@@ -157,12 +159,12 @@ async def test_what_is_known_about_a_member(town: Town) -> None:
     own = await known(town.ada)
     assert (own.ephemeral, cards(own)) == (True, [fact.text])
     refused = await known(town.admin)
-    assert (refused.content.startswith("In this server I answer no questions about another"), cards(refused)) == (
+    assert (refused.content.startswith("In this server I answer no questions about other"), cards(refused)) == (
         True,
         [],
     )
     recall = await town.use(town.admin, "recall", query="tea", about=town.ada)
-    assert recall.content.startswith("In this server I answer no questions about another member")
+    assert recall.content.startswith("In this server I answer no questions about other members")
     await town.app.configs.change(town.guild.id, {"about_others": True})
     assert cards(await known(town.bob)) == [secret.text, fact.text]
     town.server.world.deny(town.staff, town.bob, Permission.VIEW_CHANNEL)

@@ -171,7 +171,7 @@ async def test_what_is_refused(town: Town) -> None:
     """Options that limit nothing, and people who may not, also by the time they press the button."""
     assert (await town.use(town.admin, "purge")).content.startswith("Say what to purge")
     backwards = await town.use(town.admin, "purge", since="1d", until="2d")
-    assert backwards.content == "`since` is to be earlier than `until`."
+    assert backwards.content == "`since` must be earlier than `until`."
     assert "`until`" in (await town.use(town.admin, "purge", until="soon")).content
     offered = await town.server.autocomplete(town.admin, town.general, "purge", "since", "")
     assert [choice["value"] for choice in offered] == ["24h", "7d", "4w", "1y"]

@@ -94,12 +94,12 @@ async def test_questions_about_others_are_off(town: Town) -> None:
     await town.knows("Ada takes milk in her tea", said, about=town.ada)
     mine = await town.use(town.ada, "recall", query="milk", about=town.ada)
     assert "Ada takes milk in her tea" in cards(mine)
-    assert "another member" in (await town.use(town.bob, "recall", query="milk", about=town.ada)).content
+    assert "other members" in (await town.use(town.bob, "recall", query="milk", about=town.ada)).content
     await town.app.configs.change(town.guild.id, {"about_others": True})
     hers = await town.use(town.bob, "recall", query="milk", about=town.ada)
     assert "Ada takes milk in her tea" in cards(hers)
     await town.app.configs.change(town.guild.id, {"about_others": False})
-    assert "another member" in (await (await hers.click("Why?")).settled()).followups[-1].content
+    assert "other members" in (await (await hers.click("Why?")).settled()).followups[-1].content
 
 
 @pytest.mark.parametrize("query", ["?", "  ", "\u200b\u200b", "!!! ..."])
