@@ -29,6 +29,7 @@ bench: .venv/.installed
 	$(if $(IRC),$(BIN)/recollect bench windows $(IRC))
 	$(BIN)/recollect bench index
 	$(BIN)/recollect bench backlog
+	$(BIN)/recollect bench commands
 	$(BIN)/recollect bench erase
 	$(BIN)/recollect bench chaos
 

@@ -96,7 +96,7 @@ def observe_notice(terms: Terms, since: datetime | None = None) -> str:
     whose = "what those who agree say in this channel" if terms.mode == "opt_in" else "what is said in this channel"
     return (
         f"🧠 **From now on I remember {whose}**, so that everyone who can read it can ask me with "
-        f"`/recall`.{past} {_told(terms)}"
+        f"`/ask` or `/recall`.{past} {_told(terms)}"
     )
 
 

@@ -170,7 +170,7 @@ def _troubles(status: Status, now: datetime, patience: timedelta) -> list[str]:
     queue, missing = status.queue, sum(len(doubt.missing) for doubt in status.doubts)
     told = list(status.problems)
     if status.waiting_since and now - status.waiting_since >= patience:
-        told.append(f"A message has waited for the language model since {ago(status.waiting_since)}")
+        told.append(f"A message from {ago(status.waiting_since)} still waits for the language model")
     if queue.dead:
         told.append(
             f"{counted(queue.dead, 'message')} set aside: the language model gave no valid answer; "

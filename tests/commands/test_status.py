@@ -147,7 +147,7 @@ class TestWithLittlePatience:
         """Since when it waits is told."""
         await town.says(town.ada, "My teapot is blue")
         told = fields(await town.use(town.admin, "status"))["Needs a look"]
-        assert told.startswith("A message has waited for the language model since <t:")
+        assert told.startswith("A message from <t:")
 
 
 async def test_problems_of_the_whole_bot_are_told(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
