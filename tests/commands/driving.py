@@ -96,7 +96,7 @@ class Stage:
     folder: Path
     app: App = field(init=False)
     _at_work: AsyncExitStack = field(default_factory=AsyncExitStack)
-    _shared: Guild | None = None
+    _shared: dict[str, Guild] = field(default_factory=dict)
 
     async def start(self) -> None:
         """Start the bot. An outage is over for it as soon as it is over."""
@@ -115,7 +115,7 @@ class Stage:
     async def scene(self, shared: Guild | None = None) -> Scene:
         """People and channels that the bot knows, and that nobody else sees: in a server of their own, or in this one.
 
-        To make a server's index takes a while, so scenes that need one share a server.
+        To make a server, and above all its index, takes a while, so scenes that may share one do.
         """
         world = self.server.world
         admin = world.users[shared.owner_id] if shared else world.add_user("admin")
@@ -137,11 +137,11 @@ class Stage:
         await eventually(lambda: (known := self.app.client.get_guild(guild.id)) and known.get_thread(brewing.id))
         return Scene(self.server, self.app, guild, general, staff, admin, ada, bob, lobby, brewing, helpers)
 
-    async def shared(self) -> Guild:
-        """The server that scenes share."""
-        if self._shared is None:
-            self._shared = (await self.scene()).guild
-        return self._shared
+    async def shared(self, command: str) -> Guild:
+        """The server that the scenes of a command share."""
+        if command not in self._shared:
+            self._shared[command] = (await self.scene()).guild
+        return self._shared[command]
 
     async def skip(self) -> None:
         """Take what other scenes left out of the line for the index: only scenes that need it wait for it."""

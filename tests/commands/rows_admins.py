@@ -1,9 +1,11 @@
 """The rows of the commands for those who manage the server; see `table`."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from operator import attrgetter
+from typing import Any
 
-from driving import Choose, Meanwhile, Scene, Walk
+from driving import Choose, Meanwhile, Scene, Step, Walk
 from rows_members import (
     ADA,
     GENERAL,
@@ -18,11 +20,14 @@ from rows_members import (
     stocked,
     typed_where_it_goes,
 )
+from sqlalchemy import insert
 from table import Down, Row, Typed, Usual
 
 from bot.model import utcnow
 from bot.sandbox.discord import Permission
 from bot.storage.audit import Action
+from bot.storage.rows import to_ms
+from bot.storage.tables import observation
 
 STAFF, HELPERS = attrgetter("staff"), attrgetter("helpers")
 UNSEEN = "I cannot see that channel"
@@ -50,10 +55,16 @@ async def own_retention(scene: Scene) -> None:
     await own_values(scene)
 
 
-def late(sees: str, *steps: object, **how: object) -> Walk:
+def late(sees: str, *steps: Step, prepared: Callable[[Scene], Awaitable[None]] | None = None, **how: Any) -> Walk:
     """Bob manages the server while he uses the command, and no more when he makes the last of these steps."""
+
+    async def first(scene: Scene) -> None:
+        promote(scene)
+        if prepared:
+            await prepared(scene)
+
     *before, last = steps
-    return Walk(sees, by="bob", first=promote, steps=[*before, Meanwhile(demote), last], **how)
+    return Walk(sees, by="bob", first=first, steps=[*before, Meanwhile(demote), last], **how)
 
 
 async def observed(scene: Scene) -> None:
@@ -63,15 +74,25 @@ async def observed(scene: Scene) -> None:
 
 async def well_observed(scene: Scene) -> None:
     """More channels are listened to than a page holds."""
-    for number in range(75):
-        await scene.app.observations.switch_on(scene.guild.id, scene.general.id + number, scene.admin.id)
+    rows = [
+        {"guild_id": scene.guild.id, "channel_id": number, "started_at": to_ms(utcnow()), "by_user_id": scene.admin.id}
+        for number in range(scene.general.id, scene.general.id + 75)
+    ]
+    async with scene.app.database.write() as connection:
+        await connection.execute(insert(observation), rows)
+    await scene.app.observations.load()
+
+
+async def once(scene: Scene) -> None:
+    """One thing was done."""
+    await scene.app.audit.record(scene.guild.id, scene.admin.id, Action.CONFIGURED, name="mentions", value="new")
 
 
 async def busy(scene: Scene) -> None:
     """More was done than a page holds."""
-    for number in range(20):
+    for number in range(15):
         await scene.app.audit.record(
-            scene.guild.id, scene.admin.id, Action.CONFIGURED, name="mentions", value=str(number)
+            scene.guild.id, scene.admin.id, Action.CONFIGURED, name="mentions", value=f"{number}"
         )
 
 
@@ -116,7 +137,7 @@ CONFIRMED = [Walk("Done: ", steps=["Change it"]), Walk("Nothing was changed.", s
 NOT_ANY_MORE = "You may not change this any more."
 
 
-def setting(command: str, uses: dict[str, object], sees: str, *others: Walk, **cells: object) -> Row:
+def setting(command: str, uses: dict[str, Any], sees: str, *others: Walk, **cells: Any) -> Row:
     """A setting that is changed at once; `asked_first` replaces the cells of one that is not."""
     at_once = {"autocomplete": NOTHING_SUGGESTED, "buttons": NO_BUTTONS, "denied": [], "expired": NOTHING_TO_PRESS}
     return Row(
@@ -135,7 +156,7 @@ def setting(command: str, uses: dict[str, object], sees: str, *others: Walk, **c
     )
 
 
-def asked_first(sees: str = "Shall I change it?") -> dict[str, object]:
+def asked_first(sees: str = "Shall I change it?") -> dict[str, Any]:
     """The cells of a setting that takes a second look."""
     return {"buttons": CONFIRMED, "denied": [late(NOT_ANY_MORE, "Change it")], "expired": [Walk(sees)]}
 
@@ -190,10 +211,13 @@ ADMINS = [
         command="observe list",
         by="admin",
         sees="Observed channels",
-        prepare=well_observed,
+        prepare=observed,
         options=NO_OPTIONS,
         autocomplete=NOTHING_SUGGESTED,
-        buttons=[Walk("switched on by", steps=["Next"]), Walk("switched on by", steps=["Next", "Back"])],
+        buttons=[
+            Walk("switched on by", steps=["Next"], first=well_observed),
+            Walk("switched on by", steps=["Next", "Back"], first=well_observed),
+        ],
         selects=NO_MENUS,
         modals=NO_FORM,
         denied=[],
@@ -201,7 +225,7 @@ ADMINS = [
         direct=Usual(),
         thread=Usual(),
         deleted=[typed_where_it_goes()],
-        expired=[Walk()],
+        expired=[Walk(first=well_observed)],
     ),
     Row(
         command="backfill",
@@ -270,19 +294,22 @@ ADMINS = [
     Row(
         command="audit",
         by="admin",
-        sees="set mentions: 19",
-        prepare=busy,
+        sees="set mentions: ",
+        prepare=once,
         options=NO_OPTIONS,
         autocomplete=NOTHING_SUGGESTED,
-        buttons=[Walk("set mentions: 0", steps=["Older"]), Walk(steps=["Older", "Newer"])],
+        buttons=[
+            Walk("set mentions: new", steps=["Older"], first=busy),
+            Walk("set mentions: 14", steps=["Older", "Newer"], first=busy),
+        ],
         selects=NO_MENUS,
         modals=NO_FORM,
-        denied=[late("You may not read this any more.", "Older")],
+        denied=[late("You may not read this any more.", "Older", prepared=busy)],
         down=Down(),
         direct=Usual(),
         thread=Usual(),
         deleted=[typed_where_it_goes()],
-        expired=[Walk()],
+        expired=[Walk(first=busy)],
     ),
     Row(
         command="config show",

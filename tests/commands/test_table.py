@@ -168,8 +168,8 @@ async def drive(scene: Scene, row: Row, walk: Walk) -> Answer:
 
 async def ready(stage: Stage, row: Row, walk: Walk) -> Scene:
     """A scene of its own, prepared as the row needs it."""
-    shares = row.indexed and not walk.alone
-    scene = await stage.scene(await stage.shared() if shares else None)
+    shares = row.by != "admin" and not walk.alone
+    scene = await stage.scene(await stage.shared(row.command) if shares else None)
     if row.indexed:
         await stage.skip()
     if (done := awaited(row.prepare(scene) if row.prepare else None)) is not None:
