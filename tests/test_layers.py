@@ -23,6 +23,7 @@ ROOMS = [
     "extraction",
     "memory",
     "upkeep",
+    "core",
     "commands",
     "web",
     "sandbox",

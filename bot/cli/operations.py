@@ -54,7 +54,7 @@ def restore(
     What that is says the journal, the file of `journal.path`. Without it, recall stays off until the bot has
     compared everything with Discord.
     """
-    from bot.rooms import open_index
+    from bot.core import open_index
     from bot.upkeep.restore import restore as bring_back
 
     settings = configured(config)

@@ -11,9 +11,9 @@ from typing import Any
 from house import ANN, BEN, CLEO, GENERAL, GUILD, OTHER_GUILD, STAFF, fact_of, said
 
 from bot.app import App
+from bot.core import open_index
 from bot.memory.index import IndexPoint, Key
 from bot.model import Fact, Recalled, Scope
-from bot.rooms import open_index
 from bot.sandbox.openai import OpenAIServer
 from bot.settings import Settings
 from bot.upkeep.restore import Restored, restore

@@ -17,11 +17,11 @@ from house import ANN, BEN, CLEO, GENERAL, GUILD, START, said
 from qdrant_server import QdrantServer
 from saved import FOREIGN, Answers, answers, back_up, bring_back, files, fill, ignore, opened, settings_of
 
+from bot.core import open_index
 from bot.errors import BackupDamaged, DataFolderError, IndexUnavailable, RecallPaused, RecollectError
 from bot.memory.index import IndexPoint
 from bot.memory.server import ServerIndex
 from bot.model import Scope, kept_fact_id, message_memory_id
-from bot.rooms import open_index
 from bot.sandbox.openai import OpenAIServer
 from bot.settings import QdrantSettings, Settings
 from bot.storage.archive import Archive

@@ -1,0 +1,239 @@
+"""The rooms that work without Discord: storage, memory and extraction, built in the order of the data's way."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from bot.extraction.ollama import OllamaLLM
+from bot.extraction.questions import Questions
+from bot.extraction.turns import Turns
+from bot.extraction.worker import BatchWorker
+from bot.memory.bm25 import Bm25
+from bot.memory.embeddings import open_embedder
+from bot.memory.forget import Forget
+from bot.memory.held import Held
+from bot.memory.index import VectorIndex
+from bot.memory.indexer import Indexer
+from bot.memory.lexicon import Lexicon
+from bot.memory.naming import Speakers
+from bot.memory.recall import Recall
+from bot.memory.reconcile import Reconciler
+from bot.model import utcnow
+from bot.settings import Settings
+from bot.storage.archive import Archive
+from bot.storage.audit import Audit
+from bot.storage.breaker import Breakers
+from bot.storage.consent import Consent
+from bot.storage.corrections import Corrections
+from bot.storage.database import Database
+from bot.storage.departures import Departures
+from bot.storage.doubts import Doubts
+from bot.storage.facts import FactStore
+from bot.storage.guild_configs import GuildConfigs
+from bot.storage.keyword import KeywordSearch
+from bot.storage.ledger import Ledger
+from bot.storage.messages import MessageStore
+from bot.storage.mine import OwnMemories
+from bot.storage.names import Names
+from bot.storage.observations import Observations
+from bot.storage.purging import Purging
+from bot.storage.queue import ExtractionQueue
+from bot.storage.reindex import Reindex
+from bot.storage.residue import Residue
+from bot.storage.retraction import Retraction
+from bot.storage.samples import Samples
+from bot.storage.state import StateStore
+from bot.upkeep.backup import Backup
+from bot.upkeep.journal import Journal
+from bot.upkeep.purge import Purge
+from bot.upkeep.recheck import Recheck
+from bot.upkeep.restore import INDEX, settle_unfinished
+from bot.upkeep.retention import Retention
+from bot.upkeep.samples import Sampling
+
+
+class Core(ABC):
+    """What a bot keeps, finds and learns, open inside `async with`.
+
+    Entering raises `DataFolderError`. `clock` is the time in every room; the demo tells a week in
+    seconds by it.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = utcnow) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._exit = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as opened:
+            await self._open_storage(opened)
+            self._open_memory(opened)
+            self._open_extraction(opened)
+            self._open_doors()
+            self._exit = opened.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._exit.aclose()
+
+    async def _open_storage(self, opened: AsyncExitStack) -> None:
+        settle_unfinished(self.settings.storage.path)
+        self.database = await Database.open(self.settings.storage.path)
+        opened.push_async_callback(self.database.close)
+        self.retraction = Retraction(self.database, self.clock)
+        self.state = StateStore(self.database)
+        self.journal = Journal(self.settings.journal_path, Ledger(self.database, self.retraction), self.state)
+        await self.journal.flush()  # first: a data folder put back from a copy learns from it what was taken back
+        opened.push_async_callback(self.journal.flush)
+        interval = self.settings.batch.interval
+        self.messages = MessageStore(self.database, on_captured=self._wake, batch_interval=interval, clock=self.clock)
+        opened.push_async_callback(self.messages.close)
+        self.queue = ExtractionQueue(self.database, self.clock)
+        self.facts = FactStore(self.database, self.clock)
+        self.keyword = KeywordSearch(self.database)
+        self.breakers = await Breakers.load(self.database, self.settings.outages, self.clock)
+        opened.push_async_callback(self.breakers.close)
+        self.observations = Observations(self.database, self.clock)
+        self.configs = GuildConfigs(self.database, self.settings)
+        self.audit = Audit(self.database, self.clock)
+        self.consent = Consent(self.database, self.settings.capture.consent, self.clock)
+        self.doubts = Doubts(self.database, self.clock)
+        self.departures = Departures(self.database)
+        self.samples = Samples(self.database)
+        self.sampling = Sampling(self.samples, self.clock)
+        self.guilds = Archive(self.database).guilds
+        self.recheck = Recheck(self.state, self.guilds, self._compare)
+        await self.observations.load()
+        await self.configs.load()
+        await self.consent.load()
+        self.journal.on_replayed = self.consent.load  # a file that could not be read at first
+        await self.recheck.load()
+
+    def _open_memory(self, opened: AsyncExitStack) -> None:
+        settings = self.settings
+        language = Bm25(settings.recall.language).language  # an unknown one is told at the start
+        lexicon = Lexicon(lambda guild_id: self.configs.of(guild_id).language)
+        embed_messages = settings.memory.embed_messages
+        self.index = open_index(settings, settings.storage.path / INDEX)
+        opened.push_async_callback(self.index.close)
+        self.embedder = open_embedder(settings.openai)
+        if self.embedder:
+            opened.push_async_callback(self.embedder.close)
+        self.indexer = Indexer(
+            self.messages,
+            self.facts,
+            self.retraction,
+            Reindex(self.database),
+            self.index,
+            self.embedder,
+            lexicon,
+            embed_messages,
+            settings.memory.index_interval,
+            self.breakers.of("OpenAI"),
+            self.breakers.of("Qdrant"),
+            self.clock,
+            give_way=lambda: self.recall.quiet(),
+        )
+        self.own = OwnMemories(self.database)
+        self.corrections = Corrections(self.database, self.clock, on_corrected=self.indexer.wake)
+        self.recall = Recall(
+            self.index,
+            self.embedder,
+            lexicon,
+            Speakers(Names(self.database)),
+            self.keyword,
+            self.retraction,
+            self.breakers.of("OpenAI"),
+            self.breakers.of("Qdrant"),
+            self.indexer.doubt_index,
+            self.clock,
+            paused=lambda: self.recheck.required,
+        )
+        self.forget = Forget(
+            self.retraction, Purging(self.database, self.retraction, self.clock), self.indexer, self.index
+        )
+        self.backup = Backup(self.database, settings.storage.path, self.index, settings.openai, self.clock)
+        self.purge = Purge(
+            self.database,
+            Residue(self.database),
+            self.indexer,
+            self.index,
+            settings.retention.purge_within,
+            self.clock,
+        )
+        self.retention = Retention(
+            self.retraction,
+            self.departures,
+            self.observations,
+            self.index,
+            self.indexer,
+            settings.retention,
+            self.configs,
+            self.consent,
+            self.queue,
+            self.state,
+            self.clock,
+            self._has_left,
+        )
+        self.held = Held(self.messages, self.facts, self.retraction, self.index)
+        self.reconciler = Reconciler(
+            self.index,
+            self.embedder,
+            lexicon,
+            self.messages,
+            self.retraction,
+            embed_messages,
+            self.indexer.lock,
+            language,
+            give_way=self.recall.quiet,
+        )
+
+    def _open_extraction(self, opened: AsyncExitStack) -> None:
+        self.llm = OllamaLLM(self.settings.ollama)
+        opened.push_async_callback(self.llm.close)
+        breaker, turns = self.breakers.of(self.llm.name), Turns(self.settings.ask.at_once)
+        self.worker = BatchWorker(
+            self.queue,
+            self.messages,
+            self.llm,
+            breaker,
+            self.settings.batch,
+            self.configs,
+            clock=self.clock,
+            on_facts=self.indexer.wake,
+            give_way=self.recall.quiet,
+            turns=turns,
+        )
+        opened.push_async_callback(self.worker.close)
+        self.questions = Questions(self.llm, breaker, turns, self.settings.ask.patience, on_recovery=self.worker.wake)
+        opened.push_async_callback(self.questions.close)
+
+    @abstractmethod
+    def _open_doors(self) -> None:
+        """Build what faces outwards, once all of this is open."""
+
+    @abstractmethod
+    def _has_left(self, guild_id: int) -> bool:
+        """Whether it is certain that the bot is in this guild no longer."""
+
+    @abstractmethod
+    async def _compare(self, guild_id: int) -> None:
+        """Compare what is held of a guild with Discord."""
+
+    def _wake(self) -> None:
+        self.indexer.wake()
+        self.worker.wake()
+
+
+def open_index(settings: Settings, folder: Path) -> VectorIndex:
+    """The index of the settings: on their server, or embedded in this folder."""
+    if settings.qdrant.url:
+        from bot.memory.server import ServerIndex
+
+        return ServerIndex(settings.qdrant, settings.openai.dimensions)
+    from bot.memory.edge import EdgeIndex
+
+    return EdgeIndex(folder, settings.openai.dimensions)
