@@ -29,9 +29,9 @@ class Client(Connection):
 
     Attached before `serve`: `announce` posts the notice in a channel that the settings name; without
     it none of these is switched on. `announce_interval` posts the one of an interval opened
-    afterwards, `announce_terms` tells of terms that changed since. `presence` keeps track of guilds
-    the bot leaves. `began` and `available` hear of every session that does not continue the one before,
-    and of every guild that comes or comes back, `access_changed` of every guild in which what the bot
+    afterwards, `announce_terms` tells a guild, or all of them, of terms that changed since. `presence`
+    keeps track of guilds the bot leaves. `began` and `available` hear of every session that does not continue
+    the one before, and of every guild that comes or comes back, `access_changed` of every guild in which what the bot
     may see may have changed, `heard` of every message and `unsaid` of those that were deleted.
     """
 
@@ -44,7 +44,7 @@ class Client(Connection):
         self._outages = Outages(log)
         self.announce: Callable[[Observable], Awaitable[discord.Message]] | None = None
         self.announce_interval: AnnounceInterval | None = None
-        self.announce_terms: Callable[[], Awaitable[None]] | None = None
+        self.announce_terms: Callable[[int | None], Awaitable[None]] | None = None
         self.presence: Presence | None = None
         self.began: Callable[[], None] = lambda: None
         self.available: Callable[[int], None] = lambda guild_id: None
@@ -79,7 +79,9 @@ class Client(Connection):
         if self.presence is not None:
             await self.presence.here(guild)
         self.available(guild.id)
-        await self._observe_configured(id for id in self._settings.observe if guild.get_channel_or_thread(id))
+        await self._observe_configured(
+            (id for id in self._settings.observe if guild.get_channel_or_thread(id)), guild.id
+        )
 
     on_guild_join = on_guild_available
 
@@ -157,15 +159,15 @@ class Client(Connection):
             return f"the notice could not be posted: {error}"
         return None
 
-    async def _observe_configured(self, channel_ids: Iterable[int]) -> None:
-        """Switch on channels named in the settings, each once in the life of the process.
+    async def _observe_configured(self, channel_ids: Iterable[int], guild_id: int | None = None) -> None:
+        """Switch on channels named in the settings, each once in the life of the process; of one guild, or of all.
 
         So an admin's `/observe off` holds until the next start. Where something is in the way it is
         said once, and tried again when a session begins or the guild comes back.
         """
         async with self._announcing:  # lest a guild that comes back meanwhile be told twice
             if self.announce_terms is not None:  # first: who is switched on now is told on the terms of today
-                await self.announce_terms()
+                await self.announce_terms(guild_id)
             for channel_id in set(channel_ids) - self._switched_on:
                 problem = await self._observe(self.get_channel(channel_id))
                 if problem is None:

@@ -49,16 +49,19 @@ class TermsNews:
         async with self._telling:
             await self._look([guild_id])
 
-    async def tell(self) -> None:
-        """Post what observed channels do not know yet, to each once; what cannot be told waits for the next call."""
+    async def tell(self, guild_id: int | None = None) -> None:
+        """Post what observed channels, of one guild or of all, do not know yet, to each once.
+
+        What cannot be told waits for the next call.
+        """
         try:
             async with self._telling:
-                await self._tell()
+                await self._tell(guild_id)
         except StorageUnavailable as error:
             self._outages.began("terms_not_told", str(error))
 
-    async def _tell(self) -> None:
-        guilds = {guild.id for guild in self._client.guilds if not guild.unavailable}
+    async def _tell(self, only: int | None) -> None:
+        guilds = {guild.id for guild in self._client.guilds if not guild.unavailable and only in (None, guild.id)}
         told = await self._look(guilds)
         for guild_id in guilds:
             for channel_id in sorted(told[guild_id].left & self._observed(guild_id)):
