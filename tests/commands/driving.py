@@ -16,8 +16,9 @@ from town import Town, connected, eventually
 from bot.app import App
 from bot.errors import IndexUnavailable, StorageUnavailable
 from bot.model import Fact, FactKind, Message, memory_id, utcnow
-from bot.sandbox.discord import Answer, Channel, DiscordServer, Guild, Permission, Role, Thread, User
+from bot.sandbox.discord import Answer, Channel, ChannelKind, DiscordServer, Guild, Permission, Role, Thread, User
 from bot.sandbox.discord.components import buttons_of, selects_of
+from bot.sandbox.discord.entities import Overwrite
 from bot.sandbox.listener import Listener
 from bot.sandbox.ollama import OllamaServer
 from bot.sandbox.openai import OpenAIServer
@@ -97,19 +98,22 @@ class Stage:
     app: App = field(init=False)
     _at_work: AsyncExitStack = field(default_factory=AsyncExitStack)
     _shared: dict[str, Guild] = field(default_factory=dict)
+    kept: dict[str, Scene] = field(default_factory=dict)
+    """By command, scenes in which nothing is changed."""
 
     async def start(self) -> None:
         """Start the bot. An outage is over for it as soon as it is over."""
         sections = {
             "ollama": {"url": self.ollama.url},
             "openai": {"base_url": self.openai.url, "dimensions": 32},
-            "ask": {"per_minute": 50},
+            "ask": {"per_minute": 500},
             "outages": {"first_pause": "1ms", "longest_pause": "1ms"},
         }
         self.app = await self._at_work.enter_async_context(connected(self.server, self.folder, sections))
 
     async def stop(self) -> None:
         """Stop the bot; it can be started again."""
+        self.kept.clear()
         await self._at_work.aclose()
 
     async def scene(self, shared: Guild | None = None) -> Scene:
@@ -123,13 +127,13 @@ class Stage:
         guild = shared or world.add_guild(name="tea club", owner=admin, with_bot=False)
         for member in (ada, bob):
             world.add_member(guild, member)
-        channels = general, lobby, staff = [
-            world.add_channel(guild, name, hidden_from_everyone=name == "staff" or shared is not None)
-            for name in ("general", "lobby", "staff")
-        ]
-        for channel in channels:
-            for insider in (bob, world.bot, *([] if channel is staff else [ada])):
-                world.allow(channel, insider, Permission.VIEW_CHANNEL)
+        apart = world.add_channel(guild, "apart", kind=ChannelKind.CATEGORY)
+        if shared:
+            world.update_channel(apart, overwrites=_for(guild, ada, bob, world.bot))
+        general, lobby, staff = (
+            world.add_channel(guild, name, category=apart) for name in ("general", "lobby", "staff")
+        )
+        world.update_channel(staff, overwrites=_for(guild, bob, world.bot))
         helpers = world.add_role(guild, "helpers")
         brewing = world.add_thread(general, "brewing", owner=ada)
         if shared is None:
@@ -167,6 +171,12 @@ class Stage:
                 yield
         for name in ("Ollama", "OpenAI", "Qdrant"):
             self.app.breakers.of(name).succeeded()
+
+
+def _for(guild: Guild, *people: User) -> dict[int, Overwrite]:
+    """Nobody else sees it."""
+    seeing = {one.id: Overwrite(True, allow=Permission.VIEW_CHANNEL) for one in people}
+    return {guild.id: Overwrite(False, deny=Permission.VIEW_CHANNEL), **seeing}
 
 
 @asynccontextmanager
@@ -219,6 +229,10 @@ class Meanwhile:
 Step = str | Choose | Fill | Meanwhile  # a string is the button to press
 
 
+def unchanged(_: Scene) -> None:
+    """Nothing happens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Walk:
     """A command used, what is pressed after it, and words that the asker then sees.
@@ -235,10 +249,16 @@ class Walk:
     alone: bool = False
     """It changes something of the whole server."""
     first: Callable[[Scene], Any] | None = None
-    meanwhile: Callable[[Scene], None] = lambda _: None
+    meanwhile: Callable[[Scene], None] = unchanged
     """What happens before the bot hears of the command."""
     holds: Callable[[Scene, Answer], bool] = lambda *_: True
     """What else is true at the end."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether others would see another scene after it."""
+        pressed = any(isinstance(step, Meanwhile) or step in ("Forget", "Forget everything") for step in self.steps)
+        return pressed or self.alone or self.first is not None or self.meanwhile is not unchanged
 
 
 def given(value: Any, scene: Scene) -> Any:

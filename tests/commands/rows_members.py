@@ -3,6 +3,7 @@
 import io
 import zipfile
 from datetime import timedelta
+from itertools import count
 from operator import attrgetter
 
 from driving import Choose, Fill, Meanwhile, Scene, Walk
@@ -24,6 +25,8 @@ NO_FORM = NotApplicable("it opens no form")
 NOTHING_TO_PRESS = NotApplicable("there is nothing on its answer that could expire")
 OWN = NotApplicable("it concerns the asker alone, and everyone may use it")
 SINCE = {"since": [Typed("", "the last 7 days"), Typed("zz", "the last 7 days")]}
+
+_numbers = count(1000)
 
 PICK, PICK_FACT = "Pick one or more", "Pick a fact"
 FORM = "Correct what I know about you"
@@ -117,9 +120,9 @@ def only_own(scene: Scene, answer: Answer) -> bool:
 
 
 FACTS = {"kind": "facts"}
-# The embedder's answer to a question is kept for a while, so each scene has a question of its own.
-QUERY = {"query": lambda scene: f"which teapot is blue, {scene.general.id}"}
-QUESTION = {"question": lambda scene: f"which teapot is blue, {scene.general.id}"}
+# The embedder's answer to a question is kept for a while, so each question is a new one.
+QUERY = {"query": lambda _: f"which teapot is blue, {next(_numbers)}"}
+QUESTION = {"question": lambda _: f"which teapot is blue, {next(_numbers)}"}
 
 MEMBERS = [
     Row(

@@ -167,7 +167,10 @@ async def drive(scene: Scene, row: Row, walk: Walk) -> Answer:
 
 
 async def ready(stage: Stage, row: Row, walk: Walk) -> Scene:
-    """A scene of its own, prepared as the row needs it."""
+    """A scene prepared as the row needs it; since indexing takes a while, walks that change nothing share theirs."""
+    keeps = row.indexed and not walk.changes
+    if keeps and row.command in stage.kept:
+        return stage.kept[row.command]
     shares = row.by != "admin" and not walk.alone
     scene = await stage.scene(await stage.shared(row.command) if shares else None)
     if row.indexed:
@@ -176,6 +179,8 @@ async def ready(stage: Stage, row: Row, walk: Walk) -> Scene:
         await done
     if row.indexed:
         await stage.app.indexer.drain()
+    if keeps:
+        stage.kept[row.command] = scene
     return scene
 
 
