@@ -16,8 +16,8 @@ from bot.storage.tables import audit
 class Action(StrEnum):
     """What was done."""
 
-    FORGOT = "forgot"  # messages, facts, of (the member; absent for picked memories)
-    CORRECTED = "corrected"  # fact
+    FORGOT = "forgot"  # of (the member, if it was all of theirs), or of what others said: messages, facts, channel
+    CORRECTED = "corrected"
     REMEMBERED = "remembered"  # message
     PURGED = "purged"  # messages, facts, and what it was limited to: member, channel, since, until
     CONFIGURED = "configured"  # name, value

@@ -18,8 +18,8 @@ from bot.model import Fact, utcnow
 from bot.storage.cascade import of_guild
 from bot.storage.database import Database
 from bot.storage.facts import facts_of
-from bot.storage.retraction import forget_facts
 from bot.storage.rows import ceil_ms, fact_row, from_ms
+from bot.storage.steps import forget_facts
 from bot.storage.tables import citation, fact
 
 

@@ -56,9 +56,9 @@ class Purging:
     """Removes a selection as if each of its messages had been deleted on Discord, and keeps it from coming back.
 
     A fact belongs to it that rests on one of its messages, held or expired, and a corrected one, which rests on no
-    message, by its own time. Each step is a transaction of its own
-    and complete in itself: whoever captures waits for no more than one, and a purge that is cut short has removed
-    what it counted and nothing else. Raises `StorageUnavailable`.
+    message, by its own time. Each step is a transaction of its own and complete in itself: whoever captures waits
+    for no more than one, and a purge that is cut short has removed what it counted and nothing else. Raises
+    `StorageUnavailable`.
     """
 
     def __init__(self, database: Database, retraction: Retraction, clock: Callable[[], datetime] = utcnow) -> None:

@@ -14,29 +14,15 @@ from sqlalchemy import Connection, Select, delete, func, select, text
 
 from bot.model import Memory, MemoryKind, message_memory, utcnow
 from bot.storage import erasure, extent
-from bot.storage.burial import EXPIRED, bury, bury_author, drawn_from, hidden, place_key, retracted
-from bot.storage.cascade import erase_messages, expire_messages, hide, of_guild, remove_facts, remove_messages
+from bot.storage.burial import EXPIRED, bury_author, hidden, retracted
+from bot.storage.cascade import erase_messages, expire_messages, of_guild, remove_messages
 from bot.storage.database import Database
 from bot.storage.erasure import Erasure
 from bot.storage.facts import unindexed_facts
 from bot.storage.messages import unindexed
 from bot.storage.rows import AnyRow, among, ceil_ms, to_ms
-from bot.storage.tables import (
-    audit,
-    consent_mode,
-    doubt,
-    fact,
-    fact_source,
-    guild_setting,
-    message,
-    observation,
-    opt_in,
-    removal,
-    sample,
-    schedule,
-    tombstone,
-)
-from bot.storage.tables import erasure as erasure_table
+from bot.storage.steps import bury_places, drop_facts, drop_guild, forget_facts, forget_points
+from bot.storage.tables import fact, message, removal
 
 STEP = 1000  # rows removed in one transaction: whoever captures waits for no more than one
 _PAGE = 100 * STEP  # ids looked up at once
@@ -110,7 +96,7 @@ class Retraction:
         observation; name those that may have none.
         """
         places = {place_id, *private_threads}
-        places |= await self._transact(lambda c, at: _bury_places(c, guild_id, places, at))
+        places |= await self._transact(lambda c, at: bury_places(c, guild_id, places, at))
         messages = extent.messages_of_places(guild_id, places, _PAGE)
         return await self._remove(guild_id, extent.facts_of_places(guild_id, places), messages)
 
@@ -122,7 +108,7 @@ class Retraction:
         """
         messages = extent.messages_of_guild(guild_id, _PAGE)
         removed = await self._remove(guild_id, extent.facts_of_guild(guild_id), messages)
-        await self._transact(lambda c, _: _drop_guild(c, guild_id))
+        await self._transact(lambda c, _: drop_guild(c, guild_id))
         return removed
 
     async def expire(self, guild_id: int, messages_before: datetime, facts_before: datetime | None) -> Retracted:
@@ -137,7 +123,9 @@ class Retraction:
         if facts_before is None:
             return Retracted(messages)
         facts = extent.facts_of_guild(guild_id).where(fact.c.said_at < to_ms(facts_before)).limit(STEP)
-        return Retracted(messages) + await self._in_steps(lambda c, at: _remove_facts(c, facts, at, EXPIRED))
+        return Retracted(messages) + await self._in_steps(
+            lambda c, at: Retracted(facts=drop_facts(c, facts, at, EXPIRED))
+        )
 
     async def past(
         self, guild_id: int, messages_before: datetime, facts_before: datetime | None
@@ -162,7 +150,7 @@ class Retraction:
         The same words make no fact about the same subject any more, so that none returns in another wording.
         """
         query = select(fact.c.id).where(among(fact.c.id, fact_ids), of_guild(fact, guild_id))
-        return await self._transact(lambda c, at: forget_facts(c, guild_id, query, reason, at))
+        return await self._transact(lambda c, at: Retracted(facts=forget_facts(c, guild_id, query, reason, at)))
 
     async def points_forgotten(self, guild_id: int, point_ids: Iterable[str], reason: str = "forgotten") -> Retracted:
         """Remove points behind which there is no record, as mem0 clients write them, and refuse them from now on.
@@ -170,7 +158,7 @@ class Retraction:
         They count as facts. Points of held facts are left alone.
         """
         points = set(point_ids)
-        return await self._transact(lambda c, at: _forget_points(c, guild_id, points, reason, at))
+        return await self._transact(lambda c, at: Retracted(facts=forget_points(c, guild_id, points, reason, at)))
 
     async def member_forgotten(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Retracted:
         """Remove every message the member wrote, and every fact about them or resting on their words.
@@ -265,7 +253,7 @@ class Retraction:
 
     async def _remove(self, guild_id: int, facts: Select[str], messages: extent.Messages) -> Retracted:
         """Remove all that these queries find, and refuse none of it by itself."""
-        gone = await self._in_steps(lambda c, at: _remove_facts(c, facts.limit(STEP), at))
+        gone = await self._in_steps(lambda c, at: Retracted(facts=drop_facts(c, facts.limit(STEP), at)))
         return gone + await self._remove_messages(guild_id, messages, reason=None)
 
     async def _remove_messages(self, guild_id: int, messages: extent.Messages, reason: str | None) -> Retracted:
@@ -303,62 +291,13 @@ class Retraction:
             return (await connection.execute(query)).all()
 
 
-def _bury_places(connection: Connection, guild_id: int, places: Collection[int], at: int) -> set[int]:
-    """Bury these places and the private threads observed below them; which those are. Nothing is in doubt there."""
-    threads = set(connection.execute(extent.private_threads(guild_id, places)).scalars())
-    gone = {*places, *threads}
-    bury(connection, guild_id, map(place_key, gone), "deleted", at)
-    connection.execute(delete(doubt).where(among(doubt.c.place_id, gone)))
-    return threads
-
-
-def _drop_guild(connection: Connection, guild_id: int) -> None:
-    told = (guild_setting, consent_mode, opt_in, audit, sample)
-    for table in (
-        removal,
-        erasure_table,
-        schedule,
-        observation,
-        doubt,
-        *told,
-    ):  # an observation takes its cursors along
-        connection.execute(delete(table).where(table.c.guild_id == guild_id))
-
-
-def _remove_facts(connection: Connection, query: Select[str], at: int, reason: str | None = None) -> Retracted:
-    found = list(connection.execute(query).scalars())
-    remove_facts(connection, found, at, reason)
-    return Retracted(facts=len(found))
-
-
-def forget_facts(connection: Connection, guild_id: int, query: Select[str], reason: str, at: int) -> Retracted:
-    """Remove the facts of a query and refuse them, and whatever else their messages say about their subjects."""
-    forgotten = list(connection.execute(query).scalars())
-    resting = (
-        select(fact_source.c.message_id, fact.c.subject_id)
-        .join(fact, fact.c.id == fact_source.c.fact_id)
-        .where(among(fact.c.id, forgotten))
-    )
-    pairs = {drawn_from(row.message_id, row.subject_id) for row in connection.execute(resting)}
-    bury(connection, guild_id, pairs, reason, at)
-    remove_facts(connection, forgotten, at, reason)
-    return Retracted(facts=len(forgotten))
-
-
-def _forget_points(connection: Connection, guild_id: int, points: set[str], reason: str, at: int) -> Retracted:
-    foreign = points - set(connection.execute(select(fact.c.id).where(among(fact.c.id, points))).scalars())
-    buried = set(connection.execute(select(tombstone.c.id).where(among(tombstone.c.id, foreign))).scalars())
-    bury(connection, guild_id, foreign, reason, at)
-    hide(connection, guild_id, foreign, at)
-    return Retracted(facts=len(foreign - buried))
-
-
 def _bury_member(connection: Connection, one: Erasure, reason: str) -> Buried:
     """Refuse what the member wrote so far, and forget what is known about them."""
     bury_author(connection, one.guild_id, one.user_id, reason, one.before)
     erasure.order(connection, one)
     about = extent.facts_about(one.guild_id, one.user_id)
-    return Buried(one, reason, forget_facts(connection, one.guild_id, about, reason, one.before))
+    gone = forget_facts(connection, one.guild_id, about, reason, one.before)
+    return Buried(one, reason, Retracted(facts=gone))
 
 
 def _erase(connection: Connection, at: int, one: Erasure, ids: Collection[int], reason: str) -> Erased:
