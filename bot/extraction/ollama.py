@@ -7,8 +7,6 @@ answer, which `max_tokens` bounds.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from functools import cache
-from ssl import SSLContext
 from typing import Any, Final, cast
 
 import httpx
@@ -46,7 +44,7 @@ class OllamaLLM:
             "headers": {"accept-encoding": "identity"},
             "event_hooks": {"response": [_limit_body]},
         }
-        tls = _certificates()
+        tls = httpx.create_ssl_context()
         silence = httpx.Timeout(settings.timeout.total_seconds(), connect=10)
         self._client = AsyncClient(settings.url, timeout=silence, verify=tls, **options)
         self._probe = AsyncClient(settings.url, timeout=_HEALTH_SECONDS, verify=tls, **options)
@@ -175,12 +173,6 @@ class OllamaLLM:
         await self._client.close()  # type: ignore[no-untyped-call]  # the library leaves it untyped
         await self._probe.close()  # type: ignore[no-untyped-call]
         await self._version.aclose()
-
-
-@cache
-def _certificates() -> SSLContext:
-    """Those that are trusted, read once: it takes 30 ms."""
-    return httpx.create_ssl_context()
 
 
 def _check_whole(last: ChatResponse | None, needed: int) -> None:

@@ -89,7 +89,7 @@ async def test_others_memories_are_not_offered(town: Town) -> None:
 async def test_ones_own_is_found_below_fifty_better_matches_of_others(town: Town) -> None:
     """However much others said that matches better, what one may forget is offered."""
     for number in range(60):
-        await town.says(town.bob, f"teapot {number}")
+        await town.types(town.bob, f"teapot {number}")
     await town.says(town.ada, "Somewhere behind the biscuits and the sugar there must still be my old brown teapot")
     asked = await town.use(town.ada, "forget", query="teapot")
     assert cards(asked) == ["Somewhere behind the biscuits and the sugar there must still be my old brown teapot"]
@@ -132,12 +132,13 @@ async def test_a_fact_withdrawn_by_an_edit_is_not_shown_again(town: Town) -> Non
 
 async def test_the_newest_twenty_five_facts_are_suggested(town: Town) -> None:
     """Before a word is typed there are as many suggestions as Discord takes, newest first, of what can be read."""
-    said = [await town.says(town.ada, f"cup {number}") for number in range(30)]
+    said = [await town.types(town.ada, f"cup {number}") for number in range(30)]
     for number, message in enumerate(said):
-        await town.knows(f"Ada owns cup {number}", message, about=town.ada)
+        await town.learns(f"Ada owns cup {number}", message, about=town.ada)
     for number in range(30):
-        hidden = await town.says(town.bob, f"broken {number}", place=town.staff)
-        await town.knows(f"Ada broke cup {number}", hidden, about=town.ada)
+        hidden = await town.types(town.bob, f"broken {number}", place=town.staff)
+        await town.learns(f"Ada broke cup {number}", hidden, about=town.ada)
+    await town.app.indexer.drain()
     offered = await town.server.autocomplete(town.ada, town.general, "forget", "query", "")
     assert [choice["name"] for choice in offered] == [f"Ada owns cup {number}" for number in range(29, 4, -1)]
 

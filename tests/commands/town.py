@@ -40,6 +40,14 @@ class Town:
         self, author: User, text: str, place: Channel | Thread | None = None, at: datetime | None = None
     ) -> Message:
         """Something said in an observed channel, captured and indexed."""
+        message = await self.types(author, text, place, at)
+        await self.app.indexer.drain()
+        return message
+
+    async def types(
+        self, author: User, text: str, place: Channel | Thread | None = None, at: datetime | None = None
+    ) -> Message:
+        """Something said in an observed channel and captured; the next that is said or known has it indexed."""
         where = place or self.general
         posted = await self.server.say(where, author, text, at=at, announce=False)
         message = Message(
@@ -54,11 +62,16 @@ class Town:
             created_at=at or utcnow(),
         )
         assert await self.app.messages.capture(message)
-        await self.app.indexer.drain()
         return message
 
     async def knows(self, text: str, *sources: Message, about: User | None = None) -> Fact:
         """A fact drawn from messages, stored as extraction stores it, and indexed."""
+        fact = await self.learns(text, *sources, about=about)
+        await self.app.indexer.drain()
+        return fact
+
+    async def learns(self, text: str, *sources: Message, about: User | None = None) -> Fact:
+        """A fact drawn from messages and stored as extraction stores it; the next that is known has it indexed."""
         newest = sources[-1]
         ids = tuple(message.id for message in sources)
         subject = about.id if about else None
@@ -81,7 +94,6 @@ class Town:
         )
         lease = (await self.app.queue.take(ids, timedelta(minutes=5))).lease
         assert await self.app.queue.commit(lease, [fact]) == 1
-        await self.app.indexer.drain()
         return fact
 
 
