@@ -1,6 +1,7 @@
 """Switching channels on, by whichever command: members are told first, and only then does it begin."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
@@ -30,7 +31,7 @@ class Switching:
         self._notices = notices
         self._audit = audit
         self._settings = settings
-        self._switching = asyncio.Lock()
+        self._switching: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # by guild
 
     def refuse_unsuitable(self, place: Place, since: datetime | None = None) -> None:
         """Raises `Refused` for a channel that is on already, age-restricted, or out of reach."""
@@ -47,7 +48,7 @@ class Switching:
 
         Raises `Refused`, and `StorageUnavailable` with no word left standing that is not true.
         """
-        async with self._switching:  # of two admins at once the second is told that it is on
+        async with self._switching[place.guild.id]:  # of two admins at once the second is told that it is on
             await self._on(place, by, since, read_past)
 
     async def _on(self, place: Place, by: discord.abc.User, since: datetime | None, read_past: ReadPast | None) -> None:

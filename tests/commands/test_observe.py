@@ -1,10 +1,14 @@
 """/observe, as those who manage the server use it."""
 
+import asyncio
 from typing import Any
 
+import discord
 import pytest
-from town import Town
+from town import Town, eventually
 
+from bot.capture.convert import Observable
+from bot.commands.notice import Notices
 from bot.errors import StorageUnavailable
 from bot.model import snowflake_time, utcnow
 from bot.sandbox.discord import ChannelKind, NotAllowed, Permission
@@ -188,6 +192,25 @@ async def test_the_list_says_since_when_and_by_whom(town: Town) -> None:
     [card] = (await town.use(town.admin, "observe list")).embeds
     assert f"<#{town.general.id}> since <t:" in card["description"]
     assert f"switched on by <@{town.admin.id}>" in card["description"]
+
+
+async def test_servers_do_not_wait_for_one_another(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Discord takes its time with the notice of one server, another switches a channel on."""
+    gate, post = asyncio.Event(), Notices.post
+
+    async def slow(notices: Notices, place: Observable, notice: str) -> discord.Message:
+        if place.guild.id == town.guild.id:
+            await gate.wait()
+        return await post(notices, place, notice)
+
+    monkeypatch.setattr(Notices, "post", slow)
+    chess = town.server.world.add_guild(name="chess club", owner=town.bob)
+    openings = town.server.world.add_channel(chess, "openings")
+    await eventually(lambda: town.app.client.get_channel(openings.id))
+    first = await town.server.slash(town.admin, town.general, "observe on")
+    assert "I remember" in (await town.use(town.bob, "observe on", place=openings)).content
+    gate.set()
+    assert "I remember" in (await first.until(lambda answer: bool(answer.content))).content
 
 
 async def test_a_long_list_has_pages(town: Town) -> None:
