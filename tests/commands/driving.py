@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from inspect import isawaitable
@@ -37,6 +37,9 @@ class Scene(Town):
     helpers: Role
     said: list[Message] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    undone: ExitStack = field(default_factory=ExitStack)
+    """What is patched, until the walk is over."""
 
     async def tell(self, *lines: tuple[User, str, Channel | Thread], ago: timedelta = timedelta()) -> None:
         """Things said one after the other until a moment, or this long, ago; captured and not yet indexed."""
@@ -359,8 +362,9 @@ def _message_in(body: object) -> Mapping[str, Any]:
 
 async def settled_with(answer: Answer, sees: str) -> Answer:
     """Wait until these words are seen."""
-    try:
-        return await answer.until(lambda one: sees in words(one), PATIENCE)
+    try:  # another interaction may be what changes it, so there is no event to wait for
+        await eventually(lambda: sees in words(answer))
+        return answer
     except TimeoutError:
         raise AssertionError(f"instead of “{sees}” there is “{words(answer)}”") from None
 

@@ -1,9 +1,11 @@
 """The rows of the commands for those who manage the server; see `table`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from datetime import timedelta
 from operator import attrgetter
 from typing import Any
+from unittest.mock import patch
 
 from driving import Choose, Meanwhile, Scene, Step, Walk
 from rows_members import (
@@ -23,9 +25,12 @@ from rows_members import (
 from sqlalchemy import insert
 from table import Down, Row, Typed, Usual
 
+from bot.capture.history import History
+from bot.memory.forget import Forgotten
 from bot.model import utcnow
 from bot.sandbox.discord import Permission
 from bot.storage.audit import Action
+from bot.storage.purging import Selection
 from bot.storage.rows import to_ms
 from bot.storage.tables import observation
 
@@ -43,6 +48,39 @@ def promote(scene: Scene) -> None:
 
 def demote(scene: Scene) -> None:
     scene.server.world.update_member(scene.guild, scene.bob, role_ids=[])
+
+
+def hold_reading(scene: Scene) -> None:
+    """What is read of the past does not come to an end."""
+
+    async def after(*_: object) -> None:
+        await scene.gate.wait()
+
+    scene.undone.enter_context(patch.object(History, "after", after))
+
+
+def hold_purges(scene: Scene) -> None:
+    """Purges wait at the gate."""
+    purge = scene.app.forget.purge
+
+    async def held(guild_id: int, what: Selection) -> AsyncIterator[Forgotten]:
+        await scene.gate.wait()
+        async with aclosing(purge(guild_id, what)) as steps:
+            async for step in steps:
+                yield step
+
+    scene.undone.enter_context(patch.object(scene.app.forget, "purge", held))
+
+
+def hold_own_purges(scene: Scene) -> None:
+    """Bob manages the server, and his purges wait, too."""
+    promote(scene)
+    hold_purges(scene)
+
+
+def go(scene: Scene) -> None:
+    """Open the gate."""
+    scene.gate.set()
 
 
 def staff_goes(scene: Scene) -> None:
@@ -133,7 +171,7 @@ async def own_values(scene: Scene) -> None:
     )
 
 
-CONFIRMED = [Walk("Done: ", steps=["Change it"]), Walk("Nothing was changed.", steps=["Cancel"])]
+CONFIRMED = [Walk("Done. ", steps=["Change it"]), Walk("Nothing was changed.", steps=["Cancel"])]
 NOT_ANY_MORE = "You may not change this any more."
 
 
@@ -165,7 +203,7 @@ ADMINS = [
     Row(
         command="observe on",
         by="admin",
-        sees="from now on; the notice stands there.",
+        sees="from now on; I posted a notice there.",
         options=[
             Walk(options={"channel": GENERAL}),
             Walk("Its members are told. Switch it on?", options={"channel": STAFF}),
@@ -235,7 +273,11 @@ ADMINS = [
         prepare=observed,
         options=[Walk("give a moment that has passed", options={"channel": GENERAL, "since": "2999-01-01"})],
         autocomplete={"since": SPANS},
-        buttons=[Walk("Done: 0 messages read", steps=["Read it"]), Walk("Nothing was changed.", steps=["Cancel"])],
+        buttons=[
+            Walk("Done: 0 messages read", steps=["Read it"]),
+            Walk("Stopped: ", steps=["Read it", "Cancel"], first=hold_reading),
+            Walk("Nothing was changed.", steps=["Cancel"]),
+        ],
         selects=NO_MENUS,
         modals=NO_FORM,
         denied=[late("You may not have channels read any more.", "Read it")],
@@ -268,7 +310,7 @@ ADMINS = [
             late("You may not decide this any more.", "Review…"),
             late("You may not decide this any more.", "Review…", "They are fine"),
         ],
-        down=Down(ollama="⚠️ **Ollama**", embedder="⚠️ **OpenAI**", index="⚠️ **Qdrant**", first=asked),
+        down=Down(ollama="⚠️ **Ollama**", embedder="⚠️ **OpenAI**", index="⚠️ **Search index**", first=asked),
         direct=Usual(),
         thread=Usual(),
         deleted=[typed_where_it_goes()],
@@ -336,7 +378,7 @@ ADMINS = [
         Walk("Shall I change it?", options={"setting": "retention"}),
         prepare=own_retention,
         buttons=[
-            Walk("Done: ", options={"setting": "retention"}, steps=["Change it"]),
+            Walk("Done. ", options={"setting": "retention"}, steps=["Change it"]),
             Walk("Nothing was changed.", options={"setting": "retention"}, steps=["Cancel"]),
         ],
         denied=[late(NOT_ANY_MORE, "Change it", options={"setting": "retention"})],
@@ -346,7 +388,7 @@ ADMINS = [
         "set consent",
         {"mode": "opt_in"},
         "Shall I change it?",
-        Walk("It is so already", options={"mode": "opt_in"}, first=asks_first),
+        Walk("Nothing changes. **Consent**", options={"mode": "opt_in"}, first=asks_first),
         down=Down(database=None),
         **asked_first(),
     ),
@@ -415,11 +457,20 @@ ADMINS = [
         autocomplete={"since": SPANS},
         buttons=[
             Walk("Purged: 7 messages and 2 facts", steps=["Purge"]),
+            Walk("Stopped: ", steps=["Purge", "Stop", Meanwhile(go)], first=hold_purges),
             Walk("Nothing was changed.", steps=["Cancel"]),
         ],
         selects=NO_MENUS,
         modals=NO_FORM,
-        denied=[late("You may not purge any more.", "Purge")],
+        denied=[
+            late("You may not purge any more.", "Purge"),
+            Walk(
+                "You may not stop this any more.",
+                by="bob",
+                first=hold_own_purges,
+                steps=["Purge", Meanwhile(demote), "Stop", Meanwhile(go)],
+            ),
+        ],
         down=Down(),
         direct=Usual(),
         thread=Usual(),
@@ -458,7 +509,7 @@ ADMINS = [
                     "Next",
                 ],
             ),
-            Walk("a notice stands there.", steps=[Choose("Channels", (GENERAL,)), *["Next"] * 4, "Start"]),
+            Walk("I posted a notice there.", steps=[Choose("Channels", (GENERAL,)), *["Next"] * 4, "Start"]),
         ],
         modals=NO_FORM,
         denied=[late("You may not set me up any more.", *["Next"] * 4, "Start")],

@@ -49,6 +49,17 @@ async def stocked(scene: Scene) -> None:
     await scene.note(ada, (scene.said[0], "Ada owns a blue teapot"), (scene.said[1], "Ada shops in Lisbon"))
 
 
+async def learned(scene: Scene) -> None:
+    """More was learned from what Ada said than a page holds."""
+    await scene.tell(*((scene.ada, "I know tea", place) for place in (scene.general, scene.lobby, scene.brewing)))
+    await scene.note(scene.ada, *((scene.said[0], f"Ada knows tea number {number}") for number in range(7)))
+
+
+async def versed(scene: Scene) -> None:
+    """More is known about Ada than a page holds."""
+    await scene.note(scene.ada, *((said, f"Ada said: {said.content}") for said in scene.said[2:7]))
+
+
 async def of_bob(scene: Scene) -> None:
     """Something is known about Bob."""
     await scene.note(scene.bob, (scene.said[7], "Bob goes to the fair"))
@@ -449,10 +460,10 @@ MEMBERS = [
         kind="message",
         target=own_words,
         sees="I hold this message",
-        prepare=stocked,
+        prepare=learned,
         options=NO_OPTIONS,
         autocomplete=NOTHING_SUGGESTED,
-        buttons=NO_BUTTONS,
+        buttons=[Walk("Page 2 of 2", steps=["Next"]), Walk("Page 1 of 2", steps=["Next", "Back"])],
         selects=NO_MENUS,
         modals=NO_FORM,
         denied=[
@@ -466,7 +477,7 @@ MEMBERS = [
         direct=Usual(),
         thread=Usual(),
         deleted=[typed_where_it_goes()],
-        expired=NOTHING_TO_PRESS,
+        expired=[Walk()],
     ),
     Row(
         command="What do you know about them?",
@@ -477,6 +488,8 @@ MEMBERS = [
         options=NO_OPTIONS,
         autocomplete=NOTHING_SUGGESTED,
         buttons=[
+            Walk("Page 2", steps=["Next"], first=versed),
+            Walk("Page 1", steps=["Next", "Back"], first=versed),
             Walk("Forgotten: 0 messages and 1 fact.", steps=["Forget…", Choose(PICK, (0,)), "Forget"]),
             Walk("Nothing was changed.", steps=["Forget…", Choose(PICK, (0,)), "Cancel"]),
             Walk("Which one shall I correct?", steps=["Fix…"]),

@@ -194,7 +194,9 @@ def usual(row: Row, sees: str | None = None, **how: Any) -> Walk:
 async def walked(stage: Stage, row: Row, walks: Any) -> None:
     """Each walk in a fresh server."""
     for walk in walks:
-        await drive(await ready(stage, row, walk), row, walk)
+        scene = await ready(stage, row, walk)
+        with scene.undone:
+            await drive(scene, row, walk)
 
 
 async def options(stage: Stage, row: Row) -> None:
