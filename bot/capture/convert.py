@@ -1,17 +1,20 @@
 """From discord.py's message to ours, with secrets already blanked out."""
 
+import re
 from typing import TypeGuard
 
 import discord
 
 from bot.capture.redaction import redact
 from bot.model import Attachment, Mention, Message
+from bot.policy import may_answer_mention
 
 # Where messages are captured. The chats of voice channels are left out, and a channel discord.py
 # does not know (`PartialMessageable`) is none of these.
 Place = discord.TextChannel | discord.Thread
 PLACES = (discord.TextChannel, discord.Thread)
 
+_MANY = re.compile(r"@(?:everyone|here)\b|<@&\d+>")  # whether or not its author may ping them
 _SAID = (discord.MessageType.default, discord.MessageType.reply)
 
 # What can be switched on: a forum has no messages of its own, but its posts do.
@@ -57,3 +60,19 @@ def is_public_thread(place: object) -> TypeGuard[discord.Thread]:
 def by_a_person(message: discord.Message) -> bool:
     """Whether somebody said this: no bot, no webhook and no notice of Discord's."""
     return message.type in _SAID and not message.author.bot and message.webhook_id is None
+
+
+def names(user_id: int) -> tuple[str, str]:
+    """A user's mention, in both ways Discord's clients write it."""
+    return f"<@{user_id}>", f"<@!{user_id}>"
+
+
+def asks(message: discord.Message, bot_id: int, mentions: bool) -> bool:
+    """Whether a message asks the bot something; `mentions` is whether the guild wants mentions answered."""
+    return may_answer_mention(
+        mentions,
+        by_person=not message.author.bot and message.webhook_id is None,
+        names_bot=any(name in message.content for name in names(bot_id)),
+        reply=message.reference is not None,
+        everyone=message.mention_everyone or _MANY.search(message.content) is not None,
+    )

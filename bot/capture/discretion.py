@@ -1,5 +1,8 @@
-"""Leaving out what people tell of their health, faith, sexuality and the like, before anything is stored."""
+"""Leaving out what people tell of their health, faith, sexuality and the like, or ask the bot, before it is stored."""
 
+import discord
+
+from bot.capture.convert import Place, asks
 from bot.model import Message
 from bot.policy import sensitive_allowed
 from bot.sensitive import Category, sensitive
@@ -17,6 +20,10 @@ class Discretion:
         category = sensitive(_words(message))
         drops = category is not None and self._configs.of(message.guild_id).drop_sensitive
         return None if sensitive_allowed(drops, category is not None) else category
+
+    def is_question(self, message: discord.Message, place: Place) -> bool:
+        """Whether a message said here asks the bot: no talk to remember, and the best match of its own words."""
+        return asks(message, place.guild.me.id, self._configs.of(place.guild.id).mentions)
 
 
 def _words(message: Message) -> str:

@@ -59,7 +59,7 @@ class Observer:
         who consented then; edited words must pass by the time of the edit as well. In an interval
         opened afterwards nothing is kept of those who do not consent now, whenever they wrote. The
         bot's own output falls out with every other bot's, and what tells of something sensitive
-        where the guild has that left out.
+        where the guild has that left out. Nor is a question to the bot kept, where it answers mentions.
         """
         self.newest_id = max(self.newest_id, message.id)
         place = message.channel
@@ -69,6 +69,8 @@ class Observer:
         if not self._may_keep(place, author_id, message.created_at) or not self.may_observe(place):
             return None
         if message.edited_at is not None and not self._may_keep(place, author_id, message.edited_at):
+            return None
+        if self._discretion.is_question(message, place):
             return None
         record = to_record(message, place)
         if category := self._discretion.objection(record):

@@ -9,6 +9,7 @@ import discord
 import structlog
 
 from bot.capture.client import Client
+from bot.capture.convert import asks, names
 from bot.commands.access import refuse_unless_asker
 from bot.commands.asking import Asking
 from bot.commands.cards import PAGE_CARDS, recall_pages
@@ -18,12 +19,10 @@ from bot.commands.replies import CUT_OFF, NO_PINGS, UNREACHABLE, Refused
 from bot.errors import RecollectError
 from bot.memory.recall import Recall
 from bot.model import Scope, Visibility
-from bot.policy import may_answer_mention
 from bot.storage.guild_configs import GuildConfigs
 
 _LOOKING = "I am looking through what everyone here can read…"
 _NOTHING = "I found nothing about that in what everyone here can read."
-_MANY = re.compile(r"@(?:everyone|here)\b|<@&\d+>")  # whether or not its author may ping them
 _NO_EMBEDS = "I need the Embed Links permission here to answer."
 
 log = structlog.get_logger(__name__)
@@ -56,16 +55,9 @@ class Mentions:
     def heard(self, message: discord.Message) -> None:
         """Begin to answer a message, if it asks something."""
         guild, author = message.guild, message.author
-        names_bot = any(mention in message.content for mention in self._own_mentions())
-        if not names_bot or guild is None or not isinstance(author, discord.Member):  # as nearly all messages
+        if guild is None or not isinstance(author, discord.Member):
             return
-        if may_answer_mention(
-            self._configs.of(guild.id).mentions,
-            by_person=not author.bot and message.webhook_id is None,
-            names_bot=names_bot,
-            reply=message.reference is not None,
-            everyone=message.mention_everyone or _MANY.search(message.content) is not None,
-        ):
+        if asks(message, guild.me.id, self._configs.of(guild.id).mentions):
             task = asyncio.create_task(self._answer(message, author), name="mention")
             self._running[message.id] = task
             task.add_done_callback(lambda _: self._running.pop(message.id, None))
@@ -139,15 +131,11 @@ class Mentions:
     def _words(self, message: discord.Message) -> str:
         """What is asked: without the bot's mention, others by their names."""
         words = message.content
-        for mention in self._own_mentions():
+        for mention in names(self._client.user.id) if self._client.user else ():
             words = words.replace(mention, " ")
         for user in message.mentions:
             words = re.sub(f"<@!?{user.id}>", user.display_name, words)
         return words.strip()[:LONGEST_QUERY]
-
-    def _own_mentions(self) -> Sequence[str]:
-        me = self._client.user
-        return (f"<@{me.id}>", f"<@!{me.id}>") if me else ()
 
 
 async def _reply(message: discord.Message, sentence: str) -> discord.Message:

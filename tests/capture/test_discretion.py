@@ -59,3 +59,25 @@ async def test_what_was_said_while_nobody_listened_is_looked_at_too(town: Town) 
         channel = client.get_channel(town.general.id)
         read = [town.observer.accept(message) async for message in channel.history()]
         assert [record.content for record in read if record] == ["lunch at noon"]
+
+
+async def test_a_question_to_the_bot_is_no_memory(town: Town) -> None:
+    """Where mentions are answered; said live, written later into a held message, or read from history."""
+    town.clock.now -= timedelta(hours=1)
+    await town.observe(town.general)
+    question = f"<@{town.world.bot.id}> when is the fair?"
+    async with town.watched() as client:
+        await town.server.say(town.general, town.alice, question)
+        assert contents(await town.held(client)) == [question]
+        await town.configs.change(town.guild.id, {"mentions": True})
+        await town.server.say(town.general, town.alice, question.replace("<@", "<@!"))
+        await town.server.say(town.general, town.bob, "the fair is in May")
+        await town.server.say(town.general, town.bob, f"{question} @everyone")
+        turned = await town.server.say(town.general, town.bob, "when is it?")
+        await town.until_held([turned])
+        await town.server.edit(town.general, turned, question)
+        talk = ["the fair is in May", f"{question} @everyone"]
+        assert contents(await town.held(client)) == [question, *talk]
+        channel = client.get_channel(town.general.id)
+        records = [town.observer.accept(message) async for message in channel.history(oldest_first=True)]
+        assert [one.content for one in records if one and one.content != "that was all"] == talk
