@@ -118,6 +118,7 @@ class Core(ABC):
         lexicon = Lexicon(lambda guild_id: self.configs.of(guild_id).language)
         embed_messages = settings.memory.embed_messages
         self.index = open_index(settings, settings.storage.path / INDEX)
+        self.index_name = "Qdrant" if settings.qdrant.url else "Search index"  # as people know it
         opened.push_async_callback(self.index.close)
         self.embedder = open_embedder(settings.openai)
         if self.embedder:
@@ -136,6 +137,7 @@ class Core(ABC):
             self.breakers.of("Qdrant"),
             self.clock,
             give_way=lambda: self.recall.quiet(),
+            index_name=self.index_name,
         )
         self.own = OwnMemories(self.database)
         self.corrections = Corrections(self.database, self.clock, on_corrected=self.indexer.wake)

@@ -20,7 +20,7 @@ from bot.commands.mention import Mentions
 from bot.commands.news import TermsNews
 from bot.commands.notice import Notices
 from bot.commands.services import Services
-from bot.commands.status import read_health, read_status
+from bot.commands.status import HealthCheck, read_health, read_status
 from bot.commands.tree import build_tree
 from bot.core import Core
 from bot.errors import RecallPaused, ServiceUnavailable
@@ -54,10 +54,10 @@ class Rooms(Core):
         )
         self._catch_up()
         self.visibility = DiscordVisibility(self.client, self.observations)
-        self._health = {
+        self._health: dict[str, HealthCheck] = {
             "Ollama": self.worker.health,
             "OpenAI": self.indexer.embedder_health,
-            "Qdrant": self.indexer.index_health,
+            self.index_name: self.indexer.index_health,
         }
         status = partial(
             read_status,
@@ -67,7 +67,7 @@ class Rooms(Core):
             observations=self.observations,
             doubts=self.doubts,
             samples=self.samples,
-            health=self._health,
+            health=self._health_in,
             refused=lambda: self.observer.refused,
             behind=self.catchup.behind,
             refusals=self.catchup.refusals,
@@ -166,6 +166,10 @@ class Rooms(Core):
         self.client.began, self.client.available = self.catchup.began, self.catchup.guild_available
         self.client.access_changed = self.catchup.access_changed
         self.observer.missed = self.catchup.missed
+
+    def _health_in(self, guild_id: int) -> dict[str, HealthCheck]:
+        """What the services are asked on behalf of a guild, whose part of the index may be broken alone."""
+        return self._health | {self.index_name: partial(self.indexer.index_health, guild_id)}
 
     def _has_left(self, guild_id: int) -> bool:
         return self.client.ready.is_set() and self.client.get_guild(guild_id) is None

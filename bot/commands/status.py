@@ -64,14 +64,14 @@ async def read_status(
     observations: Observations,
     doubts: Doubts,
     samples: Samples,
-    health: Mapping[str, HealthCheck],
+    health: Callable[[int], Mapping[str, HealthCheck]],
     refused: Callable[[], int],
     behind: Callable[[int], int],
     refusals: Callable[[int], Mapping[int, str]],
     problems: Callable[[], Sequence[str]],
     clock: Callable[[], datetime],
 ) -> Status:
-    """Ask everyone; `health` is by the service's name. Raises `StorageUnavailable`."""
+    """Ask everyone; `health` is by guild, then by the service's name. Raises `StorageUnavailable`."""
     schedules = [schedule for schedule in await queue.guilds() if schedule.guild_id == guild_id]
     stats, now = await messages.stats(guild_id), clock()
     newest = Sample(now, stats.waiting + stats.leased, stats.held, stats.facts)
@@ -81,7 +81,7 @@ async def read_status(
         next_batch=await worker.next_due(guild_id),
         observed=len(observations.active(guild_id)),
         refused=refused(),
-        services=await read_health(health, HEALTH_SECONDS),
+        services=await read_health(health(guild_id), HEALTH_SECONDS),
         waiting_since=(await messages.oldest_waiting()).get(guild_id),
         behind=behind(guild_id),
         refusals=refusals(guild_id),

@@ -73,6 +73,7 @@ class Indexer:
         index_breaker: Breaker,
         clock: Callable[[], datetime] = utcnow,
         give_way: Callable[[], Awaitable[None]] | None = None,
+        index_name: str = "Qdrant",
     ) -> None:
         self.lock = asyncio.Lock()  # held around every write to the index, whoever writes
         self._draining = asyncio.Lock()  # of two batches at once, one could write what the other had read anew
@@ -90,6 +91,7 @@ class Indexer:
         self._doubted = asyncio.Event()
         self._embedder_breaker = embedder_breaker
         self._index_breaker = index_breaker
+        self._index_name = index_name
         self._embedded_at_once = BATCH  # fewer for an embedder too slow for so many
         self._reach = Reach(index, index_breaker.pauses, clock)
         self._outages = Outages(log)
@@ -197,16 +199,21 @@ class Indexer:
         trouble = self._embedder_breaker.trouble
         return ServiceHealth(health.name, False, trouble) if trouble else health
 
-    async def index_health(self) -> ServiceHealth:
-        """The index as it answers now; if it does, an outage is over."""
+    async def index_health(self, guild_id: int | None = None) -> ServiceHealth:
+        """The index, or a guild's part of it, as it answers now; if it does at all, an outage is over."""
         try:
             await self._reach.ping()
         except (IndexMismatch, ServiceUnavailable) as error:
-            return ServiceHealth("Qdrant", False, str(error))
+            return ServiceHealth(self._index_name, False, str(error))
         if self._index_breaker.open:
             self._index_breaker.end_pause()
             self._woken.set()
-        return ServiceHealth("Qdrant", True, "The memory index answers.")
+        if guild_id is not None:
+            try:
+                await self._index.count(guild_id)
+            except (IndexMismatch, IndexUnavailable) as error:
+                return ServiceHealth(self._index_name, False, f"This server's part is out of order. {error}")
+        return ServiceHealth(self._index_name, True, "The memory index answers.")
 
     async def _erase(self, erasure: Erasure) -> int:
         """Take a forgotten member's messages out of the index; how many."""

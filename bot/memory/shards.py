@@ -254,7 +254,13 @@ class Shards:
     def _loaded(self, name: str, folder: Path) -> OpenShard:
         self._check_size(folder)
         self._make_room()
-        shard = OpenShard.load(folder, self._dimensions)
+        try:
+            shard = OpenShard.load(folder, self._dimensions)
+        except Exception as error:  # as in `_reporting`
+            raise IndexUnavailable(
+                f"The index in {folder} failed to open: {error}. If no other program uses it, move it away and start "
+                "again, and what is held is indexed anew."
+            ) from error
         with self._mutex:
             self._open[name] = shard
         return shard

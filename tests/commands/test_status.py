@@ -11,6 +11,7 @@ from town import Town, eventually
 
 from bot.commands import flush, status
 from bot.errors import RecallPaused, StorageUnavailable
+from bot.memory.edge import EdgeIndex
 from bot.model import ServiceHealth, utcnow
 from bot.sandbox.discord import Answer, NotAllowed, Permission
 from bot.sandbox.ollama import GARBAGE, HANG, OllamaServer
@@ -52,7 +53,7 @@ async def test_status_of_a_fresh_start(town: Town) -> None:
     assert "Needs a look" not in told
     assert "✅ **Ollama**" in told["Services"]
     assert "OpenAI" in told["Services"]
-    assert "✅ **Qdrant**" in told["Services"]
+    assert "✅ **Search index**" in told["Services"]
 
 
 async def test_status_tells_what_waits_and_what_is_held(town: Town) -> None:
@@ -76,6 +77,19 @@ async def test_status_shows_an_outage(town: Town, ollama: OllamaServer) -> None:
     told = fields(await town.use(town.admin, "status"))
     assert "⚠️ **Ollama**" in told["Services"]
     assert told["Waiting for facts"].startswith("1 message")
+
+
+async def test_status_shows_a_broken_part_of_the_index(town: Town) -> None:
+    """A damaged folder of this server's, which nothing else would tell an admin, with what to do about it."""
+    await town.says(town.ada, "My teapot is blue")
+    index = town.app.index
+    assert isinstance(index, EdgeIndex)
+    index.shards.close()  # a shard that is open does not notice
+    for file in (town.app.settings.storage.path / "index" / str(town.guild.id)).rglob("*.json"):
+        file.write_text("junk")
+    told = fields(await town.use(town.admin, "status"))["Services"]
+    assert "This server's part is out of order." in told
+    assert "move it away and start again, and what is held is indexed anew." in told
 
 
 async def test_status_waits_for_nobody(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
