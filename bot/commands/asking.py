@@ -121,22 +121,26 @@ class Asking:
 
 
 def answer_card(answer: Answer, asked: Question, *, unfinished: bool = False) -> discord.Embed:
-    """An answer with its numbers as links, and below it who said what it rests on, unless it is unfinished."""
-    memories = [hit.memory for hit in asked.hits]
+    """An answer with its numbers as links, and below it who said what it rests on, unless it is unfinished.
+
+    What it cites is numbered anew, in the order in which it does.
+    """
+    places = {number: place for place, number in enumerate(answer.cited, start=1)}
+    parts = [places[part] if isinstance(part, int) else part for part in answer.parts]
+    memories = [asked.hits[number - 1].memory for number in answer.cited]
     links = [_link(memory) for memory in memories]
-    sources = "" if unfinished else "\n\n" + "\n".join(_sources(answer.cited, memories, links))
-    words = cited_text(answer.parts, links, asked.urls, DESCRIPTION_UNITS - units(sources))
+    sources = "" if unfinished else "\n\n" + "\n".join(_sources(memories, links))
+    words = cited_text(parts, links, asked.urls, DESCRIPTION_UNITS - units(sources))
     return discord.Embed(colour=COLOUR, description=f"{words} …" if unfinished else words + sources)
 
 
-def _sources(cited: Sequence[int], memories: Sequence[Memory], links: Sequence[str | None]) -> Iterator[str]:
-    for number in sorted(cited)[:MOST_SOURCES]:
-        memory = memories[number - 1]
+def _sources(memories: Sequence[Memory], links: Sequence[str | None]) -> Iterator[str]:
+    for number, memory in enumerate(memories[:MOST_SOURCES], start=1):
         name = escaped(memory.speaker_name, NAME_UNITS)
         who = f"noted from {name}" if memory.kind is MemoryKind.FACT else name
         yield f"{linked(number, links)} {who} · {ago(memory.said_at)} · <#{memory.channel_id}>"
-    if len(cited) > MOST_SOURCES:
-        yield f"and {counted(len(cited) - MOST_SOURCES, 'more memory', 'more memories')}"
+    if len(memories) > MOST_SOURCES:
+        yield f"and {counted(len(memories) - MOST_SOURCES, 'more memory', 'more memories')}"
 
 
 def _link(memory: Memory) -> str | None:
