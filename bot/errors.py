@@ -61,7 +61,7 @@ class IndexMismatch(RecollectError):
 
 
 class StorageUnavailable(ServiceUnavailable):
-    """The database could not be written: it is locked, or the disk is full."""
+    """I cannot read or save anything right now, so nothing was changed. Try again later, or tell whoever runs me."""
 
 
 class RecallPaused(RecollectError):

@@ -125,7 +125,7 @@ class Configuring:
         config = replace(before.config, **{name: value for name, value in values.items() if name != CONSENT_FIELD})
         after = State(config, values.get(CONSENT_FIELD, before.mode))
         if before == after and self.is_own(guild_id, option):
-            await show(interaction, f"It is so already: {_sentence(option, before)}")
+            await show(interaction, f"Nothing changes. {_sentence(option, before)}")
             return
 
         async def change(press: Interaction) -> None:
@@ -138,7 +138,7 @@ class Configuring:
         guild_id = member(interaction).guild.id
         before = self.now(guild_id)
         if not self.is_own(guild_id, option):
-            await show(interaction, f"This server has no setting of its own there: {_sentence(option, before)}")
+            await show(interaction, f"This server has no setting of its own there. {_sentence(option, before)}")
             return
         default = self._configs.default(guild_id)
         config = replace(before.config, **{name: getattr(default, name) for name in self._fields(option)})
@@ -195,11 +195,12 @@ class Configuring:
             await self._news.know(guild_id)
             await change(press)
             await self._changed(press, [option], before)
-            return f"Done: {_sentence(option, self.now(guild_id))}"
+            return f"Done. {_sentence(option, self.now(guild_id))}"
 
         doubts = await self.doubts(guild_id, before, after)
         if doubts:
-            question = " ".join([f"From now on: {_sentence(option, after)}", *doubts, "Shall I change it?"])
+            becomes = f"This would become: **{option.capitalize()}** - {after.told(option)}."
+            question = " ".join([becomes, *doubts, "Shall I change it?"])
             await Confirm(interaction.user, "Change it", act).show(interaction, question)
         else:
             await show(interaction, await act(interaction))
@@ -225,9 +226,8 @@ class Configuring:
         if old.language != new.language:
             (_, messages), (_, facts) = await self._retraction.past(guild_id, self._clock(), None)
             doubts.append(
-                f"The words of {counted(messages + facts, 'memory', 'memories')} are indexed anew in the background; "
-                "until then I search in both languages. Nothing is sent to an embedder again, so it costs only time: "
-                "about a minute for 10,000."
+                f"I prepare {counted(messages + facts, 'memory', 'memories')} again in the background (about a minute "
+                "for 10,000); until then I search in both languages."
             )
         return [doubt for doubt in doubts if doubt]
 
@@ -261,4 +261,4 @@ def language_name(language: str) -> str:
 
 
 def _sentence(option: Option, state: State) -> str:
-    return f"{option}: {state.told(option)}."
+    return f"**{option.capitalize()}**: {state.told(option)}."

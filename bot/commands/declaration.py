@@ -49,8 +49,8 @@ def _how_long(terms: Terms) -> str:
     retention = terms.settings.retention
     hours = max(1, round(retention.purge_within.total_seconds() / 3600))
     return (
-        f"**How long**: {kept(terms.config)} What goes is hidden at once, and within {counted(hours, 'hour')} no trace "
-        f"of it is left in my files. If I am removed from this server, everything of it goes after "
+        f"**How long**: {kept(terms.config)} What is removed is hidden at once, and within {counted(hours, 'hour')} "
+        f"no trace of it is left in my files. If I am removed from this server, everything of it goes after "
         f"{counted(retention.removed_guild_days, 'day')}. A backup may hold it longer; whatever was taken back stays "
         "away when one is restored."
     )

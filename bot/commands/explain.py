@@ -12,13 +12,13 @@ _TELLING = 0.5  # of a boost's weight: nearly every memory says something and is
 _SHARES = {
     "dense": "meaning",
     "bm25": "words",
-    "dense_window": "its surroundings (meaning)",
-    "bm25_window": "its surroundings (words)",
+    "dense_window": "the talk around it (meaning)",
+    "bm25_window": "the talk around it (words)",
 }
 _REASONS = {
     "keyword": "words",
     "session": "part of a conversation that fits",
-    "substance": "says much",
+    "substance": "more than a few words",
     "importance": "important",
     "recency": "recent",
 }
@@ -29,7 +29,7 @@ _WEIGHTS = {
     "importance": boosts.IMPORTANCE,
     "recency": boosts.RECENCY,
 }
-_STEPPED_BACK = "less, since it follows a statement that matches"
+_STEPPED_BACK = "ranked lower: said right after another match"
 
 
 def why(hit: Hit) -> str:

@@ -108,7 +108,7 @@ class Forgetting:
         more = f" ({counted(len(memories) - len(shown), 'more')} not shown)" if len(memories) > len(shown) else ""
         question = (
             f"Forget {counted(len(memories), 'memory', 'memories')}{more}? This cannot be undone. "
-            "With a message go the facts that rest on it."
+            "Facts noted from what I forget go too."
         )
         await Confirm(interaction.user, "Forget", forget).show(interaction, question, embeds=shown)
 

@@ -270,6 +270,6 @@ def _span(first: date, last: date) -> str:
 
 def _heading(whose: discord.abc.User, asker: discord.Member) -> str:
     if whose.id == asker.id:
-        return "What I hold of you: your messages, facts about you, and facts that rest on your words alone."
+        return "What I hold of you: your messages, facts about you, and facts I noted only from what you wrote."
     name = escaped(whose.display_name, NAME_UNITS)
     return f"What I hold of {name}, of what you can read: their messages and facts about them."

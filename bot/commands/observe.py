@@ -115,7 +115,7 @@ class ObserveCommands(app_commands.Group):
             raise Refused("You may not switch channels on any more.")
         if since is None:
             await self._switching.on(place, interaction.user)
-            return f"I remember {place.mention} from now on; the notice stands there."
+            return f"I remember {place.mention} from now on; I posted a notice there."
 
         async def read_past(until: datetime) -> None:
             await self._backfills.begin(interaction, place, since, until)

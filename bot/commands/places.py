@@ -12,6 +12,8 @@ from bot.commands.replies import Interaction, Refused
 from bot.settings import DiscordSettings
 from bot.storage.observations import Observation, Observations
 
+ALLOW_IT = "allow it under the channel's Permissions"
+
 
 def place_meant(interaction: Interaction, named: Place | None) -> Place:
     """What was named, otherwise where the command was typed. Raises `Refused` if nothing is said there."""
@@ -39,7 +41,7 @@ def unreadable(place: Place, settings: DiscordSettings) -> str | None:
     if place.is_nsfw() and not settings.allow_age_restricted:
         return f"{place.mention} is age-restricted, and the settings do not allow me to remember such channels"
     if missing := missing_permissions(place):
-        return f"in {place.mention} I lack {', '.join(missing)}"
+        return f"in {place.mention} I lack {', '.join(missing)}; {ALLOW_IT}"
     return None
 
 

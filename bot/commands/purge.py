@@ -23,7 +23,7 @@ from bot.commands.replies import UNREACHABLE, Interaction, Refused, show, think
 from bot.commands.since import parse_since, suggest_since
 from bot.commands.text import counted
 from bot.commands.views import Confirm, OwnedView
-from bot.errors import RecollectError
+from bot.errors import RecollectError, StorageUnavailable
 from bot.memory.forget import Forget, Forgotten
 from bot.storage.audit import Action, Audit
 from bot.storage.observations import Observations
@@ -97,7 +97,7 @@ class Purges:
             raise Refused(f"I hold nothing {purge.told} that you can read.")
         question = [
             f"This would purge {_amount(seen)} {purge.told}, for good and everywhere.",
-            "With the messages go the facts that rest on them.",
+            "Facts noted from the messages go too.",
         ]
         if purge.of_a_member:
             question.append(
@@ -164,7 +164,9 @@ class Running(OwnedView):
             await self._run(what)
         except RecollectError as error:
             self._is_stopped = True
-            raise Refused(f"{error} {_amount(self._told)} are gone; run this again for the rest.") from error
+            log.warning("purge_stopped", reason=str(error))
+            why = "I cannot read or save anything right now." if isinstance(error, StorageUnavailable) else error
+            raise Refused(f"{why} {_amount(self._told)} are gone; run this again for the rest.") from error
         finally:
             self.stop()
 

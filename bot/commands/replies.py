@@ -14,7 +14,7 @@ from discord import app_commands
 
 from bot.capture.client import Client
 from bot.commands.text import escaped
-from bot.errors import RecollectError
+from bot.errors import RecollectError, StorageUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +87,8 @@ async def fail(interaction: Interaction, error: Exception, *, instead: bool = Fa
 
 def sentence_for(interaction: Interaction, error: Exception) -> str:
     """What to say of a failure; one that nobody foresaw is logged under an id."""
+    if isinstance(cause := _cause(error), StorageUnavailable):
+        log.warning("storage_unavailable", reason=str(cause))  # people are told none of it
     return explain(error) or _logged(interaction, error)
 
 
@@ -95,6 +97,8 @@ def explain(error: Exception) -> str | None:
     match error:
         case app_commands.CommandInvokeError():
             return explain(error.original)
+        case StorageUnavailable():
+            return str(StorageUnavailable())
         case RecollectError():
             return str(error)
         case app_commands.NoPrivateMessage():
@@ -133,7 +137,7 @@ async def _deliver(answering: Awaitable[None]) -> None:
 
 def _logged(interaction: Interaction, error: Exception) -> str:
     """Log an error by its kind and the place it came from, since its text may quote what somebody wrote."""
-    cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
+    cause = _cause(error)
     error_id = secrets.token_hex(4)
     log.error(
         "interaction_failed",
@@ -145,6 +149,10 @@ def _logged(interaction: Interaction, error: Exception) -> str:
         stack="".join(traceback.format_tb(cause.__traceback__)),
     )
     return f"Something went wrong; the admin finds the cause in the log under `{error_id}`."
+
+
+def _cause(error: Exception) -> Exception:
+    return error.original if isinstance(error, app_commands.CommandInvokeError) else error
 
 
 def _permissions(names: Sequence[str]) -> str:

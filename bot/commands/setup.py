@@ -100,7 +100,7 @@ class Setup(OwnedView):
 
         self.add_item(_Channels(self._draft.channels, take))
         lines = [
-            "Choose the channels and forums I shall remember from now on. A notice is posted in each; `/backfill` "
+            "Choose the channels and forums I should remember from now on. A notice is posted in each; `/backfill` "
             "reads what was said before."
         ]
         if observed := self._setups.observed(self._guild.id):

@@ -9,8 +9,8 @@ import discord
 from bot.capture.convert import Observable as Place
 from bot.commands.access import manages, member
 from bot.commands.configuring import CONSENT_FIELD, FIELDS, Configuring, Option, State
-from bot.commands.places import observing, unreadable
-from bot.commands.replies import Interaction, Refused, show
+from bot.commands.places import ALLOW_IT, observing, unreadable
+from bot.commands.replies import Interaction, Refused, explain, show
 from bot.commands.switching import Switching
 from bot.commands.text import cut
 from bot.errors import StorageUnavailable
@@ -67,7 +67,7 @@ class Setups:
         for channel_id in channel_ids:
             place = guild.get_channel_or_thread(channel_id)
             if not isinstance(place, Place):
-                problems.append(f"I cannot see <#{channel_id}>: I lack View Channel there.")
+                problems.append(f"I cannot see <#{channel_id}>: I lack View Channel there; {ALLOW_IT}.")
             elif observing(self._observations, place):
                 problems.append(f"{place.mention} is observed already.")
             elif reason := unreadable(place, self._settings):
@@ -93,8 +93,8 @@ class Setups:
             except Refused as refusal:
                 refused.append(str(refusal))
             except StorageUnavailable as error:
-                refused.append(f"{place.mention}: {error}")
-        told = [f"Done. I remember {' '.join(done)} from now on; a notice stands there."] if done else ["Done."]
+                refused.append(f"{place.mention}: {explain(error)}")
+        told = [f"Done. I remember {' '.join(done)} from now on; I posted a notice there."] if done else ["Done."]
         if refused:
             told.append("Not switched on:\n" + "\n".join(f"- {reason}" for reason in refused))
         if not self.observed(asker.guild.id):

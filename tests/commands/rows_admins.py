@@ -373,7 +373,7 @@ ADMINS = [
     setting(
         "reset",
         {"setting": "mentions"},
-        "mentions: not answered.",
+        "**Mentions**: not answered.",
         Walk("This server has no setting of its own there", options={"setting": "consent"}),
         Walk("Shall I change it?", options={"setting": "retention"}),
         prepare=own_retention,

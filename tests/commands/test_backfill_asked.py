@@ -44,7 +44,8 @@ async def test_a_channel_out_of_reach(town: Town) -> None:
     asked = await town.use(town.admin, "backfill", channel=channel, since="30d")
     town.server.world.deny(channel, town.server.world.bot, Permission.READ_MESSAGE_HISTORY)
     told = (await town.use(town.admin, "backfill", channel=channel, since="30d")).content
-    assert told == f"Nothing was read: in <#{channel.id}> I lack Read Message History."
+    why = f"in <#{channel.id}> I lack Read Message History; allow it under the channel's Permissions."
+    assert told == f"Nothing was read: {why}"
     assert (await (await asked.click("Read it")).settled()).content == told
     town.server.world.update_channel(channel, nsfw=True)
     assert "age-restricted" in (await town.use(town.admin, "backfill", channel=channel, since="30d")).content

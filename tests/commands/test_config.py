@@ -30,17 +30,17 @@ async def test_settings_that_lose_nothing_are_changed_at_once(town: Town) -> Non
     assert "Retention**: messages are kept for 30 days, facts until they are forgotten (default)" in told
     role = town.server.world.add_role(town.guild, "club", Permission.VIEW_CHANNEL)
     done = await configured(town, "person-facts", whose="none")
-    assert (done.content, done.ephemeral) == ("Done: facts about people: not noted.", True)
+    assert (done.content, done.ephemeral) == ("Done. **Facts about people**: not noted.", True)
     await configured(town, "sensitive", things="keep")
     await configured(town, "about-others", allowed=True)
     await configured(town, "mentions", allowed=True)
-    assert f"who may ask: <@&{role.id}>." in (await configured(town, "askers", add=role)).content
+    assert f"**Who may ask**: <@&{role.id}>." in (await configured(town, "askers", add=role)).content
     config = town.app.configs.of(town.guild.id)
     assert (config.person_facts, config.drop_sensitive, config.about_others) == ("none", False, True)
     assert (config.mentions, config.asker_roles) == (True, (role.id,))
     told = (await town.use(town.admin, "config show")).text
     assert "Facts about people**: not noted (this server's own)" in told
-    assert "It is so already" in (await configured(town, "mentions", allowed=True)).content
+    assert "Nothing changes. **Mentions**: " in (await configured(town, "mentions", allowed=True)).content
     entries = await town.app.audit.entries(town.guild.id, 9)
     assert {entry.action for entry in entries} == {Action.CONFIGURED}
     assert entries[-1].details == {"name": "facts about people", "value": "not noted"}
@@ -49,7 +49,7 @@ async def test_settings_that_lose_nothing_are_changed_at_once(town: Town) -> Non
     await configured(town, "askers", remove=role)
     assert "everyone" in (await town.use(town.admin, "config show")).text
     reset = await town.use(town.admin, "config reset", setting="facts about people")
-    assert reset.content == "Done: facts about people: noted from that person's own words only."
+    assert reset.content == "Done. **Facts about people**: noted from that person's own words only."
     assert "no setting of its own" in (await town.use(town.admin, "config reset", setting="facts about people")).content
     assert "give `add`, `remove` or both" in (await configured(town, "askers")).content
     assert town.app.configs.own(town.guild.id) == {"drop_sensitive", "about_others", "mentions", "asker_roles"}
@@ -118,8 +118,8 @@ async def test_the_language_of_keyword_search(town: Town) -> None:
     await town.says(town.ada, "Die Häuser sind gelb")
     assert "found nothing" in (await town.use(town.bob, "recall", query="Haus")).content
     asked = await configured(town, "language", language="German")
-    assert "The words of 1 memory are indexed anew" in asked.content
-    assert "language: German." in await changed(town, asked)
+    assert "I prepare 1 memory again in the background" in asked.content
+    assert "Done. **Language**: German." in await changed(town, asked)
     assert await town.app.reconciler.run_once([town.guild.id]) == 1
     assert cards(await town.use(town.bob, "recall", query="Haus")) == ["Die Häuser sind gelb"]
 

@@ -39,8 +39,8 @@ def test_the_strongest_signal_comes_first() -> None:
     """Shares are told with their size, reasons without."""
     found = hit(bm25=0.61, speaker=0.2, dense=0.92, dense_window=0.8, bm25_window=0.1, recency=0.02, date=0.3)
     assert why(found) == (
-        "meaning 0.92 · its surroundings (meaning) 0.80 · words 0.61 · said <t:1777636800:f>, near the time you name"
-        " · you name Ana · its surroundings (words) 0.10 · recent"
+        "meaning 0.92 · the talk around it (meaning) 0.80 · words 0.61 · said <t:1777636800:f>, near the time you name"
+        " · you name Ana · the talk around it (words) 0.10 · recent"
     )
 
 
@@ -49,7 +49,7 @@ def test_the_strongest_signal_comes_first() -> None:
     [
         ("keyword", "words"),
         ("session", "part of a conversation that fits"),
-        ("substance", "says much"),
+        ("substance", "more than a few words"),
         ("importance", "important"),
         ("moon_phase", r"moon phase 0.50"),
         ("**@everyone**", "\\*\\*@\u200beveryone\\*\\* 0.50"),
@@ -81,13 +81,13 @@ def test_every_signal_of_recall_has_words() -> None:
 def test_a_weak_boost_is_no_reason() -> None:
     """Nearly every memory says something, is of some importance and near some time: half of a weight explains."""
     assert why(hit(dense=0.3, substance=0.08, importance=0.02, session=0.04, recency=0.009, date=0.1)) == "meaning 0.30"
-    assert why(hit(dense=0.3, substance=0.1, importance=0.03)) == "meaning 0.30 · says much · important"
+    assert why(hit(dense=0.3, substance=0.1, importance=0.03)) == "meaning 0.30 · more than a few words · important"
 
 
 def test_what_held_it_back_is_not_what_found_it() -> None:
     """It comes last and says so, unless it is next to nothing."""
-    assert why(hit(dense=0.4, reaction=-0.1)) == "meaning 0.40 · less, since it follows a statement that matches"
-    assert why(hit(dense=0.0, reaction=-0.1)) == "meaning 0.00 · less, since it follows a statement that matches"
+    assert why(hit(dense=0.4, reaction=-0.1)) == "meaning 0.40 · ranked lower: said right after another match"
+    assert why(hit(dense=0.0, reaction=-0.1)) == "meaning 0.00 · ranked lower: said right after another match"
     assert why(hit(dense=0.4, reaction=-0.001)) == "meaning 0.40"
     assert why(hit(dense=0.4, moon_phase=-0.1)) == "meaning 0.40"
 

@@ -31,6 +31,7 @@ def failed(error: Exception) -> app_commands.CommandInvokeError:
     [
         (Refused("No."), "No."),
         (failed(StorageUnavailable()), str(StorageUnavailable())),
+        (failed(StorageUnavailable("The database could not be used: disk full.")), str(StorageUnavailable())),
         (app_commands.NoPrivateMessage(), SERVER_ONLY),
         (app_commands.MissingPermissions(["manage_guild"]), "You need the Manage Server permission for this."),
         (app_commands.MissingPermissions(["ban_members"]), "You need the Ban Members permission for this."),

@@ -135,12 +135,13 @@ async def test_channels_out_of_reach_are_named(town: Town) -> None:
     deaf = town.server.world.add_channel(town.guild, "deaf")
     town.server.world.deny(deaf, town.server.world.bot, Permission.READ_MESSAGE_HISTORY)
     answer = await chosen(await town.use(town.admin, "setup"), "Channels", deaf, town.staff)
-    assert f"In <#{deaf.id}> I lack Read Message History. I leave it out." in shown(answer)
+    reason = f"In <#{deaf.id}> I lack Read Message History; allow it under the channel's Permissions."
+    assert f"{reason} I leave it out." in shown(answer)
     assert f"<#{town.staff.id}> is hidden from @everyone" in shown(answer)
     answer = await onward(answer, LAST - 1)
     assert f"**I listen in**: <#{town.staff.id}>, from now on" in shown(answer)
     done = await started(answer)
-    assert f"- In <#{deaf.id}> I lack Read Message History." in done.content
+    assert f"- {reason}" in done.content
     assert observed(town) == {town.staff.id}
 
 
