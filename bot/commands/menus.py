@@ -18,10 +18,11 @@ from bot.commands.views import Pages
 from bot.errors import RecallPaused
 from bot.memory.recall import Recall
 from bot.model import Memory, fact_memory, message_memory
-from bot.policy import may_look_at
+from bot.policy import may_look_at, person_fact_allowed
 from bot.storage.audit import Action, Audit
 from bot.storage.consent import Consent
 from bot.storage.facts import FactStore
+from bot.storage.guild_configs import GuildConfigs
 from bot.storage.keepsakes import Keepsakes, Kept, Stage
 from bot.storage.messages import MessageStore
 
@@ -32,6 +33,7 @@ _MAY_NOT_KEEP = (
     "I may not keep this message: I was not listening here when it was said, its author does not want to be "
     "remembered, or it tells of something too private."
 )
+_NOTHING_ABOUT_PEOPLE = "This server notes nothing about people, so I cannot keep anybody's words for good."
 _WAS_FORGOTTEN = "This message was deleted or forgotten, or is past its time, so I do not keep it again."
 _KEPT = {
     Kept.NOW: "Remembered: I keep these words until the message is deleted or changed, or somebody has me forget them.",
@@ -60,6 +62,7 @@ class MessageMenu:
     visibility: MemberVisibility
     consent: Consent
     forgetting: Forgetting
+    configs: GuildConfigs
     audit: Audit
 
     async def keep(self, interaction: Interaction, message: discord.Message) -> Kept:
@@ -70,6 +73,9 @@ class MessageMenu:
         record = self.observer.accept(message)
         if record is None:
             raise Refused(_MAY_NOT_KEEP)
+        rule = self.configs.of(asker.guild.id).person_facts
+        if not person_fact_allowed(rule, record.author_id, [record.author_id]):
+            raise Refused(_NOTHING_ABOUT_PEOPLE)
         if record.access_id not in await self.visibility.for_member(asker):
             raise Refused(_OUT_OF_SIGHT)
         await self.messages.capture(record)  # it may be one that was missed, or have newer words

@@ -137,6 +137,7 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
         services.visibility,
         services.consent,
         forgetting,
+        services.configs,
         services.audit,
     )
     for menu in menus(message_menu, memory):

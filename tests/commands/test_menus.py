@@ -87,6 +87,10 @@ async def test_what_may_not_be_kept_is_not_remembered(town: Town) -> None:
         "This message was deleted or forgotten"
     )
     said = await posted(town, town.ada, KEY)
+    await town.app.configs.change(town.guild.id, {"person_facts": "none"})
+    refusal = (await pick(town, town.bob, "Remember this", said)).content
+    assert refusal == "This server notes nothing about people, so I cannot keep anybody's words for good."
+    await town.app.configs.change(town.guild.id, {"person_facts": "self"})
     town.server.world.deny(town.general, town.bob, Permission.READ_MESSAGE_HISTORY)
     assert (await pick(town, town.bob, "Remember this", said)).content.startswith("I keep only what you can read")
     await town.app.consent.opt_out(town.guild.id, town.ada.id, utcnow() - timedelta(hours=1))
