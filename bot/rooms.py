@@ -69,7 +69,7 @@ class Rooms(Core):
             samples=self.samples,
             health=self._health_in,
             refused=lambda: self.observer.refused,
-            behind=self.catchup.behind,
+            behind=self.catchup.lagging,
             refusals=self.catchup.refusals,
             problems=self._problems,
             clock=self.clock,

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import inf
 
 import discord
 import structlog
@@ -42,6 +43,7 @@ class Pace:
 class _Session:
     """What is caught up in one session of the gateway, by observation; what is said since arrives as events."""
 
+    newest: float = inf  # the latest observation when it began; what is opened since is heard from its start
     places: dict[int, int] = field(default_factory=dict)  # how many there are
     caught_up: dict[int, set[int]] = field(default_factory=dict)  # their ids; a new set once one fell behind
     complete: set[int] = field(default_factory=set)
@@ -72,7 +74,8 @@ class _Session:
 class Catchup:
     """Reads what was said while nobody listened, and notes how far everything is committed.
 
-    `began`, `missed`, `guild_available` and `access_changed` tell it what happens on the gateway; `run` does the work.
+    `began`, `missed`, `guild_available` and `access_changed` tell it what happens on the gateway, `switched_on` what
+    admins do; `run` does the work.
     """
 
     def __init__(
@@ -108,7 +111,11 @@ class Catchup:
     def began(self) -> None:
         """A session began that does not continue the one before: everything is behind."""
         self._session.end()
-        self._session = _Session()
+        self._session = _Session(newest=max((one.id for one in self._observations.unread()), default=0))
+        self._wake()
+
+    def switched_on(self) -> None:
+        """A channel is observed from now on: what was said there since its notice is behind."""
         self._wake()
 
     def guild_available(self, guild_id: int) -> None:
@@ -135,9 +142,17 @@ class Catchup:
 
     def behind(self, guild_id: int | None = None) -> int:
         """How many places are not caught up; a channel counts as one until its threads are listed."""
+        return self._places_behind(self._unread(guild_id))
+
+    def lagging(self, guild_id: int) -> int:
+        """As `behind`, of what people wait for: not where observation ended, nor where it began just now."""
         session = self._session
-        behind = [one.id for one in self._unread(guild_id) if one.id not in session.complete]
-        return sum(max(1, session.places.get(id, 1) - len(session.caught_up.get(id, ()))) for id in behind)
+        return self._places_behind(
+            one
+            for one in self._unread(guild_id)
+            if (one.source is not Source.LIVE or one.ended_at is None)
+            and (one.id <= session.newest or one.id in session.places)
+        )
 
     def refusals(self, guild_id: int) -> dict[int, str]:
         """The guild's places that Discord does not let the bot read, and why."""
@@ -178,6 +193,11 @@ class Catchup:
             await self._comparison.all(guild_id, report)
         else:
             await self._comparison.go_on(Sweep(guild_id), report, budget)
+
+    def _places_behind(self, unread: Iterable[Observation]) -> int:
+        session = self._session
+        behind = [one.id for one in unread if one.id not in session.complete]
+        return sum(max(1, session.places.get(id, 1) - len(session.caught_up.get(id, ()))) for id in behind)
 
     def _unread(self, guild_id: int | None = None) -> list[Observation]:
         """Intervals not read to their end; not those of guilds that removed the bot, once it knows its guilds."""
@@ -231,11 +251,11 @@ class Catchup:
         horizon, done = self._horizon(), session.caught_up.setdefault(one.id, set())
         try:
             progress = await self._reader.read(one, done, going_on, report)
-            session.places[one.id] = progress.places
             if progress.places_done == progress.places and session.caught_up[one.id] is done:
                 await self._note(one.id, horizon)
         except StorageUnavailable:
             return Progress(places=1, unreachable=1)
+        session.places[one.id] = progress.places
         if progress.places_done == progress.places and session.caught_up[one.id] is done:
             session.complete.add(one.id)
         self._progressed.set()

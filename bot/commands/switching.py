@@ -24,13 +24,21 @@ ReadPast = Callable[[datetime], Awaitable[None]]
 
 
 class Switching:
-    """What stands between a channel and being remembered."""
+    """What stands between a channel and being remembered. `switched_on` hears that one is."""
 
-    def __init__(self, observations: Observations, notices: Notices, audit: Audit, settings: Settings) -> None:
+    def __init__(
+        self,
+        observations: Observations,
+        notices: Notices,
+        audit: Audit,
+        settings: Settings,
+        switched_on: Callable[[], None],
+    ) -> None:
         self._observations = observations
         self._notices = notices
         self._audit = audit
         self._settings = settings
+        self._switched_on = switched_on
         self._switching: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # by guild
 
     def refuse_unsuitable(self, place: Place, since: datetime | None = None) -> None:
@@ -66,6 +74,7 @@ class Switching:
                 await notice.delete()  # it would not be true
             raise
         if begun:
+            self._switched_on()
             await note(self._audit, guild_id, by.id, Action.OBSERVED, channel=place.id)
         if read_past is None:
             return

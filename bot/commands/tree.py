@@ -162,7 +162,9 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
         services.settings,
         services.clock,
     )
-    switching = Switching(services.observations, services.notices, services.audit, services.settings)
+    switching = Switching(
+        services.observations, services.notices, services.audit, services.settings, services.catchup.switched_on
+    )
     tree.add_command(ObserveCommands(services.observations, switching, backfills, services.audit, services.settings))
     tree.add_command(backfill_command(backfills))
 

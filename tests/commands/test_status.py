@@ -123,10 +123,26 @@ async def test_status_names_what_needs_a_look(town: Town) -> None:
 
 
 async def test_status_tells_how_much_is_behind(town: Town) -> None:
-    """What is still to be read from Discord is counted beside what is observed."""
+    """What is still to be read after an absence is counted beside what is observed, not once observation ended."""
     await town.app.observations.switch_on(town.guild.id, town.general.id, town.admin.id)
+    town.app.catchup.began()
     told = fields(await town.use(town.admin, "status"))
     assert told["Observed"] == "1 channel; 1 channel or thread still being caught up with"
+    await town.use(town.admin, "observe off")
+    assert fields(await town.use(town.admin, "status"))["Observed"] == "no channel; `/setup` has me begin"
+
+
+async def test_a_channel_that_is_switched_on_is_not_behind(town: Town) -> None:
+    """It is read from its notice on at once, however long nothing else is, and no status speaks of catching up."""
+    catching_up = asyncio.create_task(town.app.catchup.run())
+    try:
+        await town.use(town.admin, "observe on")
+        assert fields(await town.use(town.admin, "status"))["Observed"] == "1 channel"
+        async with asyncio.timeout(5):
+            await town.app.catchup.caught_up()
+    finally:
+        catching_up.cancel()
+        await asyncio.wait({catching_up})
 
 
 async def test_status_names_what_the_bot_may_not_read(town: Town) -> None:
