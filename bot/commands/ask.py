@@ -10,13 +10,14 @@ from bot.commands.access import MemberVisibility, member, refuse_unless_asker, s
 from bot.commands.asking import Asking
 from bot.commands.forget import Forgetting
 from bot.commands.limits import Limit
-from bot.commands.recall import HEADING_UNITS, LONGEST_QUERY, Answer
+from bot.commands.recall import HEADING_UNITS, LONGEST_QUERY, Answer, unheard
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import escaped
 from bot.commands.views import OwnedView
 from bot.memory.recall import Recall
 from bot.model import Recalled, Scope
 from bot.storage.guild_configs import GuildConfigs
+from bot.storage.observations import Observations
 
 _NOTHING = (
     "I found nothing about that in what you can read here. Other words may help; "
@@ -34,6 +35,7 @@ def ask_command(
     visibility: MemberVisibility,
     forgetting: Forgetting,
     configs: GuildConfigs,
+    observations: Observations,
     limit: Limit,
     most_memories: int,
 ) -> app_commands.Command[Any, ..., None]:
@@ -63,6 +65,9 @@ def ask_command(
             text = "\n".join(filter(None, (heading, sentence)))
             await show(interaction, text or None, embeds=[card] if card else ())
 
+        async def nothing(press: Interaction) -> str:
+            return _NOTHING_FOR_ALL if public else await unheard(press, visibility, observations) or _NOTHING
+
         asker = member(interaction)
         refuse_unless_asker(asker, configs)
         if public:
@@ -72,10 +77,10 @@ def ask_command(
         heading = f"> {escaped(' '.join(question.split()), HEADING_UNITS)}" if public else None
         outcome = await asking.ask(question, lambda: scope(interaction), progress)
         if outcome.card:
-            answered = Answered(asker, look, forgetting, heading)
+            answered = Answered(asker, look, nothing, forgetting, heading)
             await answered.show(interaction, heading, embeds=[outcome.card])
         else:
-            await Closest(asker, look, forgetting, heading, outcome.note).turn(interaction)
+            await Closest(asker, look, nothing, forgetting, heading, outcome.note).turn(interaction)
 
     return command
 
@@ -87,12 +92,14 @@ class Answered(OwnedView):
         self,
         asker: discord.abc.User,
         look: Callable[[Interaction], Awaitable[Recalled]],
+        nothing: Callable[[Interaction], Awaitable[str]],
         forgetting: Forgetting,
         heading: str | None,
     ) -> None:
         super().__init__(asker)
         self._asker = asker
         self._look = look
+        self._nothing = nothing
         self._forgetting = forgetting
         if heading:
             self.last_words = heading
@@ -100,7 +107,7 @@ class Answered(OwnedView):
     @ui.button(label="Memories", style=discord.ButtonStyle.secondary)
     async def memories(self, interaction: Interaction, button: ui.Button[Self]) -> None:
         await think(interaction)
-        await Closest(self._asker, self._look, self._forgetting).turn(interaction)
+        await Closest(self._asker, self._look, self._nothing, self._forgetting).turn(interaction)
 
 
 class Closest(Answer):
@@ -110,12 +117,13 @@ class Closest(Answer):
         self,
         asker: discord.abc.User,
         look: Callable[[Interaction], Awaitable[Recalled]],
+        nothing: Callable[[Interaction], Awaitable[str]],
         forgetting: Forgetting,
         heading: str | None = None,
         note: str | None = None,
     ) -> None:
-        super().__init__(asker, look, forgetting)
+        super().__init__(asker, look, nothing, forgetting)
         self._heading = "\n".join(filter(None, (heading, note))) or None
         if heading:
             self.last_words = heading
-        self._nothing = f"{heading}\n{_NOTHING_FOR_ALL}" if heading else _NOTHING
+        self._asked = heading

@@ -106,10 +106,9 @@ class Forgetting:
 
         shown = paged([memory_card(memory) for memory in memories])[0]
         more = f" ({counted(len(memories) - len(shown), 'more')} not shown)" if len(memories) > len(shown) else ""
-        question = (
-            f"Forget {counted(len(memories), 'memory', 'memories')}{more}? This cannot be undone. "
-            "Facts noted from what I forget go too."
-        )
+        question = f"Forget {counted(len(memories), 'memory', 'memories')}{more}? This cannot be undone."
+        if any(memory.kind is MemoryKind.MESSAGE for memory in memories):
+            question += f" Facts noted from {'it' if len(memories) == 1 else 'them'} go too."
         await Confirm(interaction.user, "Forget", forget).show(interaction, question, embeds=shown)
 
     async def ask_everything(self, interaction: Interaction, reason: str = "forgotten") -> None:

@@ -15,14 +15,18 @@ from bot.commands.asking import Asking
 from bot.commands.cards import PAGE_CARDS, recall_pages
 from bot.commands.limits import Limit
 from bot.commands.recall import LONGEST_QUERY
-from bot.commands.replies import CUT_OFF, NO_PINGS, UNREACHABLE, Refused
-from bot.errors import RecollectError
+from bot.commands.replies import CUT_OFF, NO_PINGS, UNREACHABLE, Refused, explain
+from bot.commands.text import escaped
+from bot.errors import QueryTooShort, RecollectError
 from bot.memory.recall import Recall
 from bot.model import Scope, Visibility
 from bot.storage.guild_configs import GuildConfigs
 
+NAME_UNITS = 80
+
 _LOOKING = "I am looking through what everyone here can read…"
 _NOTHING = "I found nothing about that in what everyone here can read."
+_NO_QUESTION = "Mention me with a question, for example: @{name} when is the fair?"
 _NO_EMBEDS = "I need the Embed Links permission here to answer."
 
 log = structlog.get_logger(__name__)
@@ -106,8 +110,10 @@ class Mentions:
             if message.id in self._running:  # not the question went, but the bot has to
                 await _edit(reply, CUT_OFF)
             raise
+        except QueryTooShort:
+            await _edit(reply, _NO_QUESTION.format(name=escaped(guild.me.display_name, NAME_UNITS)))
         except RecollectError as error:
-            await _edit(reply, str(error))
+            await _edit(reply, explain(error))
 
     async def _find(self, message: discord.Message, guild: discord.Guild, reply: discord.Message) -> None:
         async def look() -> Scope:

@@ -1,11 +1,12 @@
 """The channel, forum or thread a command is about, and whether it may be remembered."""
 
+from collections.abc import Collection
 from typing import Any
 
 import discord
 
 from bot.capture.convert import Observable as Place
-from bot.capture.convert import is_public_thread
+from bot.capture.convert import access_id, is_public_thread
 from bot.capture.visibility import missing_permissions
 from bot.commands.access import member
 from bot.commands.replies import Interaction, Refused
@@ -28,6 +29,12 @@ def observing(observations: Observations, place: Place) -> Observation | None:
     """What observes a place now: itself, or for a public thread or forum post its parent."""
     active = {one.channel_id: one for one in observations.active(place.guild.id)}
     return active.get(place.id) or (active.get(place.parent_id) if is_public_thread(place) else None)
+
+
+def in_sight(observations: Observations, guild: discord.Guild, visible: Collection[int]) -> list[Place]:
+    """The places observed now that are among the `visible` ones (`access_id`s)."""
+    places = [guild.get_channel_or_thread(one.channel_id) for one in observations.active(guild.id)]
+    return [place for place in places if isinstance(place, Place) and access_id(place) in visible]
 
 
 def refuse_unreadable(place: Place, settings: DiscordSettings, refusal: str) -> None:

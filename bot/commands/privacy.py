@@ -3,12 +3,12 @@
 import discord
 from discord import app_commands
 
-from bot.capture.convert import access_id
 from bot.commands.access import MemberVisibility, member
 from bot.commands.cards import Page, lines_pages
 from bot.commands.consent_button import Deciding
 from bot.commands.declaration import declared
 from bot.commands.notice import Notices, kept, outside_services
+from bot.commands.places import in_sight
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import ago, counted
 from bot.commands.views import Pages
@@ -16,6 +16,7 @@ from bot.model import fact_memory
 from bot.policy import may_look_at
 from bot.storage.consent import Consent
 from bot.storage.facts import FactStore
+from bot.storage.mine import Mine, OwnMemories
 from bot.storage.observations import Observations
 
 SHOWN_CHANNELS = 20
@@ -29,6 +30,7 @@ class PrivacyCommands(app_commands.Group):
         consent: Consent,
         observations: Observations,
         facts: FactStore,
+        own: OwnMemories,
         visibility: MemberVisibility,
         notices: Notices,
         deciding: Deciding,
@@ -37,6 +39,7 @@ class PrivacyCommands(app_commands.Group):
         self._consent = consent
         self._observations = observations
         self._facts = facts
+        self._own = own
         self._visibility = visibility
         self._notices = notices
         self._deciding = deciding
@@ -48,13 +51,15 @@ class PrivacyCommands(app_commands.Group):
         await think(interaction)
         asker = member(interaction)
         visible = await self._visibility.for_member(asker)
+        messages, _ = await self._own.days(Mine(asker.guild.id, asker.id, visible, everywhere=False, facts=False))
         about = map(fact_memory, await self._facts.about(asker.guild.id, asker.id))
         known = sum(may_look_at(memory, asker.guild.id, asker.id, visible) for memory in about)
         terms = self._notices.terms(asker.guild.id)
         lines = [
             self._standing(asker),
-            f"I hold {counted(known, 'fact')} about you in what you can read; `/forget` removes what you choose, or "
-            "everything about you wherever it stands, and what you delete is forgotten too.",
+            f"I hold {counted(known, 'fact')} about you and {counted(sum(messages.values()), 'message')} of yours in "
+            "what you can read. `/forget` removes what you choose, or everything of you wherever it stands; what you "
+            "delete on Discord is forgotten too.",
             kept(terms.config),
             f"**Channels**: {self._channels(asker.guild, visible)}",
             "**Who else sees the text**:",
@@ -99,8 +104,7 @@ class PrivacyCommands(app_commands.Group):
 
     def _channels(self, guild: discord.Guild, visible: frozenset[int]) -> str:
         """Those observed that the member can see, the first few by name."""
-        places = [guild.get_channel_or_thread(one.channel_id) for one in self._observations.active(guild.id)]
-        seen = [place for place in places if place and access_id(place) in visible]
+        seen = in_sight(self._observations, guild, visible)
         names = " ".join(place.mention for place in seen[:SHOWN_CHANNELS])
         more = f" and {len(seen) - SHOWN_CHANNELS} more" if len(seen) > SHOWN_CHANNELS else ""
         return names + more or "none that you can see"

@@ -11,6 +11,7 @@ from discord import app_commands, ui
 from bot.commands.access import MemberVisibility, Place, manages, member, refuse_unless_asker, scope_in, stage
 from bot.commands.cards import Page, recall_pages
 from bot.commands.forget import Forgetting, standing_for
+from bot.commands.places import in_sight
 from bot.commands.replies import Interaction, Refused, think
 from bot.commands.since import parse_since, suggest_since
 from bot.commands.text import escaped
@@ -28,6 +29,10 @@ OTHERS = "In this server I answer no questions about other members, only about y
 _NOTHING = (
     "I found nothing about that in what you can read here. Other words may help, or a wider `since`; "
     "and I only know channels that were switched on."
+)
+_NOTHING_IN_SIGHT = (
+    "I found nothing about that in what you can read here. I remember no channel that you can read; an admin can start "
+    "me with `/setup`."
 )
 _NOTHING_OBSERVED = "I found nothing about that, and I remember no channel yet; `/setup` has me begin."
 _NOTHING_FOR_ALL = (
@@ -81,10 +86,10 @@ def recall_command(
             else:
                 visible = await visibility.for_member(member(press))
             scope = scope_in(asker.guild.id, visible, channel, about.id if about else None, moment)
-            recalled = await recall.recall(query, scope, limit)
-            if not (recalled.hits or public or observations.active(asker.guild.id)) and manages(press):
-                raise Refused(_NOTHING_OBSERVED)
-            return recalled
+            return await recall.recall(query, scope, limit)
+
+        async def nothing(press: Interaction) -> str:
+            return _NOTHING_FOR_ALL if public else await unheard(press, visibility, observations) or _NOTHING
 
         with recall.attending():
             asker = member(interaction)
@@ -92,7 +97,8 @@ def recall_command(
             moment = parse_since(since, clock()) if since else None
             if public:
                 stage(interaction)  # refused in private, and again at every turn
-            await Answer(asker, ask, forgetting, explain, query if public else None).begin(interaction, public=public)
+            answer = Answer(asker, ask, nothing, forgetting, explain, query if public else None)
+            await answer.begin(interaction, public=public)
 
     @command.autocomplete("since")
     async def suggest(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
@@ -101,16 +107,26 @@ def recall_command(
     return command
 
 
+async def unheard(interaction: Interaction, visibility: MemberVisibility, observations: Observations) -> str | None:
+    """What to say where nothing was found, if no channel that the asker can read is remembered."""
+    asker = member(interaction)
+    if manages(interaction) and not observations.active(asker.guild.id):
+        return _NOTHING_OBSERVED
+    seen = in_sight(observations, asker.guild, await visibility.for_member(asker))
+    return None if seen else _NOTHING_IN_SIGHT
+
+
 class Answer(Pages):
     """The pages of an answer, why each card is there, and a way to forget what stands on a page.
 
-    `asked_aloud`: a question for all to see.
+    `nothing` is what to say where nothing was found. `asked_aloud`: a question for all to see.
     """
 
     def __init__(
         self,
         asker: discord.abc.User,
         ask: Callable[[Interaction], Awaitable[Recalled]],
+        nothing: Callable[[Interaction], Awaitable[str]],
         forgetting: Forgetting,
         explain: bool = False,
         asked_aloud: str | None = None,
@@ -119,11 +135,11 @@ class Answer(Pages):
         self._ask = ask
         self._explain = explain
         self._forgetting = forgetting
+        self._asked: str | None = None
         self._heading: str | None = None
-        self._nothing = _NOTHING
+        self._nothing = nothing
         if asked_aloud:  # who did not ask is to see what was asked
-            self._heading = self.last_words = f"> {escaped(' '.join(asked_aloud.split()), HEADING_UNITS)}"
-            self._nothing = f"{self._heading}\n{_NOTHING_FOR_ALL}"
+            self._asked = self._heading = self.last_words = f"> {escaped(' '.join(asked_aloud.split()), HEADING_UNITS)}"
         self._memories: list[list[Memory]] = []  # by page, as last shown
 
     async def show(
@@ -139,7 +155,8 @@ class Answer(Pages):
     async def _answer(self, interaction: Interaction) -> Sequence[Page] | str:
         recalled = await self._ask(interaction)
         if not recalled.hits:
-            return f"{self._nothing}\n-# ⚠️ {recalled.degraded}" if recalled.degraded else self._nothing
+            degraded = f"-# ⚠️ {recalled.degraded}" if recalled.degraded else None
+            return "\n".join(filter(None, (self._asked, await self._nothing(interaction), degraded)))
         self.why.label = "Hide why" if self._explain else "Why?"
         pages = recall_pages(recalled, self._explain)
         hits = iter(recalled.hits)

@@ -88,6 +88,7 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
             services.visibility,
             forgetting,
             services.configs,
+            services.observations,
             services.limit,
             services.settings.recall.limit,
         )
@@ -148,6 +149,7 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
             services.consent,
             services.observations,
             services.facts,
+            services.own,
             services.visibility,
             services.notices,
             deciding,

@@ -152,6 +152,7 @@ async def test_without_an_answer_there_are_the_memories(
 
     nothing = await ask(town, town.bob, "zeppelins")
     assert nothing.content.startswith("I found nothing about that in what you can read here.")
+    assert "an admin can start me with `/setup`" in nothing.content
     await town.app.retraction.messages_deleted(town.guild.id, [teapot.id])
     aloud = await ask(town, town.bob, "teapot", public=True)
     assert aloud.content.startswith("> teapot\nI found nothing about that in what everyone here can read.")

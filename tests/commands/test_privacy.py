@@ -67,7 +67,7 @@ async def test_status_tells_what_is_kept_and_who_sees_it(town: Town) -> None:
         await town.app.observations.switch_on(town.guild.id, place.id, town.admin.id)
     told = (await town.use(town.ada, "privacy status")).text
     assert "I remember what you write" in told
-    assert "1 fact about you" in told
+    assert "I hold 1 fact about you and 1 message of yours in what you can read. `/forget`" in told
     assert "I keep the messages themselves for 30 days" in told
     assert f"<#{town.general.id}>" in told
     assert f"<#{town.staff.id}>" not in told

@@ -47,6 +47,17 @@ async def test_a_hidden_channel_and_an_unknown_word_answer_alike(town: Town) -> 
     assert cards(await town.use(town.bob, "recall", query="treasurer")) == ["The treasurer resigns in June"]
 
 
+async def test_who_can_read_no_observed_channel_is_told_who_can_change_that(town: Town) -> None:
+    """Whether none is observed or only hidden ones, members get the same answer; the way out is an admin's."""
+    nowhere = (await town.use(town.ada, "recall", query="unicorns")).text
+    assert "I remember no channel that you can read; an admin can start me with `/setup`." in nowhere
+    assert "`/setup` has me begin" in (await town.use(town.admin, "recall", query="unicorns")).text
+    await town.app.observations.switch_on(town.guild.id, town.staff.id, town.admin.id)
+    assert (await town.use(town.ada, "recall", query="unicorns")).text == nowhere
+    await town.app.observations.switch_on(town.guild.id, town.general.id, town.admin.id)
+    assert "Other words may help" in (await town.use(town.ada, "recall", query="unicorns")).text
+
+
 async def test_permissions_are_those_of_the_moment(town: Town) -> None:
     """Losing a channel means losing its memories, from the next question on."""
     await town.says(town.bob, "The treasurer resigns in June", place=town.staff)

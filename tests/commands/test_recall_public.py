@@ -66,7 +66,7 @@ async def test_one_may_ask_aloud_about_oneself_only(town: Town) -> None:
     assert cards(mine) == ["I take milk in my tea"]
     other = await town.use(town.bob, "recall", query="milk", about=town.ada, public=True)
     assert other.ephemeral
-    assert "another member" in other.content
+    assert "about other members" in other.content
 
 
 async def test_who_may_not_post_is_answered_in_private(town: Town) -> None:
