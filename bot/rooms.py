@@ -13,6 +13,7 @@ from bot.capture.presence import Presence
 from bot.capture.reader import Reader
 from bot.capture.recheck import Comparison
 from bot.capture.visibility import DiscordVisibility
+from bot.commands.access import askers_lost
 from bot.commands.asking import Asking
 from bot.commands.configuring import Configuring
 from bot.commands.limits import Limit
@@ -177,10 +178,12 @@ class Rooms(Core):
     async def _compare(self, guild_id: int) -> None:
         await self.catchup.recheck(guild_id)
 
-    def _problems(self) -> list[str]:
-        """What admins should know of the whole bot, in sentences."""
+    def _problems(self, guild_id: int) -> list[str]:
+        """What the admins of a guild should know, of it and of the whole bot, in sentences."""
         paused = str(RecallPaused()) if self.recall.paused() else None
-        return [problem for problem in (paused, self.journal.problem) if problem]
+        guild = self.client.get_guild(guild_id)
+        lost = guild and askers_lost(guild, self.configs.of(guild_id).asker_roles)
+        return [problem for problem in (paused, self.journal.problem, lost) if problem]
 
     async def _readiness(self) -> Readiness:
         try:

@@ -150,8 +150,8 @@ class Catchup:
         return self._places_behind(
             one
             for one in self._unread(guild_id)
-            if (one.source is not Source.LIVE or one.ended_at is None)
-            and (one.id <= session.newest or one.id in session.places)
+            if one.source is not Source.LIVE
+            or (one.ended_at is None and (one.id <= session.newest or one.id in session.places))
         )
 
     def refusals(self, guild_id: int) -> dict[int, str]:

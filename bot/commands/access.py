@@ -1,5 +1,6 @@
 """Who is asking, and what they may look at."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
@@ -50,6 +51,15 @@ def refuse_unless_asker(asker: discord.Member, configs: GuildConfigs) -> None:
             "In this server only some roles may ask me, and you have none of them. What I hold of you stays yours: "
             "see `/memory`, `/forget` and `/privacy`."
         )
+
+
+def askers_lost(guild: discord.Guild, roles: Collection[int]) -> str | None:
+    """A sentence if of the roles that may ask some no longer exist, which leaves their former members out."""
+    standing = [id for id in roles if guild.get_role(id)]
+    if len(standing) == len(roles):
+        return None
+    left = "only the others' members may ask" if standing else "only those who manage the server may ask"
+    return f"A role that may ask me no longer exists, so {left}: choose with `/config set askers` or `/config reset`"
 
 
 def stage(interaction: Interaction) -> int:

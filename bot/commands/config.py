@@ -32,12 +32,12 @@ class ConfigCommands(app_commands.Group):
     @app_commands.checks.has_permissions(manage_guild=True)
     async def show(self, interaction: Interaction) -> None:
         await think(interaction)
-        guild_id = member(interaction).guild.id
-        state = self._configuring.now(guild_id)
+        guild = member(interaction).guild
+        state = self._configuring.now(guild.id)
         lines = []
         for option in Option:
-            whose = "this server's own" if self._configuring.is_own(guild_id, option) else "default"
-            lines.append(f"**{option.capitalize()}**: {state.told(option)} ({whose})")
+            whose = "this server's own" if self._configuring.is_own(guild.id, option) else "default"
+            lines.append(f"**{option.capitalize()}**: {state.told(option, guild)} ({whose})")
         lines.append("`/config set` changes a setting, `/config reset` takes it back to the default.")
         embed = discord.Embed(title="How I remember this server", description="\n".join(lines))
         await show(interaction, embeds=[embed])

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+import discord
+
 from bot.capture.client import Client
 from bot.commands.access import manages, member
 from bot.commands.audit import note
@@ -61,8 +63,8 @@ class State:
     config: GuildConfig
     mode: ConsentMode
 
-    def told(self, option: Option) -> str:
-        """The value of an option, in words."""
+    def told(self, option: Option, guild: discord.Guild) -> str:
+        """The value of an option of this guild, in words."""
         config = self.config
         match option:
             case Option.CONSENT:
@@ -82,7 +84,10 @@ class State:
             case Option.MENTIONS:
                 return "answered for everyone in the channel" if config.mentions else "not answered"
             case Option.ASKERS:
-                return " ".join(f"<@&{role}>" for role in config.asker_roles) or "everyone"
+                roles = [f"<@&{role}>" for role in config.asker_roles if guild.get_role(role)]
+                if len(roles) < len(config.asker_roles):
+                    roles.append("a role that no longer exists")
+                return ", ".join(roles) or "everyone"
 
 
 class Configuring:
@@ -125,7 +130,7 @@ class Configuring:
         config = replace(before.config, **{name: value for name, value in values.items() if name != CONSENT_FIELD})
         after = State(config, values.get(CONSENT_FIELD, before.mode))
         if before == after and self.is_own(guild_id, option):
-            await show(interaction, f"Nothing changes. {_sentence(option, before)}")
+            await show(interaction, f"Nothing changes. {_sentence(option, before, member(interaction).guild)}")
             return
 
         async def change(press: Interaction) -> None:
@@ -138,7 +143,8 @@ class Configuring:
         guild_id = member(interaction).guild.id
         before = self.now(guild_id)
         if not self.is_own(guild_id, option):
-            await show(interaction, f"This server has no setting of its own there. {_sentence(option, before)}")
+            holds = _sentence(option, before, member(interaction).guild)
+            await show(interaction, f"This server has no setting of its own there. {holds}")
             return
         default = self._configs.default(guild_id)
         config = replace(before.config, **{name: getattr(default, name) for name in self._fields(option)})
@@ -173,7 +179,8 @@ class Configuring:
         guild_id = member(press).guild.id
         after = self.now(guild_id)
         for option in options:
-            await note(self._audit, guild_id, press.user.id, Action.CONFIGURED, name=option, value=after.told(option))
+            told = after.told(option, member(press).guild)
+            await note(self._audit, guild_id, press.user.id, Action.CONFIGURED, name=option, value=told)
         if before.config.language != after.config.language:
             self._language_changed()
         await self._news.know(guild_id)  # that channels switched on from now on are told these terms
@@ -195,11 +202,11 @@ class Configuring:
             await self._news.know(guild_id)
             await change(press)
             await self._changed(press, [option], before)
-            return f"Done. {_sentence(option, self.now(guild_id))}"
+            return f"Done. {_sentence(option, self.now(guild_id), member(press).guild)}"
 
         doubts = await self.doubts(guild_id, before, after)
         if doubts:
-            becomes = f"This would become: **{option.capitalize()}** - {after.told(option)}."
+            becomes = f"This would become: **{option.capitalize()}** - {after.told(option, member(interaction).guild)}."
             question = " ".join([becomes, *doubts, "Shall I change it?"])
             await Confirm(interaction.user, "Change it", act).show(interaction, question)
         else:
@@ -260,5 +267,5 @@ def language_name(language: str) -> str:
     return "several languages, or another" if language == "none" else language.capitalize()
 
 
-def _sentence(option: Option, state: State) -> str:
-    return f"**{option.capitalize()}**: {state.told(option)}."
+def _sentence(option: Option, state: State, guild: discord.Guild) -> str:
+    return f"**{option.capitalize()}**: {state.told(option, guild)}."

@@ -111,7 +111,7 @@ class Setup(OwnedView):
         mode = self._draft.state.mode
         self.add_item(_Menu("Whom I remember", _options(_CONSENT, mode), lambda value: self.choose(consent=value)))
         return (
-            f"Now: {self._opened.told(Option.CONSENT)}.\n"
+            f"Now: {self._opened.told(Option.CONSENT, self._guild)}.\n"
             "Whoever opts out is not remembered either way, and everyone can have me forget what I hold of them."
         )
 
@@ -129,18 +129,19 @@ class Setup(OwnedView):
             _Menu("Facts", _numbers(facts, config.facts_days), lambda value: self.choose(facts_days=int(value)))
         )
         return (
-            f"Now: {self._opened.told(Option.RETENTION)}.\n"
+            f"Now: {self._opened.told(Option.RETENTION, self._guild)}.\n"
             "Facts are what I note from messages, such as what was decided; they stay when the words themselves go."
         )
 
     async def _askers(self) -> str:
         config = self._draft.state.config
-        self.add_item(_Roles(config.asker_roles, lambda ids: self.choose(asker_roles=ids)))
+        standing = [id for id in config.asker_roles if self._guild.get_role(id)]  # Discord refuses a default it has not
+        self.add_item(_Roles(standing, lambda ids: self.choose(asker_roles=ids)))
         options = _options(_PERSON_FACTS, config.person_facts)
         self.add_item(_Menu("Facts about people", options, lambda value: self.choose(person_facts=value)))
         return (
-            f"Now: {self._opened.told(Option.ASKERS)} may ask; facts about people are "
-            f"{self._opened.told(Option.PERSON_FACTS)}.\n"
+            f"Now: {self._opened.told(Option.ASKERS, self._guild)} may ask; facts about people are "
+            f"{self._opened.told(Option.PERSON_FACTS, self._guild)}.\n"
             "Choose roles if only some members shall ask, none for everyone. Nobody is ever shown what they cannot "
             "read themselves, and everyone can see, correct and forget what is held of them."
         )
@@ -154,7 +155,7 @@ class Setup(OwnedView):
             places += f"; as before {_mentions(observed)}"
         lines = [f"**I listen in**: {places}"]
         lines += [
-            f"**{option.capitalize()}**: {state.told(option)}"
+            f"**{option.capitalize()}**: {state.told(option, self._guild)}"
             for option in (Option.CONSENT, Option.RETENTION, Option.ASKERS, Option.PERSON_FACTS)
         ]
         doubts = await self._setups.configuring.doubts(self._guild.id, self._opened, state)

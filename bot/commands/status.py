@@ -38,8 +38,8 @@ class Status:
 
     `refused` counts events since the start, of all guilds. `behind` are the channels and threads still
     being caught up with, `refusals` those the bot may not read, and why. `waiting_since` is when the
-    oldest waiting message was captured. `problems` are sentences about the whole bot. `samples` are a week's, with what
-    is held now as the last.
+    oldest waiting message was captured. `problems` are sentences about the guild or the whole bot. `samples` are a
+    week's, with what is held now as the last.
     """
 
     queue: QueueStats
@@ -68,7 +68,7 @@ async def read_status(
     refused: Callable[[], int],
     behind: Callable[[int], int],
     refusals: Callable[[int], Mapping[int, str]],
-    problems: Callable[[], Sequence[str]],
+    problems: Callable[[int], Sequence[str]],
     clock: Callable[[], datetime],
 ) -> Status:
     """Ask everyone; `health` is by guild, then by the service's name. Raises `StorageUnavailable`."""
@@ -86,7 +86,7 @@ async def read_status(
         behind=behind(guild_id),
         refusals=refusals(guild_id),
         doubts=tuple(await doubts.all(guild_id)),
-        problems=tuple(problems()),
+        problems=tuple(problems(guild_id)),
         samples=(*await samples.since(guild_id, now - WEEK), newest),
     )
 

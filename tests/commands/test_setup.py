@@ -232,3 +232,29 @@ async def test_where_only_some_roles_may_ask(town: Town, tasters: Role) -> None:
     assert (await town.use(town.ada, "privacy status")).embeds
     town.server.world.update_member(town.guild, town.ada, role_ids=[tasters.id])
     assert (await town.use(town.ada, "recall", query="teapot")).embeds
+
+
+async def test_a_role_that_may_ask_and_is_deleted(town: Town, tasters: Role) -> None:
+    """Nobody else may ask then, either; those who manage the server are told, and no menu offers what is gone."""
+    await town.app.configs.change(town.guild.id, {"asker_roles": (tasters.id,)})
+    assert "Needs a look" not in str((await town.use(town.admin, "status")).embeds)
+    town.server.world.remove_role(tasters)
+    guild = town.app.client.get_guild(town.guild.id)
+    await eventually(lambda: guild and not guild.get_role(tasters.id))
+
+    refused = await town.use(town.ada, "recall", query="teapot")
+    assert refused.content.startswith("In this server only some roles may ask me")
+    assert "A role that may ask me no longer exists, so only those who manage" in str(
+        (await town.use(town.admin, "status")).embeds
+    )
+    assert "**Who may ask**: a role that no longer exists" in (await town.use(town.admin, "config show")).text
+    step = await onward(await town.use(town.admin, "setup"), 3)
+    assert "Now: a role that no longer exists may ask" in shown(step)
+    assert str(tasters.id) not in str([message.components for message in step.messages])
+    step = await onward(step)
+    assert "**Who may ask**: a role that no longer exists" in shown(step)
+
+    club = town.server.world.add_role(town.guild, "club")
+    done = await town.use(town.admin, "config set askers", add=club)
+    assert done.content == f"Done. **Who may ask**: <@&{club.id}>."
+    assert "Needs a look" not in str((await town.use(town.admin, "status")).embeds)
