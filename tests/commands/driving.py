@@ -363,7 +363,8 @@ def _message_in(body: object) -> Mapping[str, Any]:
 async def settled_with(answer: Answer, sees: str) -> Answer:
     """Wait until these words are seen."""
     try:  # another interaction may be what changes it, so there is no event to wait for
-        await eventually(lambda: sees in words(answer))
+        async with asyncio.timeout(PATIENCE):
+            await eventually(lambda: sees in words(answer))
         return answer
     except TimeoutError:
         raise AssertionError(f"instead of “{sees}” there is “{words(answer)}”") from None

@@ -438,8 +438,8 @@ ADMINS = [
     setting(
         "set askers",
         {"add": HELPERS},
-        "who may ask: <@&",
-        Walk("who may ask: everyone.", options={"remove": HELPERS}, first=own_values),
+        "<@&",
+        Walk("everyone.", options={"remove": HELPERS}, first=own_values),
         Walk("Say which role", options={}),
     ),
     Row(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from driving import Choose, Scene, Walk
 
+from bot.errors import StorageUnavailable
 from bot.sandbox.discord import Channel, Thread
 
 
@@ -63,7 +64,7 @@ class Down:
     index: str | None = None
     first: Callable[[Scene], Any] | None = None
     """What happens first, while the service is down."""
-    database: str | None = "The database could not be written: it is locked, or the disk is full."
+    database: str | None = str(StorageUnavailable())
 
 
 Walks = Sequence[Walk]
