@@ -4,7 +4,8 @@ import discord
 from discord import app_commands
 
 from bot.commands.access import member
-from bot.commands.configuring import CONSENT_FIELD, Configuring, Option, language_name
+from bot.commands.configuring import CONSENT_FIELD, Configuring, Option
+from bot.commands.languages import language_meant, suggestions
 from bot.commands.replies import Interaction, Refused, show, think
 
 LONGEST_DAYS = 3650
@@ -119,18 +120,14 @@ class SetCommands(app_commands.Group):
     @app_commands.checks.has_permissions(manage_guild=True)
     async def language(self, interaction: Interaction, language: str) -> None:
         await think(interaction)
-        known = {name.casefold(): value for name, value in _languages().items()}
-        value = known.get(language.strip().casefold())
+        value = language_meant(language)
         if value is None:
             raise Refused("I do not know that language; pick one of those that are offered while you type.")
         await self._configuring.set(interaction, Option.LANGUAGE, {"language": value})
 
     @language.autocomplete("language")
     async def suggest(self, interaction: Interaction, current: str) -> list[Choice]:
-        typed = current.strip().casefold()
-        names = [name for name in _languages() if typed in name.casefold()]
-        names.sort(key=lambda name: not name.casefold().startswith(typed))
-        return [Choice(name=name, value=name) for name in names[:MOST_CHOICES]]
+        return [Choice(name=name, value=name) for name in suggestions(current)[:MOST_CHOICES]]
 
     @app_commands.command(name="about-others", description="Whether members may ask what is known about another member")
     @app_commands.describe(allowed="True to allow it; answers come only from what the asker can read")
@@ -163,10 +160,3 @@ class SetCommands(app_commands.Group):
         if len(roles) > MOST_ROLES:
             raise Refused(f"At most {MOST_ROLES} roles can be named.")
         await self._configuring.set(interaction, Option.ASKERS, {"asker_roles": tuple(sorted(roles))})
-
-
-def _languages() -> dict[str, str]:
-    """The languages of keyword search by the name that people know, the one for all others last."""
-    from bot.memory.bm25 import languages
-
-    return {language_name(language): language for language in languages()}

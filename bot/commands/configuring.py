@@ -12,6 +12,7 @@ import discord
 from bot.capture.client import Client
 from bot.commands.access import manages, member
 from bot.commands.audit import note
+from bot.commands.languages import language_name
 from bot.commands.news import TermsNews
 from bot.commands.replies import Interaction, Refused, show
 from bot.commands.text import counted
@@ -260,11 +261,6 @@ class Configuring:
         task = asyncio.create_task(self._news.tell(), name="telling news")
         if isinstance(press.client, Client):
             press.client.keep(task)
-
-
-def language_name(language: str) -> str:
-    """What people call a language of keyword search."""
-    return "several languages, or another" if language == "none" else language.capitalize()
 
 
 def _sentence(option: Option, state: State, guild: discord.Guild) -> str:

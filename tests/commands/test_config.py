@@ -113,11 +113,14 @@ async def test_the_language_of_keyword_search(town: Town) -> None:
     offered = await town.server.autocomplete(town.admin, town.general, "config set language", "language", "ger")
     assert [choice["name"] for choice in offered] == ["German"]
     everything = await town.server.autocomplete(town.admin, town.general, "config set language", "language", "")
-    assert len(everything) == 25
+    assert (len(everything), everything[0]["name"]) == (25, "Several languages, or another")
     assert "I do not know that language" in (await configured(town, "language", language="Klingon")).content
     await town.says(town.ada, "Die Häuser sind gelb")
     assert "found nothing" in (await town.use(town.bob, "recall", query="Haus")).content
     asked = await configured(town, "language", language="German")
+    for name in ("de", "Deutsch"):
+        assert "**Language** - German." in (await configured(town, "language", language=name)).content
+    assert (await configured(town, "language", language="none")).content.startswith(("Done.", "This would"))
     assert "I prepare 1 memory again in the background" in asked.content
     assert "Done. **Language**: German." in await changed(town, asked)
     assert await town.app.reconciler.run_once([town.guild.id]) == 1
