@@ -46,6 +46,7 @@ class Purge:
 
     what: Selection
     details: dict[str, int | str]  # of the log
+    of_a_bot: bool = False  # of which nothing is ever kept
 
     @property
     def of_a_member(self) -> bool:
@@ -88,13 +89,16 @@ class Purges:
         }
         details = {name: value for name, value in given.items() if value is not None}
         what = Selection(author.id if author else None, frozenset(places) if places else None, since, until)
-        return Purge(what, details)
+        return Purge(what, details, of_a_bot=author is not None and author.bot)
 
     async def ask(self, interaction: Interaction, purge: Purge) -> None:
         """Say how much would go, and ask whether to."""
         seen = await self._seen(interaction, purge)
-        if not (seen.messages or seen.facts or purge.of_a_member):
-            raise Refused(f"I hold nothing {purge.told} that you can read.")
+        if not (seen.messages or seen.facts):
+            if purge.of_a_bot:
+                raise Refused("I remember nothing that bots say, so there is nothing to purge.")
+            if not purge.of_a_member:
+                raise Refused(f"I hold nothing {purge.told} that you can read.")
         question = [
             f"This would purge {_amount(seen)} {purge.told}, for good and everywhere.",
             "Facts noted from the messages go too.",

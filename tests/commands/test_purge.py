@@ -176,6 +176,11 @@ async def test_what_is_refused(town: Town) -> None:
     assert "`until`" in (await town.use(town.admin, "purge", until="soon")).content
     offered = await town.server.autocomplete(town.admin, town.general, "purge", "since", "")
     assert [choice["value"] for choice in offered] == ["24h", "7d", "4w", "1y"]
+    robot = town.server.world.add_user("robot", bot=True)
+    town.server.world.add_member(town.guild, robot)
+    of_a_bot = await town.use(town.admin, "purge", member=robot)
+    assert of_a_bot.content.startswith("I remember nothing that bots say")
+    assert of_a_bot.buttons == []
     said = await town.says(town.ada, "My teapot is blue")
     with pytest.raises(NotAllowed):
         await town.server.slash(town.bob, town.general, "purge", member=town.ada)
