@@ -12,7 +12,7 @@ from bot.commands.audit import note
 from bot.commands.cards import memory_card
 from bot.commands.forget import OPTIONS, description, label
 from bot.commands.replies import Interaction, Refused, fail, show, think
-from bot.commands.text import cut, tidy
+from bot.commands.text import cut, tidy, units
 from bot.commands.views import OwnedView, take
 from bot.errors import RecallPaused
 from bot.memory.held import Held
@@ -26,6 +26,7 @@ from bot.storage.facts import FactStore
 from bot.storage.guild_configs import GuildConfigs
 
 FORM_UNITS = 4000  # Discord's limit for a text field
+FACT_UNITS = 500  # a fact is a sentence or two; kept words may be longer, but nothing grows beyond this
 FORM_SECONDS = 15 * 60.0
 
 GONE = "I do not hold that any more, so there is nothing left to correct."
@@ -131,8 +132,9 @@ class FixForm(ui.Modal):
         super().__init__(title="Correct what I know about you", timeout=FORM_SECONDS)
         self._fixing = fixing
         self._fact_id = memory.id
+        most = min(max(FACT_UNITS, units(memory.text)), FORM_UNITS)
         self.words: ui.TextInput[FixForm] = ui.TextInput(
-            style=discord.TextStyle.paragraph, default=cut(memory.text, FORM_UNITS), max_length=FORM_UNITS
+            style=discord.TextStyle.paragraph, default=cut(memory.text, most), max_length=most
         )
         self.add_item(ui.Label(text="What is right", description="One sentence is best.", component=self.words))
 

@@ -127,7 +127,7 @@ async def test_a_fact_is_corrected_in_a_form(town: Town) -> None:
         assert [choice["name"] for choice in offered] == names
     form = await town.use(town.ada, "memory fix", fact=old.id)
     [field] = form.inputs
-    assert [field.label, field.value, field.most] == [LABEL, old.text, 4000]
+    assert [field.label, field.value, field.most] == [LABEL, old.text, 500]
     done = await sent(town, form, "Ada drinks only coffee, password: hunter2\n")
     assert done.ephemeral
     assert "The old words are gone for good. I left out what looked like a password" in done.content
