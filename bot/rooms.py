@@ -21,7 +21,7 @@ from bot.commands.mention import Mentions
 from bot.commands.news import TermsNews
 from bot.commands.notice import Notices
 from bot.commands.services import Services
-from bot.commands.status import HealthCheck, read_health, read_status
+from bot.commands.status import HealthCheck, read_health, read_status, unsaved
 from bot.commands.tree import build_tree
 from bot.core import Core
 from bot.errors import RecallPaused, ServiceUnavailable
@@ -47,7 +47,7 @@ class Rooms(Core):
         use_addresses(settings.discord)
         discretion = Discretion(self.configs)
         self.observer = Observer(
-            self.messages, self.retraction, self.observations, self.consent, settings.discord, discretion
+            self.messages, self.retraction, self.observations, self.consent, settings.discord, discretion, self.clock
         )
         self.client = Client(settings.discord, self.observer)
         self.importer = Importer(
@@ -183,7 +183,9 @@ class Rooms(Core):
         paused = str(RecallPaused()) if self.recall.paused() else None
         guild = self.client.get_guild(guild_id)
         lost = guild and askers_lost(guild, self.configs.of(guild_id).asker_roles)
-        return [problem for problem in (paused, self.journal.problem, lost) if problem]
+        refusal = self.observer.refusal()
+        full = unsaved(refusal) if refusal else None
+        return [problem for problem in (paused, self.journal.problem, full, lost) if problem]
 
     async def _readiness(self) -> Readiness:
         try:

@@ -40,6 +40,7 @@ from town import connected, eventually
 from bot.app import App
 from bot.capture.catchup import Pace
 from bot.commands.cards import recall_pages
+from bot.commands.status import FULL
 from bot.errors import StorageUnavailable
 from bot.memory.index import Key
 from bot.model import Degraded, Message, Recalled, Scope
@@ -339,6 +340,7 @@ async def test_what_a_full_disk_refuses_is_caught_up_with(
             said = [await discord_server.say(general, ann, f"{number} words " * 150) for number in range(20)]
             await eventually(lambda: app.observer.refused)
         assert {log["change"] for log in logs if log["event"] == "refused"} == {"message"}
+        assert FULL in str(app.observer.refusal())
         ids = {int(one["id"]) for one in (kept, *said)}
         assert len(await app.messages.get(ids)) < len(ids)
         await set_most_pages(app, pages)

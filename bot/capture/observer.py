@@ -1,7 +1,7 @@
 """What of Discord's events is kept: the policy, and the way into the queue."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import discord
@@ -11,7 +11,7 @@ from bot.capture.convert import PLACES, Observable, Place, by_a_person, is_publi
 from bot.capture.discretion import Discretion
 from bot.capture.retries import Retries, Write
 from bot.errors import StorageUnavailable
-from bot.model import Message, snowflake_time
+from bot.model import Message, snowflake_time, utcnow
 from bot.settings import DiscordSettings
 from bot.storage.consent import Consent
 from bot.storage.messages import MessageStore
@@ -20,6 +20,7 @@ from bot.storage.retraction import Retraction
 
 log = structlog.get_logger(__name__)
 
+_LATELY = timedelta(minutes=15)
 _CROWD = 1000  # waiting changes beyond which edits are not kept in memory with their words
 
 
@@ -40,6 +41,7 @@ class Observer:
         consent: Consent,
         settings: DiscordSettings,
         discretion: Discretion,
+        clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self._messages = messages
         self._retraction = retraction
@@ -47,7 +49,9 @@ class Observer:
         self._consent = consent
         self._allow_age_restricted = settings.allow_age_restricted
         self._discretion = discretion
+        self._clock = clock
         self._retries = Retries()
+        self._refused_last: tuple[datetime, str] | None = None  # and why
         self.refused = 0
         self.missed: Callable[[int], None] = lambda place_id: None
         self.newest_id = 0
@@ -163,6 +167,11 @@ class Observer:
             self._refused(change, ids, error)
             self._retries.add(if_crowded if if_crowded and len(self._retries) >= _CROWD else write)
 
+    def refusal(self) -> tuple[datetime, str] | None:
+        """When and why the database refused an event, if one was refused in the last few minutes."""
+        last = self._refused_last
+        return last if last and self._clock() - last[0] < _LATELY else None
+
     async def close(self) -> None:
         """Try a last time to commit the edits and deletions that the database refused."""
         await self._retries.close()
@@ -195,6 +204,7 @@ class Observer:
 
     def _refused(self, change: str, message_ids: list[int], error: StorageUnavailable) -> None:
         self.refused += len(message_ids)
+        self._refused_last = self._clock(), str(error)
         log.error("refused", change=change, message_ids=message_ids, reason=str(error))
 
 

@@ -1,6 +1,7 @@
 """/flush: a batch now instead of at its time."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from discord import app_commands
@@ -15,8 +16,10 @@ from bot.storage.messages import MessageStore
 PATIENCE_SECONDS = 14 * 60.0
 
 
-def flush_command(worker: BatchWorker, messages: MessageStore) -> app_commands.Command[Any, ..., None]:
-    """`/flush`."""
+def flush_command(
+    worker: BatchWorker, messages: MessageStore, refused: Callable[[], int]
+) -> app_commands.Command[Any, ..., None]:
+    """`/flush`; `refused` counts the events that the database refused since the start."""
 
     @app_commands.command(description="Turn the waiting messages into facts now")
     @app_commands.default_permissions(manage_guild=True)
@@ -31,17 +34,21 @@ def flush_command(worker: BatchWorker, messages: MessageStore) -> app_commands.C
             report = BatchReport(
                 stopped_by="This takes longer than Discord lets me answer, so I go on without telling you"
             )
-        await show(interaction, told(report, (await messages.stats(guild_id)).waiting))
+        await show(interaction, told(report, (await messages.stats(guild_id)).waiting, refused()))
 
     return flush
 
 
-def told(report: BatchReport, waiting: int) -> str:
-    """A batch in a few sentences; `waiting` messages are left."""
+def told(report: BatchReport, waiting: int, refused: int) -> str:
+    """A batch in a few sentences; `waiting` messages are left, and `refused` events were not saved."""
     sentences = []
     if report.stopped_by:
         sentences.append(f"{report.stopped_by.rstrip('.')}.")
-        sentences.append(f"{counted(waiting, 'message waits', 'messages wait')} and nothing is lost.")
+        left = counted(waiting, "message waits", "messages wait")
+        if refused:
+            sentences.append(f"{left}; {counted(refused, 'event')} could not be saved since the start: see `/status`.")
+        else:
+            sentences.append(f"{left} and nothing is lost.")
     if report.messages:
         sentences.append(f"{counted(report.messages, 'message')} read, {counted(report.facts, 'fact')} noted.")
     if report.dead:

@@ -82,7 +82,8 @@ class Setups:
         if not manages(press):  # again: the last press may come minutes after the first
             raise Refused(NOT_ANY_MORE)
         await show(press, "Setting up…")
-        if changes := draft.changes(opened):
+        changes = draft.changes(opened)
+        if changes:
             await self.configuring.change(press, changes)
         places, refused = self.suitable(asker.guild, draft.channels)
         done = []
@@ -94,7 +95,13 @@ class Setups:
                 refused.append(str(refusal))
             except StorageUnavailable as error:
                 refused.append(f"{place.mention}: {explain(error)}")
-        told = [f"Done. I remember {' '.join(done)} from now on; I posted a notice there."] if done else ["Done."]
+        told = []
+        if done:
+            told.append(f"Done. I remember {' '.join(done)} from now on; I posted a notice there.")
+        elif not refused:
+            told.append("Done.")
+        elif changes:
+            told.append("The settings are changed.")
         if refused:
             told.append("Not switched on:\n" + "\n".join(f"- {reason}" for reason in refused))
         if not self.observed(asker.guild.id):

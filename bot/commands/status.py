@@ -27,6 +27,7 @@ from bot.storage.samples import Sample, Samples
 HEALTH_SECONDS = 5.0
 FIELD_UNITS = 1024  # Discord's limit for a field
 MOST_REFUSALS = 5
+FULL = "disk is full"  # in SQLite's words
 PICTURE = "status.png"
 
 HealthCheck = Callable[[], Awaitable[ServiceHealth]]
@@ -188,6 +189,13 @@ def _troubles(status: Status, now: datetime, patience: timedelta) -> list[str]:
             "too many to be sure that they were deleted: press Review…"
         )
     return told
+
+
+def unsaved(refusal: tuple[datetime, str]) -> str:
+    """What the database's last refusal means and what to do, as a sentence; `refusal` is when and why."""
+    at, reason = refusal
+    todo = "the disk is full: make room where my data is" if FULL in reason else reason.rstrip(".")
+    return f"I could not save something {ago(at)}: {todo}. Once I can, I read again on Discord what I missed"
 
 
 def _when(due: datetime | None, now: datetime) -> str:

@@ -174,7 +174,7 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
         await Review(interaction.user, services.doubts, services.forget, services.audit).turn(interaction)
 
     tree.add_command(status_command(services.status, review, services.settings.alerts.oldest_waiting, services.clock))
-    tree.add_command(flush_command(services.worker, services.messages))
+    tree.add_command(flush_command(services.worker, services.messages, lambda: services.observer.refused))
     tree.add_command(audit_command(services.audit))
     tree.add_command(ConfigCommands(services.configuring))
     purges = Purges(services.forget, services.visibility, services.observations, services.audit)

@@ -163,6 +163,12 @@ async def test_what_fails_is_named(town: Town, monkeypatch: pytest.MonkeyPatch) 
     assert f"- <#{locked.id}>: {StorageUnavailable()}" in done.content
     assert [observed(town), town.server.sent(locked)] == [{other.id}, []]
 
+    failed = await started(await with_channels(town, town.admin, locked))
+    assert failed.content.startswith("Not switched on:\n- ")  # nothing is done
+    answer = await onward(await chosen(await town.use(town.admin, "setup"), "Channels", locked), 2)
+    answer = await onward(await chosen(answer, "Messages", "Messages: 7 days"), 2)
+    assert (await started(answer)).content.startswith("The settings are changed.\nNot switched on:")
+
 
 async def test_two_admins_at_once(town: Town) -> None:
     """Each channel gets one notice, and nobody takes back what the other changed meanwhile."""
@@ -210,10 +216,10 @@ async def test_after_a_restart_it_has_expired(tmp_path: Path, sections: dict[str
 
 
 async def test_managers_of_an_empty_server_are_shown_the_way(town: Town) -> None:
-    """While no channel is remembered, /status and a fruitless /recall name /setup, to those who can use it."""
+    """While no channel is remembered, /status and a fruitless /recall name /setup; members are told who can use it."""
     assert "`/setup`" in (await town.use(town.admin, "status")).text
     assert "`/setup`" in (await town.use(town.admin, "recall", query="teapot")).content
-    assert "`/setup`" not in (await town.use(town.ada, "recall", query="teapot")).content
+    assert "An admin can start me with `/setup`." in (await town.use(town.ada, "recall", query="teapot")).content
     await town.use(town.admin, "observe on")
     await eventually(lambda: observed(town))
     assert "`/setup`" not in (await town.use(town.admin, "recall", query="teapot")).content

@@ -122,6 +122,31 @@ async def test_status_names_what_needs_a_look(town: Town) -> None:
     ]
 
 
+async def test_a_full_disk_is_told(town: Town, ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not saved, why and what to do, for a while; /flush does not say that nothing is lost."""
+    await town.use(town.admin, "observe on")
+    await town.says(town.ada, "My teapot is blue")
+    await ollama.stop()
+    assert "nothing is lost" in (await town.use(town.admin, "flush")).content
+
+    async def refuse(_: object) -> bool:
+        raise StorageUnavailable("The database could not be used: database or disk is full.")
+
+    with monkeypatch.context() as full:
+        full.setattr(town.app.messages, "capture", refuse)
+        await town.server.say(town.general, town.ada, "My teapot is brown")
+        await eventually(lambda: town.app.observer.refused)
+    first, count = fields(await town.use(town.admin, "status"))["Needs a look"].splitlines()
+    assert first.startswith("I could not save something <t:")
+    assert "the disk is full: make room where my data is. Once I can, I read again on Discord what I missed" in first
+    assert count == "1 event the database refused since the start"
+    content = (await town.use(town.admin, "flush")).content
+    assert "1 message waits; 1 event could not be saved since the start: see `/status`." in content
+
+    monkeypatch.setattr(town.app.observer, "_clock", lambda: utcnow() + timedelta(hours=1))
+    assert fields(await town.use(town.admin, "status"))["Needs a look"] == count
+
+
 async def test_status_tells_how_much_is_behind(town: Town) -> None:
     """What is still to be read after an absence is counted beside what is observed, not once observation ended."""
     await town.app.observations.switch_on(town.guild.id, town.general.id, town.admin.id)
