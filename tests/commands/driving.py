@@ -169,11 +169,13 @@ class Stage:
                 outage = _failing(self.app.index, IndexUnavailable)
             case _:
                 outage = _failing(self.app.database, StorageUnavailable)
-        with patch("bot.extraction.asker._HEALTH_SECONDS", -1.0):  # nobody remembers that it was well
-            async with outage:
-                yield
-        for name in ("Ollama", "OpenAI", "Qdrant"):
-            self.app.breakers.of(name).succeeded()
+        try:
+            with patch("bot.extraction.asker._HEALTH_SECONDS", -1.0):  # nobody remembers that it was well
+                async with outage:
+                    yield
+        finally:
+            for name in ("Ollama", "OpenAI", "Qdrant"):
+                self.app.breakers.of(name).succeeded()
 
 
 def _for(guild: Guild, *people: User) -> dict[int, Overwrite]:
@@ -185,8 +187,10 @@ def _for(guild: Guild, *people: User) -> dict[int, Overwrite]:
 @asynccontextmanager
 async def _stopped(server: Listener) -> AsyncIterator[None]:
     await server.stop()
-    yield
-    await server.start()
+    try:
+        yield
+    finally:
+        await server.start()
 
 
 @asynccontextmanager

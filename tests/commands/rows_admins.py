@@ -327,7 +327,7 @@ ADMINS = [
         selects=NO_MENUS,
         modals=NO_FORM,
         denied=[],
-        down=Down(ollama="1 message waits and nothing is lost."),
+        down=Down(ollama="1 message waits"),
         direct=Usual(),
         thread=Usual(),
         deleted=[typed_where_it_goes()],
