@@ -219,7 +219,7 @@ async def test_managers_of_an_empty_server_are_shown_the_way(town: Town) -> None
     """While no channel is remembered, /status and a fruitless /recall name /setup; members are told who can use it."""
     assert "`/setup`" in (await town.use(town.admin, "status")).text
     assert "`/setup`" in (await town.use(town.admin, "recall", query="teapot")).content
-    assert "An admin can start me with `/setup`." in (await town.use(town.ada, "recall", query="teapot")).content
+    assert "an admin can start me with `/setup`." in (await town.use(town.ada, "recall", query="teapot")).content
     await town.use(town.admin, "observe on")
     await eventually(lambda: observed(town))
     assert "`/setup`" not in (await town.use(town.admin, "recall", query="teapot")).content
