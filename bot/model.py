@@ -287,6 +287,12 @@ def kept_fact_id(message_memory: str) -> str:
     return str(uuid.uuid5(MEMORY_NAMESPACE, f"{message_memory}/kept"))
 
 
+def is_kept(memory: Memory) -> bool:
+    """Whether it is the words of a message, kept because somebody asked for it."""
+    said = memory_id(memory.guild_id, memory.channel_id, memory.subject_id, memory.sources)
+    return memory.id == kept_fact_id(said)
+
+
 def message_memory(message: Message) -> Memory:
     """A message as the memory of what its author said."""
     return Memory(

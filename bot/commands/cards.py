@@ -6,7 +6,7 @@ import discord
 
 from bot.commands.explain import why
 from bot.commands.text import ago, counted, escaped, jump_url, plain, units
-from bot.model import Hit, Memory, MemoryKind, Recalled
+from bot.model import Hit, Memory, MemoryKind, Recalled, is_kept
 
 PAGE_CARDS = 5
 PAGE_UNITS = 5_800  # of Discord's 6,000 for all embeds of a message; the footer needs the rest
@@ -52,7 +52,10 @@ def _repeats(hit: Hit) -> list[tuple[int, int, int]]:
 
 def memory_card(memory: Memory, notes: Sequence[tuple[str, str]] = ()) -> discord.Embed:
     """One memory: who, what, when, where, a link to each message it rests on, and titled notes."""
-    what = memory.fact_kind.value if memory.fact_kind else memory.kind.value
+    if is_kept(memory):
+        what = "kept words"
+    else:
+        what = memory.fact_kind.value if memory.fact_kind else memory.kind.value
     speaker = plain(memory.speaker_name, NAME_UNITS)
     embed = discord.Embed(colour=COLOURS[memory.kind]).set_author(name=f"{speaker} · {what}" if speaker else what)
     links = [jump_url(memory.guild_id, memory.channel_id, source) for source in memory.sources]

@@ -18,7 +18,7 @@ from bot.errors import RecallPaused, ServiceUnavailable
 from bot.memory.forget import Forget
 from bot.memory.held import Held
 from bot.memory.recall import Recall
-from bot.model import Fact, Hit, Memory, MemoryKind, Scope, fact_memory, message_memory
+from bot.model import Fact, Hit, Memory, MemoryKind, Scope, fact_memory, is_kept, message_memory
 from bot.policy import may_forget, may_look_at
 from bot.storage.audit import Action, Audit
 from bot.storage.consent import Consent
@@ -32,6 +32,7 @@ LABEL_UNITS = 100  # Discord's limit for the label and the description of an opt
 
 _LINK = re.compile(r"<?https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d{1,20})/(\d{1,20})/(\d{1,20})/?>?")
 _FACT_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_KEPT = " (kept)"  # beside the message itself, which has the same words
 _NOT_YOURS = "I found nothing like that which you may forget."
 _INDEX_NOT_SEARCHED = (
     "The memory index is down, so whatever other programs wrote into it about you is still there; "
@@ -245,7 +246,8 @@ def standing_for(hits: Iterable[Hit]) -> list[Memory]:
 
 def label(memory: Memory) -> str:
     """A memory in one line of a menu."""
-    return plain(memory.text, LABEL_UNITS) or "(no words)"
+    kept = _KEPT if is_kept(memory) else ""
+    return (plain(memory.text, LABEL_UNITS - len(kept)) or "(no words)") + kept
 
 
 def is_fact_id(text: str) -> bool:

@@ -46,12 +46,19 @@ async def test_what_is_remembered_outlives_the_words_until_it_is_deleted(town: T
     [entry] = await town.app.audit.entries(town.guild.id, 5)
     assert (entry.action, entry.actor_id, entry.details) == (Action.REMEMBERED, town.bob.id, {"message": said.id})
 
+    await town.app.indexer.drain()
+    asked = await town.use(town.ada, "forget", query="shed key")
+    [menu] = asked.selects
+    assert sorted(option.label for option in menu.options) == [KEY, f"{KEY} (kept)"]
+
     lease = (await town.app.queue.take([said.id], timedelta(minutes=5))).lease
     assert await town.app.queue.commit(lease, []) == 0
     await town.app.retraction.expire(town.guild.id, utcnow() + timedelta(days=1), None)
     await town.app.indexer.drain()
     assert await town.app.messages.get([said.id]) == {}
-    assert cards(await town.use(town.bob, "recall", query="shed key")) == [KEY]
+    found = await town.use(town.bob, "recall", query="shed key")
+    assert cards(found) == [KEY]
+    assert found.embeds[0]["author"]["name"] == "ada · kept words"
     assert (await pick(town, town.bob, "Remember this", said)).content == "I keep these words already."
 
     await town.app.forget.messages(town.guild.id, [said.id])
