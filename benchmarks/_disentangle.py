@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
-from scipy.optimize import linear_sum_assignment
 
 Links = Mapping[int, set[int]]
 Group = frozenset[tuple[str, int]]
@@ -90,6 +89,8 @@ def _entropy(sizes: Iterable[int], total: int) -> float:
 
 def one_to_one(gold: Sequence[Group], ours: Sequence[Group]) -> int:
     """The lines that two groupings share when each group is paired with at most one of the other, as well as can be."""
+    from scipy.optimize import linear_sum_assignment  # half a second, which only this figure needs
+
     overlap = numpy.array([[len(group & people) for people in gold] for group in ours])
     return int(overlap[linear_sum_assignment(overlap, maximize=True)].sum())
 
