@@ -258,7 +258,7 @@ class Configuring:
 
     def _announce(self, press: Interaction) -> None:
         """Tell the members in the background: there may be many channels, and Discord takes its time."""
-        task = asyncio.create_task(self._news.tell(), name="telling news")
+        task = asyncio.create_task(self._news.tell_change(member(press).guild.id), name="telling news")
         if isinstance(press.client, Client):
             press.client.keep(task)
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+from asyncio import sleep
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any
 
 import discord
@@ -18,6 +20,8 @@ from bot.storage.state import StateStore
 from bot.telemetry import Outages
 
 log = structlog.get_logger(__name__)
+
+CALM_SECONDS = 5 * 60.0  # between two notices on nothing but how long is kept: somebody may be trying it out
 
 _STATE = "terms"
 _FORMERLY = "services"  # where the services alone were kept, for all servers together
@@ -41,6 +45,7 @@ class TermsNews:
         self._state = state
         self._notices = notices
         self._told: dict[int, _Told] | None = None
+        self._told_at: dict[int, float] = {}  # by guild, of this run
         self._telling = asyncio.Lock()
         self._outages = Outages(log)
 
@@ -60,6 +65,22 @@ class TermsNews:
         except StorageUnavailable as error:
             self._outages.began("terms_not_told", str(error))
 
+    async def tell_change(self, guild_id: int) -> None:
+        """As `tell`, after a change in a guild; of several in a row that only concern how long, the last is told.
+
+        The first is told at once, and so is everything else.
+        """
+        try:
+            async with self._telling:
+                changed = (await self._look([guild_id]))[guild_id]
+        except StorageUnavailable as error:
+            self._outages.began("terms_not_told", str(error))
+            return
+        told_at = self._told_at.get(guild_id)
+        if told_at is not None and changed.news == {News.RETENTION}:
+            await sleep(max(0.0, told_at + CALM_SECONDS - monotonic()))
+        await self.tell(guild_id)
+
     async def _tell(self, only: int | None) -> None:
         guilds = {guild.id for guild in self._client.guilds if not guild.unavailable and only in (None, guild.id)}
         told = await self._look(guilds)
@@ -68,6 +89,7 @@ class TermsNews:
                 if await self._post(channel_id, guild_id, {News(one) for one in told[guild_id].news}):
                     told[guild_id] = replace(told[guild_id], left=told[guild_id].left - {channel_id})
                     await self._keep(told)
+                    self._told_at[guild_id] = monotonic()
 
     async def _look(self, guild_ids: Iterable[int]) -> dict[int, _Told]:
         """What guilds know, with what is new in these. A channel is told of the terms when it is switched on."""

@@ -1,11 +1,13 @@
 """/config, as those who manage a server use it."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from town import Town, cards, eventually
 
+from bot.commands import news
 from bot.errors import StorageUnavailable
 from bot.model import utcnow
 from bot.sandbox.discord import Answer, NotAllowed, Permission
@@ -106,6 +108,28 @@ async def test_keeping_less_takes_a_second_look(town: Town) -> None:
     longer = await configured(town, "retention", facts=0)
     assert "older than that" not in longer.content
     assert "The members of 1 observed channel are told there." in longer.content
+
+
+async def test_trying_out_retention_makes_one_more_notice(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first change is told at once, further ones after a while and together, as it is in the end."""
+    waiting, calm = [], asyncio.Event()
+
+    async def wait(seconds: float) -> None:
+        waiting.append(seconds)
+        await calm.wait()
+
+    monkeypatch.setattr(news, "sleep", wait)
+    await town.app.observations.switch_on(town.guild.id, town.general.id, town.admin.id)
+    for count, days in enumerate((7, 14, 21, 9)):
+        await changed(town, await configured(town, "retention", messages=days))
+        await eventually(lambda count=count: town.server.sent(town.general) and len(waiting) == count)
+    assert all(0 < seconds <= news.CALM_SECONDS for seconds in waiting)
+    [first] = town.server.sent(town.general)
+    assert "for 7 days" in first.content
+    calm.set()
+    await eventually(lambda: not any(task.get_name() == "telling news" for task in asyncio.all_tasks()))
+    _, last = town.server.sent(town.general)
+    assert "for 9 days" in last.content
 
 
 async def test_the_language_of_keyword_search(town: Town) -> None:
