@@ -172,4 +172,7 @@ def test_it_runs_as_a_program() -> None:
         with openai.OpenAI(api_key="key", base_url=url, max_retries=0) as client:
             assert [model.id for model in client.models.list()]
         process.send_signal(2)
-        assert process.wait(10) == 0
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
