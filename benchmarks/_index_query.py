@@ -12,6 +12,7 @@ from typing import Any, Self
 import psutil
 from _index_data import GUILD, MOST_CHANNELS, ONE_MEMBER, queries
 
+from bot.app import fit_the_interpreter
 from bot.memory.bm25 import Bm25
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import Key, Search, VectorIndex
@@ -116,4 +117,5 @@ async def tops(index: VectorIndex, scope: Scope, asked: list[tuple[list[float], 
 
 if __name__ == "__main__":
     kind, folder, dims, count = sys.argv[1:]
+    fit_the_interpreter()  # as the bot does
     json.dump(asyncio.run(measure(kind, Path(folder), int(dims), int(count))), sys.stdout)
