@@ -11,6 +11,8 @@ from typing import Any, Self
 import aiohttp
 import psutil
 
+from bot.sandbox.discord import DiscordServer
+
 _LONGEST_LINE = 2**22  # bytes; a stack is one line of the log
 _PATIENCE = 60.0  # seconds
 _LONGEST_START = 120  # seconds
@@ -31,6 +33,18 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
         "BOT_LOG__FORMAT": "json",
     }
     return inherited | ours | variables
+
+
+def stand_ins(discord: DiscordServer, ollama: str, openai: str) -> dict[str, str]:
+    """The variables by which a bot finds the stand-ins for its services; of the latter two, their URLs."""
+    return {
+        "DISCORD_TOKEN": discord.token,
+        "BOT_DISCORD__API_URL": discord.api_url,
+        "BOT_DISCORD__GATEWAY_URL": discord.gateway_url,
+        "OLLAMA_BASE_URL": ollama,
+        "OPENAI_API_KEY": "sandbox-key",
+        "BOT_OPENAI__BASE_URL": openai,
+    }
 
 
 class Bot:

@@ -27,7 +27,7 @@ from typing import Any
 
 import aiohttp
 import psutil
-from _bot import Bot
+from _bot import Bot, stand_ins
 from _index_data import texts, vectors
 from _report import main, progress
 from _stand_in import stand_in
@@ -76,12 +76,7 @@ async def _run(count: int) -> dict[str, float]:
             await fill(folder / "data", town, count)
             bot = await Bot.start(
                 folder,
-                DISCORD_TOKEN=discord.token,
-                BOT_DISCORD__API_URL=discord.api_url,
-                BOT_DISCORD__GATEWAY_URL=discord.gateway_url,
-                OLLAMA_BASE_URL=ollama,
-                OPENAI_API_KEY="sandbox-key",
-                BOT_OPENAI__BASE_URL=openai,
+                **stand_ins(discord, ollama, openai),
                 BOT_CAPTURE__RECHECK_MESSAGES="0",  # Discord's stand-in does not have these messages
             )
             try:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from _bot import Bot
+from _bot import Bot, stand_ins
 from _report import main, progress
 from _stand_in import stand_in
 
@@ -132,13 +132,8 @@ async def _bot(folder: Path, discord: DiscordServer, crowd: Crowd, opened: Async
     openai = await opened.enter_async_context(stand_in("-m", "bot.sandbox.openai"))
     bot = await Bot.start(
         folder,
-        DISCORD_TOKEN=discord.token,
-        BOT_DISCORD__API_URL=discord.api_url,
-        BOT_DISCORD__GATEWAY_URL=discord.gateway_url,
+        **stand_ins(discord, ollama, openai),
         BOT_DISCORD__OBSERVE=",".join(str(channel.id) for channel in crowd.channels),
-        OLLAMA_BASE_URL=ollama,
-        OPENAI_API_KEY="sandbox-key",
-        BOT_OPENAI__BASE_URL=openai,
     )
     try:
         await bot.ready()

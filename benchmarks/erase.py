@@ -20,7 +20,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from _bot import Bot
+from _bot import Bot, stand_ins
 from _erase_data import FACT_EACH, MARK, Town, fill
 from _report import main, progress
 from _stand_in import stand_in
@@ -66,12 +66,7 @@ async def _run(memories: int, others: int) -> dict[str, float]:
         before = Held.read(folder / "data", town)
         bot = await Bot.start(
             folder,
-            DISCORD_TOKEN=discord.token,
-            BOT_DISCORD__API_URL=discord.api_url,
-            BOT_DISCORD__GATEWAY_URL=discord.gateway_url,
-            OLLAMA_BASE_URL=ollama,
-            OPENAI_API_KEY="sandbox-key",
-            BOT_OPENAI__BASE_URL=openai,
+            **stand_ins(discord, ollama, openai),
             BOT_CAPTURE__RECHECK_MESSAGES="0",  # Discord's stand-in does not have these messages
         )
         try:
