@@ -18,8 +18,9 @@ class Discretion:
     def objection(self, message: Message) -> Category | None:
         """What a message tells of that keeps it from being kept, None if it may be."""
         category = sensitive(_words(message))
-        drops = category is not None and self._configs.of(message.guild_id).drop_sensitive
-        return None if sensitive_allowed(drops, category is not None) else category
+        if category is None or sensitive_allowed(self._configs.of(message.guild_id).drop_sensitive, sensitive=True):
+            return None
+        return category
 
     def is_question(self, message: discord.Message, place: Place) -> bool:
         """Whether a message said here asks the bot: no talk to remember, and the best match of its own words."""
