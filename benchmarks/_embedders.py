@@ -40,7 +40,7 @@ def open_named(name: str) -> Embedder:
 
 
 class FastEmbedder:
-    """The `Embedder` of the product over a model on disk, run by one thread."""
+    """The `Embedder` of the product over a model on disk, which works on one request at a time, on every core."""
 
     def __init__(self, folder: Path) -> None:
         self.model = folder.resolve().name
@@ -48,7 +48,7 @@ class FastEmbedder:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         from fastembed import TextEmbedding
 
-        self._encoder = TextEmbedding(name, threads=1, specific_model_path=str(folder), local_files_only=True)
+        self._encoder = TextEmbedding(name, specific_model_path=str(folder), local_files_only=True)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="embedder")
 
     async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Vector | None]:

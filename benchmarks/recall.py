@@ -36,6 +36,7 @@ from _report import main
 from rich.console import Console
 from rich.progress import Progress
 
+from bot.app import fit_the_interpreter
 from bot.errors import RecollectError
 from bot.settings import LogSettings
 from bot.telemetry import configure_logging
@@ -122,6 +123,7 @@ async def _ask(name: str, ask: Ask, corpus: Corpus, progress: Progress) -> Asked
     bar = progress.add_task(f"{corpus.name}: asking {name}", total=len(corpus.questions))
     if corpus.questions:
         await ask(corpus.questions[0].text)  # the first finds nothing warm
+    fit_the_interpreter()  # as the bot does, and for every system
     answers = []
     for question in corpus.questions:
         answers.append((question, await ask(question.text)))
