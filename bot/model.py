@@ -242,6 +242,18 @@ class Recalled:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingModel:
+    """Who makes vectors and of what size: vectors of two of these cannot be compared."""
+
+    provider: str
+    name: str
+    dimensions: int
+
+    def __str__(self) -> str:
+        return f"{self.provider}:{self.name} ({self.dimensions} dimensions)"
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceHealth:
     """One outside service as last seen: `detail` is one sentence for people."""
 

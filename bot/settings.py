@@ -12,6 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bot.model import EmbeddingModel
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.IGNORECASE)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = timedelta(days=3650)
@@ -180,9 +182,28 @@ class BatchSettings(Section):
     """Most lines of other conversations that are shown with a window so that it can be understood."""
 
 
-class LLMSettings(Section):
-    provider: Literal["ollama"] = "ollama"
-    """Who extracts facts; only a local Ollama reads whole conversations."""
+class ExtractionSettings(Section):
+    provider: Literal["ollama", "openai", "anthropic", "compatible"] = "ollama"
+    """Who reads whole conversations: a local Ollama, a cloud, or any server that speaks OpenAI's chat."""
+    fallback: Literal["", "openai", "anthropic", "compatible"] = ""
+    """Who takes over while Ollama cannot be reached; empty lets messages wait."""
+    fallback_after: Duration = timedelta(hours=1)
+    """How long Ollama must have been out of reach before that."""
+    fallback_daily_tokens: int = Field(default=200_000, ge=0)
+    """Most tokens, read and written, the fallback may use up in a day (UTC)."""
+
+    @model_validator(mode="after")
+    def _fallback_is_for_ollama(self) -> Self:
+        if self.fallback and self.provider != "ollama":
+            raise ValueError('fallback takes over for Ollama only: leave it empty, or set provider = "ollama"')
+        return self
+
+
+class EmbeddingSettings(Section):
+    provider: Literal["openai", "ollama", "voyage", "fastembed"] = "openai"
+    """Who turns texts into vectors; with ollama or fastembed no text leaves your machines for it."""
+    price_per_million: float = Field(default=0.02, ge=0)
+    """US dollars for a million tokens, for the cost in /metrics; 0 for your own hardware."""
 
 
 class OllamaSettings(Section):
@@ -196,6 +217,10 @@ class OllamaSettings(Section):
     """How long Ollama may stay silent before the next word; a cold model needs minutes to load."""
     keep_alive: Duration = timedelta(minutes=10)
     """How long Ollama keeps the model loaded after a call."""
+    embedding_model: str = Field(default="nomic-embed-text", min_length=1)
+    """The model that embeds texts, where embedding.provider is ollama."""
+    embedding_dimensions: int = Field(default=768, ge=8, le=8192)
+    """The size of its embeddings."""
 
 
 class OpenAISettings(Section):
@@ -209,6 +234,8 @@ class OpenAISettings(Section):
     """The size of an embedding."""
     timeout: Duration = timedelta(seconds=30)
     """How long one request may take."""
+    chat_model: str = Field(default="gpt-5-mini", min_length=1)
+    """The model that extracts facts, where OpenAI is to."""
 
     @property
     def is_openai(self) -> bool:
@@ -220,6 +247,52 @@ class OpenAISettings(Section):
     def configured(self) -> bool:
         """Whether there is an embedder: OpenAI with a key, or another server, which may need none."""
         return bool(self.api_key.get_secret_value()) or not self.is_openai
+
+
+class VoyageSettings(Section):
+    api_key: SecretStr = SecretStr("")
+    """The key for Voyage AI's embeddings, where embedding.provider is voyage."""
+    base_url: HttpUrl = "https://api.voyageai.com/v1"
+    """Base of the API; change it only to talk to a proxy or a stand-in."""
+    model: str = Field(default="voyage-4-lite", min_length=1)
+    """The embedding model."""
+    dimensions: int = Field(default=1024, ge=8, le=8192)
+    """The size of an embedding."""
+    timeout: Duration = timedelta(seconds=30)
+    """How long one request may take."""
+
+
+class FastembedSettings(Section):
+    model: str = Field(default="BAAI/bge-small-en-v1.5", min_length=1)
+    """The model that runs inside the bot, where embedding.provider is fastembed."""
+    dimensions: int = Field(default=384, ge=8, le=8192)
+    """The size of its embeddings."""
+    folder: OptionalPath = ""
+    """A folder that holds the model's files; empty downloads them once."""
+
+
+class AnthropicSettings(Section):
+    api_key: SecretStr = SecretStr("")
+    """The key for Anthropic's API, where it extracts facts."""
+    base_url: HttpUrl = "https://api.anthropic.com"
+    """Base of the API; change it only to talk to a proxy or a stand-in."""
+    model: str = Field(default="claude-haiku-4-5", min_length=1)
+    """The model that extracts facts."""
+    timeout: Duration = timedelta(minutes=5)
+    """How long the API may stay silent before the next word."""
+
+
+class CompatibleSettings(Section):
+    base_url: OptionalUrl = ""
+    """Base of a server that speaks OpenAI's chat, as vLLM and llama.cpp do; it ends in /v1, mostly."""
+    api_key: SecretStr = SecretStr("")
+    """The server's key, if it wants one."""
+    model: str = ""
+    """The model's name on that server."""
+    context: int = Field(default=8192, ge=2048)
+    """The model's context size, in tokens."""
+    timeout: Duration = timedelta(minutes=5)
+    """How long the server may stay silent before the next word."""
 
 
 class QdrantSettings(Section):
@@ -297,9 +370,14 @@ class Settings(BaseSettings):
     outages: OutageSettings = OutageSettings()
     alerts: AlertSettings = AlertSettings()
     batch: BatchSettings = BatchSettings()
-    llm: LLMSettings = LLMSettings()
+    extraction: ExtractionSettings = ExtractionSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
     ollama: OllamaSettings = OllamaSettings()
     openai: OpenAISettings = OpenAISettings()
+    voyage: VoyageSettings = VoyageSettings()
+    fastembed: FastembedSettings = FastembedSettings()
+    anthropic: AnthropicSettings = AnthropicSettings()
+    compatible: CompatibleSettings = CompatibleSettings()
     qdrant: QdrantSettings = QdrantSettings()
     memory: MemorySettings = MemorySettings()
     recall: RecallSettings = RecallSettings()
@@ -326,6 +404,18 @@ class Settings(BaseSettings):
         folder = self.storage.path.absolute()
         return folder.with_name(f"{folder.name}-journal")
 
+    @property
+    def embedding_model(self) -> EmbeddingModel:
+        """The model whose vectors the index is to hold."""
+        provider = self.embedding.provider
+        name, dimensions = {
+            "openai": (self.openai.embedding_model, self.openai.dimensions),
+            "ollama": (self.ollama.embedding_model, self.ollama.embedding_dimensions),
+            "voyage": (self.voyage.model, self.voyage.dimensions),
+            "fastembed": (self.fastembed.model, self.fastembed.dimensions),
+        }[provider]
+        return EmbeddingModel(provider, name, dimensions)
+
     @model_validator(mode="after")
     def _journal_outlives_data(self) -> Self:
         if self.journal_path.absolute().is_relative_to(self.storage.path.absolute()):
@@ -334,6 +424,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _window_fits_context(self) -> Self:
-        if self.batch.window_tokens > self.ollama.num_ctx // 2:
+        readers = {self.extraction.provider, self.extraction.fallback}
+        if "ollama" in readers and self.batch.window_tokens > self.ollama.num_ctx // 2:
             raise ValueError("batch.window_tokens must be at most half of ollama.num_ctx")
+        if "compatible" in readers and self.batch.window_tokens > self.compatible.context // 2:
+            raise ValueError("batch.window_tokens must be at most half of compatible.context")
+        return self
+
+    @model_validator(mode="after")
+    def _compatible_is_named(self) -> Self:
+        asked = "compatible" in {self.extraction.provider, self.extraction.fallback}
+        if asked and not (self.compatible.base_url and self.compatible.model):
+            raise ValueError("compatible.base_url and compatible.model must be set to extract with such a server")
         return self

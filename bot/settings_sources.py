@@ -31,10 +31,12 @@ from bot.settings import GuildRetention, Settings
 _WELL_KNOWN = {
     "DISCORD_TOKEN": ("discord", "token"),
     "OPENAI_API_KEY": ("openai", "api_key"),
+    "ANTHROPIC_API_KEY": ("anthropic", "api_key"),
+    "VOYAGE_API_KEY": ("voyage", "api_key"),
     "OLLAMA_MODEL": ("ollama", "model"),
     "QDRANT_URL": ("qdrant", "url"),
     "QDRANT_API_KEY": ("qdrant", "api_key"),
-    "MEM0_LLM_PROVIDER": ("llm", "provider"),
+    "MEM0_LLM_PROVIDER": ("extraction", "provider"),
 }
 # These are read with a rule of their own; here they only say where a wrong value came from.
 _WELL_KNOWN_ADDRESSES = {
