@@ -12,6 +12,7 @@ from bot.memory.edge_filter import said_by
 from bot.memory.index import IndexPoint, ScoredPoint, Search
 from bot.memory.shards import DELETED, STEP, Shards
 from bot.model import Scope
+from bot.storage.rows import to_ms
 
 _THREADS = 4
 
@@ -56,8 +57,16 @@ class EdgeIndex:
             return [[] for _ in searches]
         return await self._read(self.shards.search, scope, searches)
 
-    async def said_by(self, guild_id: int, user_id: int, before: datetime, limit: int) -> list[str]:
-        return await self._read(self.shards.ids, guild_id, said_by(user_id, before), limit)
+    async def erase(self, guild_id: int, user_id: int, before: datetime) -> None:
+        """See `VectorIndex`. In steps, as `upsert`: spans of time, halved until there is little in each."""
+        spans = [(0, to_ms(before))]
+        while spans:
+            since, until = spans.pop()
+            most = DELETED if until - since > 1 else None
+            if not await self._write(self.shards.erase, guild_id, said_by(user_id, since, until), most):
+                middle = (since + until) // 2
+                spans += (middle, until), (since, middle)
+        await self._write(self.shards.sync, guild_id)
 
     async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
         return await self._read(self.shards.retrieve, guild_id, ids)

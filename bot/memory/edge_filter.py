@@ -7,14 +7,12 @@ values, it walks the merged lists of all these values, which takes twice as long
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import qdrant_edge as edge
 
 from bot.memory.filters import AnyOf, Between, conditions
 from bot.model import MemoryKind, Scope
-from bot.storage.rows import to_ms
 
 PLACE = "access_id"
 FACETS = ("guild_id", PLACE)
@@ -44,11 +42,11 @@ def corpus(scope: Scope, present: Present) -> edge.Filter | None:
     return _filter(conditions(Scope(scope.guild_id, scope.access_ids)), present)
 
 
-def said_by(user_id: int, before: datetime) -> edge.Filter:
-    """The messages a member said before a time."""
+def said_by(user_id: int, since: int, until: int) -> edge.Filter:
+    """The messages a member said in [since, until), in milliseconds."""
     must: list[Any] = [
         _any_of("subject_id", [user_id]),
-        edge.FieldCondition("said_at", range=edge.RangeFloat(lt=to_ms(before))),
+        edge.FieldCondition("said_at", range=edge.RangeFloat(gte=since, lt=until)),
         _any_of("kind", [MemoryKind.MESSAGE.value]),
     ]
     return edge.Filter(must=must)

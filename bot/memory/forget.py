@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -13,6 +13,7 @@ from bot.memory.indexer import Indexer
 from bot.memory.mem0_adapter import from_payload
 from bot.model import Memory, MemoryKind
 from bot.policy import may_forget
+from bot.storage.erasure import Erasure
 from bot.storage.purging import REASON, Purging, Selection
 from bot.storage.retraction import Buried, Retracted, Retraction
 
@@ -72,28 +73,23 @@ class Forget:
         return Forgotten(gone.messages, gone.facts + foreign.facts, foreign.complete)
 
     async def _erase(self, buried: Buried) -> Retracted:
-        """Remove a member's messages from SQL and, as they go there, from the index: neither waits for the other."""
-        gone, leaving = buried.facts, asyncio.Queue[Sequence[str]]()
-        freeing = asyncio.create_task(self._free(buried.erasure.guild_id, leaving))
+        """Remove a member's messages from SQL and from the index side by side: neither waits for the other."""
+        freeing = asyncio.create_task(self._free(buried.erasure))
         try:
-            async for erased in self._retraction.remove_buried(buried):
-                gone += erased.gone
-                leaving.put_nowait(erased.points)
-            leaving.put_nowait([])
-            await freeing
+            gone = buried.facts + await self._retraction.remove_buried(buried)
+            async with asyncio.timeout(_PATIENCE):
+                await asyncio.shield(freeing)
+        except TimeoutError:
+            log.warning("removal_postponed", reason="slow")
         finally:
             freeing.cancel()
             await asyncio.gather(freeing, return_exceptions=True)
         return gone
 
-    async def _free(self, guild_id: int, leaving: asyncio.Queue[Sequence[str]]) -> None:
-        """Take points out of the index until none come, or it does not answer: the erasure stands for the rest."""
-        while points := await leaving.get():
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    await self._indexer.remove(guild_id, points)
-            except (ServiceUnavailable, TimeoutError):
-                return
+    async def _free(self, erasure: Erasure) -> None:
+        """Free the index, if it answers; what it holds of the member is hidden, and the erasure stands until then."""
+        with suppress(ServiceUnavailable):
+            await self._indexer.erase(erasure)
 
     async def count(self, guild_id: int, what: Selection) -> Forgotten:
         """How much a purge would remove now."""

@@ -95,8 +95,8 @@ class VectorIndex(Protocol):
         """
         ...
 
-    async def said_by(self, guild_id: int, user_id: int, before: datetime, limit: int) -> list[str]:
-        """Ids of some of the messages a member said before a time; none if there is none."""
+    async def erase(self, guild_id: int, user_id: int, before: datetime) -> None:
+        """Remove every message a member said before a time."""
         ...
 
     async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:

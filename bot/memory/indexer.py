@@ -7,7 +7,7 @@ A retraction commits its removals before it asks for that lock, so no late write
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -173,10 +173,13 @@ class Indexer:
             return behind | self._reach.left_alone(began)
 
     async def remove_pending(self) -> int:
-        """Take retracted points out of the index now; how many. Raises `ServiceUnavailable` as `drain` does."""
+        """Take retracted points out of the index now; how many, without those of forgotten members.
+
+        Raises `ServiceUnavailable` as `drain` does.
+        """
         removed = 0
         for erasure in await self._retraction.pending_erasures(self._reach.left_alone()):
-            removed += await self._erase(erasure)
+            await self.erase(erasure)
         while True:
             async with self.lock:
                 pending = await self._retraction.pending_removals(_REMOVED, self._reach.left_alone())
@@ -186,10 +189,12 @@ class Indexer:
                 await self._retraction.removed(gone)
                 removed += len(gone)
 
-    async def remove(self, guild_id: int, ids: Sequence[str]) -> None:
-        """Take these points out of the index now, as far as it answers: what is left of them waits elsewhere."""
-        async with self.lock:
-            await self._delete((guild_id, id) for id in ids)
+    async def erase(self, erasure: Erasure) -> None:
+        """Take a forgotten member's messages out of the index now. Raises `ServiceUnavailable` as `drain` does."""
+        async with self.lock:  # nothing is on its way into the index while it is freed of them
+            gone = self._index.erase(erasure.guild_id, erasure.user_id, from_ms(erasure.before))
+            if await self._reach.happens(erasure.guild_id, gone):
+                await self._retraction.erased(erasure)
 
     async def embedder_health(self) -> ServiceHealth:
         """The embedder as it last answered, this process or the one before."""
@@ -214,25 +219,6 @@ class Indexer:
             except (IndexMismatch, IndexUnavailable) as error:
                 return ServiceHealth(self._index_name, False, f"This server's part is out of order. {error}")
         return ServiceHealth(self._index_name, True, "The memory index answers.")
-
-    async def _erase(self, erasure: Erasure) -> int:
-        """Take a forgotten member's messages out of the index; how many."""
-        guild_id, removed, found = erasure.guild_id, 0, [""]
-
-        async def find() -> None:
-            found[:] = await self._index.said_by(guild_id, erasure.user_id, from_ms(erasure.before), _REMOVED)
-
-        while True:
-            async with self.lock:  # nothing is on its way into the index while it is found to hold none
-                if not await self._reach.happens(guild_id, find()):
-                    return removed
-                if not found:
-                    await self._retraction.erased(erasure)
-                    return removed
-                gone = await self._delete((guild_id, id) for id in found)
-                if not gone:
-                    return removed
-                removed += len(gone)
 
     async def _ready(self) -> None:
         """Once, have the index finish what a crash cut short, and index again whatever it lost."""

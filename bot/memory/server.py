@@ -80,7 +80,7 @@ class ServerIndex:
             found[position] = [ScoredPoint(str(p.id), p.score, p.payload or {}) for p in hits.points]
         return found
 
-    async def said_by(self, guild_id: int, user_id: int, before: datetime, limit: int) -> list[str]:
+    async def erase(self, guild_id: int, user_id: int, before: datetime) -> None:
         client = await self._ready()
         where = models.Filter(
             must=[
@@ -90,11 +90,7 @@ class ServerIndex:
                 models.FieldCondition(key="kind", match=models.MatchValue(value=MemoryKind.MESSAGE.value)),
             ]
         )
-        found = client.scroll(
-            self._collection, scroll_filter=where, limit=limit, with_payload=False, with_vectors=False
-        )
-        records, _ = await self._ask(found)
-        return [str(record.id) for record in records]
+        await self._ask(client.delete(self._collection, models.FilterSelector(filter=where), wait=True))
 
     async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
         client = await self._ready()

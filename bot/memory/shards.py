@@ -126,10 +126,10 @@ class Shards:
             records, following = shard.scroll(after, limit, keys, where)
             return [from_edge(record) for record in records], following
 
-    def ids(self, guild_id: int | None, where: edge.Filter, limit: int) -> list[str]:
-        """Ids of some points under a filter."""
+    def erase(self, guild_id: int, where: edge.Filter, most: int | None) -> bool:
+        """Remove the points under a filter, on disk once `sync` has returned; False, and none, if it is too many."""
         with self._use(guild_id) as shard:
-            return [] if shard is None else shard.ids(where, limit)
+            return shard is None or shard.erase(where, most)
 
     def count(self, guild_id: int | None) -> int:
         with self._use(guild_id) as shard:

@@ -3,7 +3,7 @@
 Whoever removes or replaces text here also marks the guild's residue. Times are in milliseconds.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, literal, select, true, update
 from sqlalchemy.dialects.sqlite import insert
@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 from bot.model import memory_id
 from bot.storage import residue, windows
 from bot.storage.burial import EXPIRED, bury, bury_selected
-from bot.storage.rows import among, each
+from bot.storage.rows import AnyRow, among, each
 from bot.storage.tables import citation, fact, fact_source, message, removal
 
 
@@ -51,15 +51,12 @@ def remove_messages(
 
 def erase_messages(
     connection: Connection, guild_id: int, ids: Collection[int], at: int, reason: str
-) -> tuple[list[str], int]:
-    """`remove_messages` for those of an erasure: none needs a tombstone or a removal of its own.
-
-    Returns the ids of their points, and how many facts there were.
-    """
+) -> tuple[int, int]:
+    """`remove_messages` for those of an erasure: none needs a tombstone or a removal of its own."""
     facts = _remove_facts_on(connection, ids, at, reason)
     _unlink(connection, ids)
     residue.mark(connection, [guild_id], at)
-    return _delete(connection, guild_id, ids), facts
+    return len(_delete(connection, guild_id, ids)), facts
 
 
 def expire_messages(connection: Connection, guild_id: int, ids: Collection[int], at: int) -> int:
@@ -131,15 +128,16 @@ def _extract_again(connection: Connection, facts: Collection[str], without: Coll
 
 def _take_out(connection: Connection, guild_id: int, ids: Collection[int], at: int) -> int:
     """Remove what the guild holds of these messages, with their points and out of their neighbours' windows."""
-    points = _delete(connection, guild_id, ids)
+    gone = _delete(connection, guild_id, ids)
+    points = [memory_id(guild_id, row.channel_id, row.author_id, [row.id]) for row in gone]
     hide(connection, guild_id, points, at)
     return len(points)
 
 
-def _delete(connection: Connection, guild_id: int, ids: Collection[int]) -> list[str]:
-    """Remove what the guild holds of these messages, also out of their neighbours' windows; the ids of their points."""
+def _delete(connection: Connection, guild_id: int, ids: Collection[int]) -> Sequence[AnyRow]:
+    """Remove what the guild holds of these messages, also out of their neighbours' windows; what that was."""
     columns = (message.c.id, message.c.channel_id, message.c.author_id)
     held = connection.execute(select(*columns).where(among(message.c.id, ids), of_guild(message, guild_id))).all()
     windows.part(connection, [row.id for row in held])
     connection.execute(delete(message).where(among(message.c.id, [row.id for row in held])))
-    return [memory_id(guild_id, row.channel_id, row.author_id, [row.id]) for row in held]
+    return held

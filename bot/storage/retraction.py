@@ -52,14 +52,6 @@ class Buried:
 
 
 @dataclass(frozen=True, slots=True)
-class Erased:
-    """What a step of an erasure removed, and the points that are to leave the index with it."""
-
-    gone: Retracted
-    points: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """Memories by id, with what their messages say now, and the ids of those whose window the index has to learn."""
 
@@ -166,23 +158,20 @@ class Retraction:
         Nothing they wrote before comes back, be it held by now or not.
         """
         buried = await self.bury_member(guild_id, user_id, reason)
-        total = buried.facts
-        async for erased in self.remove_buried(buried):
-            total += erased.gone
-        return total
+        return buried.facts + await self.remove_buried(buried)
 
     async def bury_member(self, guild_id: int, user_id: int, reason: str = "forgotten") -> Buried:
         """The first step of `member_forgotten`: nothing of it is shown from now on, and the index may be freed."""
         return await self._transact(lambda c, at: _bury_member(c, Erasure(guild_id, user_id, at), reason))
 
-    async def remove_buried(self, buried: Buried) -> AsyncIterator[Erased]:
-        """The further steps of `member_forgotten`, one after the other."""
-        one = buried.erasure
+    async def remove_buried(self, buried: Buried) -> Retracted:
+        """The further steps of `member_forgotten`: what they removed."""
+        one, total = buried.erasure, Retracted()
         held = extent.held_of(one.guild_id, one.user_id, one.before).limit(_PAGE)
         async for ids in self._steps(held):
-            yield await self._transact(partial(_erase, one=one, ids=ids, reason=buried.reason))
+            total += await self._transact(partial(_erase, guild_id=one.guild_id, ids=ids, reason=buried.reason))
         everything = extent.written_by(one.guild_id, one.user_id, _PAGE)  # also by a clock that is ahead of ours
-        yield Erased(await self._remove_messages(one.guild_id, everything, buried.reason), [])
+        return total + await self._remove_messages(one.guild_id, everything, buried.reason)
 
     async def resume(self) -> Retracted:
         """Do what a crash left undone: remove what is still held of deleted places and of forgotten members."""
@@ -300,6 +289,5 @@ def _bury_member(connection: Connection, one: Erasure, reason: str) -> Buried:
     return Buried(one, reason, Retracted(facts=gone))
 
 
-def _erase(connection: Connection, at: int, one: Erasure, ids: Collection[int], reason: str) -> Erased:
-    points, facts = erase_messages(connection, one.guild_id, ids, at, reason)
-    return Erased(Retracted(len(points), facts), points)
+def _erase(connection: Connection, at: int, guild_id: int, ids: Collection[int], reason: str) -> Retracted:
+    return Retracted(*erase_messages(connection, guild_id, ids, at, reason))

@@ -202,7 +202,7 @@ async def _failing(room: object, error: type[Exception]) -> AsyncIterator[None]:
 
     doors = (
         "write", "transact", "read", "look", "ping", "upsert", "delete", "search",
-        "said_by", "retrieve", "scroll", "count", "empty", "drop_guild", "purge",
+        "erase", "retrieve", "scroll", "count", "empty", "drop_guild", "purge",
     )  # fmt: skip
     with patch.multiple(room, **{door: refuse for door in doors if hasattr(room, door)}):
         yield

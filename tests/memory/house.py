@@ -130,9 +130,9 @@ class BreakableIndex(EdgeIndex):
         await self._check(guild_id)
         await super().delete(guild_id, ids)
 
-    async def said_by(self, guild_id: int, user_id: int, before: datetime, limit: int) -> list[str]:
+    async def erase(self, guild_id: int, user_id: int, before: datetime) -> None:
         await self._check(guild_id)
-        return await super().said_by(guild_id, user_id, before, limit)
+        await super().erase(guild_id, user_id, before)
 
     async def search(self, scope: Scope, searches: Sequence[Search]) -> list[list[ScoredPoint]]:
         await self._check()

@@ -159,15 +159,15 @@ async def test_a_member_is_forgotten_in_steps_that_can_be_repeated(
     monkeypatch.setattr("bot.storage.retraction.STEP", 1)
     late = said(4, "the kiln is late")
     await known.messages.capture(late)
-    transact, steps = known.database.transact, itertools.count()
+    transact, steps = known.retraction._transact, itertools.count()
 
-    async def failing(work: Callable[[Connection], object]) -> object:
+    async def failing(work: Callable[[Connection, int], object]) -> object:
         if next(steps) == 2:
             raise StorageUnavailable
         return await transact(work)
 
     with monkeypatch.context() as patch:
-        patch.setattr(known.database, "transact", failing)
+        patch.setattr(known.retraction, "_transact", failing)
         with pytest.raises(StorageUnavailable):
             await known.forget(known.indexer()).member(GUILD, ANN)
     assert (await known.messages.get([KILN.id, late.id])).keys() == {KILN.id}  # the newest goes first

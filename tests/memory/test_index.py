@@ -144,19 +144,30 @@ async def test_a_hit_carries_the_payload(index: VectorIndex) -> None:
     assert from_payload(hit.id, hit.payload) == stored
 
 
-async def test_what_a_member_said_is_found_by_its_time(index: VectorIndex) -> None:
-    """Their messages from before a time, so many at once; no fact, nothing of others, nothing of another guild."""
+async def test_what_a_member_said_is_erased_by_its_time(index: VectorIndex) -> None:
+    """Their messages from before a time go; no fact, nothing of others, nothing of another guild."""
     theirs = [memory(number, minutes=number) for number in range(5)]
     fact = replace(memory(7), id=memory_id(GUILD, 50, 7, [7], "a fact"), kind=MemoryKind.FACT)
     await index.upsert(GUILD, [point(one, [1, 0, 0, 0]) for one in (*theirs, fact, memory(8, subject=8))])
     await index.upsert(OTHER_GUILD, [point(memory(9, guild=OTHER_GUILD), [1, 0, 0, 0])])
     noon = NOON + timedelta(minutes=3)
-    assert set(await index.said_by(GUILD, 7, noon, 9)) == {one.id for one in theirs[:3]}
-    assert len(await index.said_by(GUILD, 7, noon, 2)) == 2
-    await index.delete(GUILD, await index.said_by(GUILD, 7, noon, 9))
-    assert await index.said_by(GUILD, 7, noon, 9) == []
+    await index.erase(GUILD, 7, noon)
+    left = await index.retrieve(GUILD, [one.id for one in (*theirs, fact)])
+    assert {one.id for one in left} == {one.id for one in (*theirs[3:], fact)}
+    assert (await index.count(GUILD), await index.count(OTHER_GUILD)) == (4, 1)
+    await index.erase(GUILD, 7, noon)
+    await index.erase(777, 7, noon)
     assert await index.count(GUILD) == 4
-    assert await index.said_by(777, 7, noon, 9) == []
+
+
+async def test_much_that_a_member_said_at_one_time_is_erased(index: VectorIndex) -> None:
+    """However many messages there are within a millisecond or a year, none stays, and nothing of others goes."""
+    burst = [memory(number, minutes=0) for number in range(300)]
+    spread = [memory(number, minutes=number * 977) for number in range(300, 600)]
+    others = [memory(number, minutes=number, subject=8) for number in range(600, 650)]
+    await index.upsert(GUILD, [point(one, [1, 0, 0, 0]) for one in (*burst, *spread, *others)])
+    await index.erase(GUILD, 7, NOON + timedelta(days=999))
+    assert await index.count(GUILD) == 50
 
 
 async def test_the_limit_holds(index: VectorIndex) -> None:
