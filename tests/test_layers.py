@@ -14,6 +14,7 @@ ROOMS = [
     "settings",
     "settings_sources",
     "telemetry",
+    "checks",
     "text",
     "policy",
     "sensitive",

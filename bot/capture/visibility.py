@@ -117,8 +117,12 @@ class DiscordVisibility:
 
 def missing_permissions(place: Observable) -> list[str]:
     """The permissions that the bot lacks to read a place and to post the notice there, as Discord names them."""
-    permissions = place.permissions_for(place.guild.me)
-    speak = permissions.send_messages_in_threads if isinstance(place, discord.Thread) else permissions.send_messages
+    return lacking(place.permissions_for(place.guild.me), isinstance(place, discord.Thread))
+
+
+def lacking(permissions: discord.Permissions, in_thread: bool) -> list[str]:
+    """What is missing of the permissions that reading a place and posting the notice there take."""
+    speak = permissions.send_messages_in_threads if in_thread else permissions.send_messages
     needed = {
         "View Channel": permissions.view_channel,
         "Read Message History": permissions.read_message_history,

@@ -168,6 +168,15 @@ class OllamaLLM:
                 state = f"loaded with {running.context_length} tokens of context, not {self._settings.num_ctx}"
         return ServiceHealth(self.name, True, f"Ollama {version}, model {model} {state}")
 
+    async def context(self) -> int | None:
+        """How many tokens the model was made to read, None if the server does not say. Raises `LLMUnavailable`."""
+        try:
+            told = (await self._probe.show(self._settings.model)).modelinfo or {}
+        except _FAILURES as error:
+            raise self._meaning(error) from None
+        length = told.get(f"{told.get('general.architecture')}.context_length")
+        return length if isinstance(length, int) else None
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()  # type: ignore[no-untyped-call]  # the library leaves it untyped

@@ -1,6 +1,6 @@
 """A stand-in for an Ollama server: the real protocol on 127.0.0.1, without a model.
 
-Serves /api/version, /api/tags, /api/ps and /api/chat (https://github.com/ollama/ollama/blob/main/docs/api.md),
+Serves /api/version, /api/tags, /api/show, /api/ps and /api/chat (https://github.com/ollama/ollama/blob/main/docs/api.md),
 streaming or not, with the error shapes, the cold load and the silent cut of a prompt that does not
 fit `num_ctx`. Run it by itself with `python -m bot.sandbox.ollama --port 0`.
 """
@@ -22,6 +22,7 @@ from bot.sandbox import extractor
 from bot.sandbox.listener import Listener
 
 MODEL = "llama3.1:8b"
+LLAMA_CONTEXT = 131_072  # what llama3.1 was made to read
 _DEFAULT_CONTEXT = 4096  # what Ollama gives a request that does not ask for more
 _PIECE = 256  # characters in one part of a stream of JSON,
 _WORDS = 16  # and of one that somebody reads as it comes
@@ -61,6 +62,7 @@ class OllamaServer(Listener):
 
     `replies` are used up one a request, then `always` (if set) answers every request. `calls` and
     `prompt_tokens` count what was asked and answered: the messages, and the schema in `format` if there is one.
+    `context` is how many tokens its models were made to read.
     """
 
     def __init__(
@@ -69,11 +71,13 @@ class OllamaServer(Listener):
         models: Iterable[str] = (MODEL,),
         port: int = 0,
         load_seconds: float = 0.0,
+        context: int = LLAMA_CONTEXT,
     ) -> None:
         super().__init__(port)
         self.answer = answer
         self.models = set(models)
         self.load_seconds = load_seconds
+        self.context = context
         self.replies: deque[Reply] = deque()
         self.always: Reply | None = None
         self.requests: list[dict[str, Any]] = []
@@ -91,6 +95,7 @@ class OllamaServer(Listener):
             web.get("/", self._root),
             web.get("/api/version", self._version),
             web.get("/api/tags", self._tags),
+            web.post("/api/show", self._show),
             web.get("/api/ps", self._ps),
             web.post("/api/chat", self._chat),
         )
@@ -107,6 +112,14 @@ class OllamaServer(Listener):
 
     async def _tags(self, _: web.Request) -> web.Response:
         return web.json_response({"models": [_describe(model) for model in sorted(self.models)]})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        model = (await request.json()).get("model", "")
+        if model not in {*self.models, *(name.removesuffix(":latest") for name in self.models)}:
+            return web.json_response({"error": f"model '{model}' not found"}, status=404)
+        info = {"general.architecture": "llama", "llama.context_length": self.context}
+        details = _describe(model)["details"]
+        return web.json_response({"details": details, "model_info": info, "capabilities": ["completion"]})
 
     async def _ps(self, _: web.Request) -> web.Response:
         running = [

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 from aiohttp import web
@@ -118,6 +119,7 @@ class Rest:
             response = reply(error.body, error.status)
         call.status = response.status
         response.headers.update(headers)
+        response.headers["Date"] = format_datetime(self.world.clock(), usegmt=True)
         return response
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
