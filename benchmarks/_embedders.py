@@ -3,20 +3,18 @@
 All systems of a run get the same vectors: a text is embedded once. A question is embedded whenever it is asked.
 """
 
-import asyncio
 import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bot.errors import RecollectError
-from bot.memory.embeddings import Embedder, open_embedder
+from bot.memory.embedders.fastembed import FastEmbedder
+from bot.memory.embeddings import Embedder, embedder_of, parse_embedding_model
 from bot.model import ServiceHealth
+from bot.settings import FastembedSettings
 from bot.settings_sources import load
 
 _AT_ONCE = 64
@@ -31,52 +29,17 @@ def open_named(name: str) -> Embedder:
     """
     kind, _, path = name.partition(":")
     if kind == "fastembed" and path:
-        return FastEmbedder(Path(path))
+        return _Unremembering(_model_in(Path(path)), cache=Path(path))
     if name != "openai":
         raise RecollectError(f"There is no embedder {name!r}; there are: fastembed:PATH, openai.")
-    if (embedder := open_embedder(load().openai)) is None:
+    settings = load()
+    if not settings.openai.configured:
         raise RecollectError("The embedder openai needs a key: set OPENAI_API_KEY, or name fastembed:PATH instead.")
-    return embedder
+    return embedder_of(settings, parse_embedding_model("openai", settings))
 
 
-class FastEmbedder:
-    """The `Embedder` of the product over a model on disk, which works on one request at a time, on every core."""
-
-    def __init__(self, folder: Path) -> None:
-        self.model = folder.resolve().name
-        name, self.dimensions = _known_model(folder)
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        from fastembed import TextEmbedding
-
-        self._encoder = TextEmbedding(name, specific_model_path=str(folder), local_files_only=True)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="embedder")
-
-    async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Vector | None]:
-        """See `Embedder`. It takes as long as it takes: nobody waits."""
-        return list(await self._run(lambda: self._encode(texts)))
-
-    async def queries(self, texts: Sequence[str]) -> list[Vector]:
-        return list(await self._run(lambda: list(self._encoder.query_embed(list(texts)))))
-
-    def known(self, text: str) -> Vector | None:
-        return None
-
-    async def health(self) -> ServiceHealth:
-        return ServiceHealth("fastembed", True, f"{self.model} is loaded.")
-
-    async def close(self) -> None:
-        await asyncio.to_thread(self._pool.shutdown)
-
-    def _encode(self, texts: Sequence[str]) -> list[Vector]:
-        vectors = list(self._encoder.embed(texts, batch_size=32))
-        return [vector if text.strip() else np.zeros_like(vector) for text, vector in zip(texts, vectors, strict=True)]
-
-    async def _run(self, work: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-
-def _known_model(folder: Path) -> tuple[str, int]:
-    """The name fastembed knows the model of a folder by, and its dimensions."""
+def _model_in(folder: Path) -> FastembedSettings:
+    """The model of a folder that is named as fastembed knows it."""
     if not folder.is_dir():
         raise RecollectError(f"There is no model in {folder}: it is no folder.")
     try:
@@ -85,8 +48,15 @@ def _known_model(folder: Path) -> tuple[str, int]:
         raise RecollectError("The embedder fastembed is not installed: pip install fastembed.") from None
     for model in TextEmbedding.list_supported_models():
         if model["model"].rpartition("/")[2].lower() == folder.resolve().name.lower():
-            return model["model"], model["dim"]
+            return FastembedSettings(model=model["model"], dimensions=model["dim"], folder=str(folder))
     raise RecollectError(f"fastembed knows no model named {folder.resolve().name}, as the folder is.")
+
+
+class _Unremembering(FastEmbedder):
+    """The embedder of the product, but every system that asks a question waits for its vector alike."""
+
+    def known(self, text: str) -> Vector | None:
+        return None
 
 
 class Remembering:

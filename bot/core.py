@@ -12,7 +12,7 @@ from bot.extraction.questions import Questions
 from bot.extraction.turns import Turns
 from bot.extraction.worker import BatchWorker
 from bot.memory.bm25 import Bm25
-from bot.memory.embeddings import open_embedder
+from bot.memory.embeddings import embedder_name, open_embedder
 from bot.memory.forget import Forget
 from bot.memory.held import Held
 from bot.memory.index import VectorIndex
@@ -120,7 +120,8 @@ class Core(ABC):
         self.index = open_index(settings, settings.storage.path / INDEX)
         self.index_name = "Qdrant" if settings.qdrant.url else "Search index"  # as people know it
         opened.push_async_callback(self.index.close)
-        self.embedder = open_embedder(settings.openai)
+        self.embedder = open_embedder(settings)
+        self.embedder_name = embedder_name(settings)
         if self.embedder:
             opened.push_async_callback(self.embedder.close)
         self.indexer = Indexer(
@@ -133,7 +134,7 @@ class Core(ABC):
             lexicon,
             embed_messages,
             settings.memory.index_interval,
-            self.breakers.of("OpenAI"),
+            self.breakers.of(self.embedder_name),
             self.breakers.of("Qdrant"),
             self.clock,
             give_way=lambda: self.recall.quiet(),
@@ -148,7 +149,7 @@ class Core(ABC):
             Speakers(Names(self.database)),
             self.keyword,
             self.retraction,
-            self.breakers.of("OpenAI"),
+            self.breakers.of(self.embedder_name),
             self.breakers.of("Qdrant"),
             self.indexer.doubt_index,
             self.clock,
@@ -235,7 +236,7 @@ def open_index(settings: Settings, folder: Path) -> VectorIndex:
     if settings.qdrant.url:
         from bot.memory.server import ServerIndex
 
-        return ServerIndex(settings.qdrant, settings.openai.dimensions)
+        return ServerIndex(settings.qdrant, settings.embedding_model.dimensions)
     from bot.memory.edge import EdgeIndex
 
-    return EdgeIndex(folder, settings.openai.dimensions)
+    return EdgeIndex(folder, settings.embedding_model.dimensions)

@@ -57,7 +57,7 @@ class Rooms(Core):
         self.visibility = DiscordVisibility(self.client, self.observations)
         self._health: dict[str, HealthCheck] = {
             "Ollama": self.worker.health,
-            "OpenAI": self.indexer.embedder_health,
+            self.embedder_name: self.indexer.embedder_health,
             self.index_name: self.indexer.index_health,
         }
         status = partial(

@@ -261,6 +261,11 @@ class VoyageSettings(Section):
     timeout: Duration = timedelta(seconds=30)
     """How long one request may take."""
 
+    @property
+    def configured(self) -> bool:
+        """Whether there is a key, without which nothing is answered."""
+        return bool(self.api_key.get_secret_value())
+
 
 class FastembedSettings(Section):
     model: str = Field(default="BAAI/bge-small-en-v1.5", min_length=1)
@@ -415,6 +420,11 @@ class Settings(BaseSettings):
             "fastembed": (self.fastembed.model, self.fastembed.dimensions),
         }[provider]
         return EmbeddingModel(provider, name, dimensions)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether there is an embedder: one that needs no key, or has one."""
+        return {"openai": self.openai.configured, "voyage": self.voyage.configured}.get(self.embedding.provider, True)
 
     @model_validator(mode="after")
     def _journal_outlives_data(self) -> Self:

@@ -38,8 +38,10 @@ OWNERS = {
     "sqlalchemy": {"storage"},
     "alembic": {"storage"},
     "aiosqlite": {"storage"},
-    "ollama": {"extraction"},
+    # Chat belongs to extraction, embeddings to memory: the same two services sell, or give, both.
+    "ollama": {"extraction", "memory"},
     "openai": {"extraction", "memory"},
+    "fastembed": {"memory"},
     "PIL": {"commands"},
     "mem0": {"memory"},
     "qdrant_client": {"memory"},

@@ -199,7 +199,7 @@ class Indexer:
     async def embedder_health(self) -> ServiceHealth:
         """The embedder as it last answered, this process or the one before."""
         if self._embedder is None:
-            return ServiceHealth("OpenAI", True, "No key is set: recall searches by keywords.")
+            return ServiceHealth(self._embedder_breaker.name, True, "No key is set: recall searches by keywords.")
         health = await self._embedder.health()
         trouble = self._embedder_breaker.trouble
         return ServiceHealth(health.name, False, trouble) if trouble else health

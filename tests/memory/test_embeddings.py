@@ -11,10 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from bot.errors import EmbedderUnavailable, QuotaExhausted
-from bot.memory import embeddings
+from bot.memory.embedders import base
 from bot.memory.embeddings import OpenAIEmbedder, open_embedder
 from bot.sandbox.openai import Fault, OpenAIServer
-from bot.settings import OpenAISettings
+from bot.settings import OpenAISettings, Settings
 
 SIZE = 16
 
@@ -85,13 +85,13 @@ async def test_repeated_queries_are_answered_from_memory(server: OpenAIServer, e
     """Only the first of equal queries is paid for, until others push it out."""
     assert (await embedder.queries(["word"]))[0] is (await embedder.queries(["word"]))[0]
     assert server.requests == 1
-    for n in range(embeddings._CACHED_QUERIES - 1):
+    for n in range(base._CACHED_QUERIES - 1):
         (await embedder.queries([f"word{n}"]))[0]
     (await embedder.queries(["word"]))[0]
-    assert server.requests == embeddings._CACHED_QUERIES
+    assert server.requests == base._CACHED_QUERIES
     (await embedder.queries(["another"]))[0]
     (await embedder.queries(["word0"]))[0]
-    assert server.requests == embeddings._CACHED_QUERIES + 2
+    assert server.requests == base._CACHED_QUERIES + 2
 
 
 async def test_dimensions_are_asked_of_the_third_generation_only(server: OpenAIServer) -> None:
@@ -216,7 +216,7 @@ async def test_a_query_gives_up_early(
     server: OpenAIServer, embedder: OpenAIEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Someone waits for a query: it does not use the whole timeout of a document."""
-    monkeypatch.setattr(embeddings, "_QUERY_SECONDS", 0.05)
+    monkeypatch.setattr(base, "_QUERY_SECONDS", 0.05)
     server.fault = Fault.HANG
     with pytest.raises(EmbedderUnavailable, match=r"did not answer within 0\.05 s"):
         (await embedder.queries(["word"]))[0]
@@ -256,8 +256,8 @@ async def test_health_costs_nothing(server: OpenAIServer, embedder: OpenAIEmbedd
 
 async def test_without_a_key_there_is_no_embedder() -> None:
     """OpenAI wants a key; a server of one's own may not."""
-    assert open_embedder(OpenAISettings()) is None
-    local = open_embedder(OpenAISettings(base_url="http://127.0.0.1:9/v1", timeout=timedelta(seconds=1)))
+    assert open_embedder(Settings()) is None
+    local = open_embedder(Settings(openai=OpenAISettings(base_url="http://127.0.0.1:9/v1", timeout=timedelta(seconds=1))))
     assert local is not None
     await local.close()
 

@@ -1,0 +1,1 @@
+"""One embedder a service; `bot.memory.embeddings` has the port and chooses."""

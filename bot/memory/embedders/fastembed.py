@@ -1,0 +1,78 @@
+"""Embeddings by a model inside this process, through fastembed and ONNX Runtime: no text leaves it."""
+
+import asyncio
+import os
+from array import array
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.errors import EmbedderUnavailable, SettingsError
+from bot.memory.embedders.base import BaseEmbedder, Embedded, Limits, Purpose, TextsRefused
+from bot.memory.embedders.prefixes import prefix
+from bot.settings import FastembedSettings
+
+if TYPE_CHECKING:
+    from fastembed import TextEmbedding
+
+# What is begun is finished even if nobody waits for it any more, and whoever comes next waits for that.
+_LIMITS = Limits(inputs=16, bytes=64_000)
+
+
+class FastEmbedder(BaseEmbedder):
+    """The `Embedder` of a local model, which works on one request at a time, on every core.
+
+    The model is loaded by the first request, in the worker thread: from `folder`, or else from `cache`, into which it
+    is downloaded where it is not there yet. Raises `SettingsError` if fastembed is not installed, or the folder is
+    none.
+    """
+
+    service = "fastembed"
+
+    def __init__(self, settings: FastembedSettings, cache: Path) -> None:
+        super().__init__(settings.model, settings.dimensions, "fastembed.dimensions", _LIMITS)
+        if find_spec("fastembed") is None:
+            raise SettingsError("The embedder fastembed is not installed: pip install 'recollect[fastembed]'.")
+        if settings.folder and not Path(settings.folder).is_dir():
+            raise SettingsError(f"There is no model in {settings.folder}: it is no folder. Check fastembed.folder.")
+        self._folder = settings.folder
+        self._cache = cache
+        self._encoder: TextEmbedding | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="embedder")
+
+    async def close(self) -> None:
+        """See `Embedder`. Waits for the request under way."""
+        await asyncio.to_thread(self._worker.shutdown, cancel_futures=True)
+
+    async def _request(self, texts: list[str], purpose: Purpose) -> Embedded:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, self._encode, texts, purpose)
+
+    def _encode(self, texts: list[str], purpose: Purpose) -> Embedded:
+        before = prefix(self.model, purpose)
+        encoder = self._encoder = self._encoder or self._load()
+        embed = encoder.query_embed if purpose is Purpose.QUERY else encoder.passage_embed
+        try:
+            vectors = [array("f", vector.tolist()) for vector in embed([before + text for text in texts])]
+        except Exception as error:  # the tokenizer's and ONNX Runtime's own are of no common kind
+            raise TextsRefused(f"{self.model} failed ({type(error).__name__}).") from None
+        return Embedded(vectors, 0)
+
+    def _load(self) -> "TextEmbedding":
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from fastembed import TextEmbedding
+
+        known = {str(model["model"]).lower() for model in TextEmbedding.list_supported_models()}
+        if self.model.lower() not in known:
+            raise EmbedderUnavailable(f"fastembed knows no model named {self.model}: check fastembed.model.")
+        try:
+            if self._folder:
+                return TextEmbedding(self.model, specific_model_path=self._folder, local_files_only=True)
+            return TextEmbedding(self.model, cache_dir=str(self._cache))
+        except Exception as error:  # it downloads, unpacks and runs files of others: anything can be wrong with them
+            where = self._folder or self._cache
+            raise EmbedderUnavailable(
+                f"{self.model} cannot be loaded from {where} ({type(error).__name__}): put its files into a folder "
+                "and name that in fastembed.folder."
+            ) from error
