@@ -13,6 +13,7 @@ from bot.extraction.turns import Turns
 from bot.extraction.worker import BatchWorker
 from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import embedder_name, open_embedder
+from bot.memory.fingerprint import Fingerprint
 from bot.memory.forget import Forget
 from bot.memory.held import Held
 from bot.memory.index import VectorIndex
@@ -158,7 +159,7 @@ class Core(ABC):
         self.forget = Forget(
             self.retraction, Purging(self.database, self.retraction, self.clock), self.indexer, self.index
         )
-        self.backup = Backup(self.database, settings.storage.path, self.index, settings.openai, self.clock)
+        self.backup = Backup(self.database, settings.storage.path, self.index, settings.embedding_model, self.clock)
         self.purge = Purge(
             self.database,
             Residue(self.database),
@@ -233,10 +234,11 @@ class Core(ABC):
 
 def open_index(settings: Settings, folder: Path) -> VectorIndex:
     """The index of the settings: on their server, or embedded in this folder."""
+    fingerprint, dimensions = Fingerprint(settings.embedding_model), settings.embedding_model.dimensions
     if settings.qdrant.url:
         from bot.memory.server import ServerIndex
 
-        return ServerIndex(settings.qdrant, settings.embedding_model.dimensions)
+        return ServerIndex(settings.qdrant, dimensions, fingerprint=fingerprint)
     from bot.memory.edge import EdgeIndex
 
-    return EdgeIndex(folder, settings.embedding_model.dimensions)
+    return EdgeIndex(folder, dimensions, fingerprint=fingerprint)

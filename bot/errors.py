@@ -32,6 +32,10 @@ class LLMUnavailable(ServiceUnavailable):
     """The language model did not answer; extraction waits until it does."""
 
 
+class LLMUnreachable(LLMUnavailable):
+    """The language model cannot be reached: nobody listens, it does not answer in time, or its server fails."""
+
+
 class ModelMissing(LLMUnavailable):
     """The language model is not installed on the Ollama server."""
 
@@ -57,7 +61,7 @@ class IndexUnavailable(ServiceUnavailable):
 
 
 class IndexMismatch(RecollectError):
-    """The collection was made for vectors of another size."""
+    """The index was made with another embedding model than the settings name."""
 
 
 class StorageUnavailable(ServiceUnavailable):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from bot.memory.edge_filter import said_by
+from bot.memory.fingerprint import Fingerprint
 from bot.memory.index import IndexPoint, ScoredPoint, Search
 from bot.memory.shards import DELETED, STEP, Shards
 from bot.model import Scope
@@ -23,8 +24,10 @@ T = TypeVar("T")
 class EdgeIndex:
     """One shard folder per guild under `folder`, `unmapped` for memories no guild has claimed."""
 
-    def __init__(self, folder: Path, dimensions: int, open_shards: int = 16) -> None:
-        self.shards = Shards(folder, dimensions, open_shards)
+    def __init__(
+        self, folder: Path, dimensions: int, open_shards: int = 16, fingerprint: Fingerprint | None = None
+    ) -> None:
+        self.shards = Shards(folder, dimensions, open_shards, fingerprint)
         self._purging = asyncio.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="index")
 

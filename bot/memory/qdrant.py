@@ -9,13 +9,15 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
-from bot.errors import IndexMismatch, IndexUnavailable
+from bot.errors import IndexUnavailable
+from bot.memory.fingerprint import Fingerprint, refuse_size
 from bot.memory.index import Key
 from bot.settings import QdrantSettings
 
 DENSE_KEYS = (Key.DENSE, Key.WINDOW)
 SPARSE_KEYS = (Key.BM25, Key.BM25_WINDOW)
 _KEYWORD_FIELDS = ("user_id", "agent_id", "run_id")  # plain, as mem0 indexes them
+_METADATA = "recollect"  # the name of ours among a collection's metadata, which no client takes for a memory
 _INTEGER_FIELDS = ("access_id", "channel_id", "subject_id", "said_at")
 
 T = TypeVar("T")
@@ -55,15 +57,22 @@ async def answer(request: Awaitable[T]) -> T:
         raise IndexUnavailable("The Qdrant server does not answer.") from error
 
 
-async def prepare(client: AsyncQdrantClient, collection: str, dimensions: int) -> frozenset[Key]:
+async def prepare(
+    client: AsyncQdrantClient, collection: str, dimensions: int, fingerprint: Fingerprint | None = None
+) -> frozenset[Key]:
     """Create what is missing of the collection, its keys and its payload indexes; the keys it has now.
 
-    Raises `IndexMismatch` if it holds vectors of another size.
+    Raises `IndexMismatch` if it was made with another embedding model, or holds vectors of another size.
     """
     if not await answer(client.collection_exists(collection)):
-        await _create(client, collection, dimensions)
+        await _create(client, collection, dimensions, fingerprint)
     info = await answer(client.get_collection(collection))
-    keys = _keys_of(info.config.params, collection, dimensions)
+    where = f"The collection {collection}"
+    if fingerprint is not None and (stored := fingerprint_of(info)) is not None and info.points_count != 0:
+        fingerprint.refuse_other(stored, where)
+    keys = _keys_of(info.config.params, where, dimensions, fingerprint)
+    if fingerprint is not None and fingerprint_of(info) != fingerprint:
+        await answer(client.update_collection(collection, metadata=_metadata(fingerprint)))
     for key in [key for key in Key if key not in keys]:
         if await _add_key(client, collection, dimensions, key):
             keys.add(key)
@@ -71,7 +80,19 @@ async def prepare(client: AsyncQdrantClient, collection: str, dimensions: int) -
     return frozenset(keys)
 
 
-async def _create(client: AsyncQdrantClient, collection: str, dimensions: int) -> None:
+def fingerprint_of(info: models.CollectionInfo) -> Fingerprint | None:
+    """What a collection says that it was made with. A server before 1.16 keeps nothing of the kind."""
+    try:
+        return Fingerprint.from_dict((info.config.metadata or {})[_METADATA])
+    except (LookupError, TypeError, ValueError):
+        return None
+
+
+def _metadata(fingerprint: Fingerprint | None) -> dict[str, Any] | None:
+    return {_METADATA: fingerprint.to_dict()} if fingerprint else None
+
+
+async def _create(client: AsyncQdrantClient, collection: str, dimensions: int, fingerprint: Fingerprint | None) -> None:
     vector = models.VectorParams(size=dimensions, distance=models.Distance.COSINE)
     sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
     await answer(
@@ -79,19 +100,17 @@ async def _create(client: AsyncQdrantClient, collection: str, dimensions: int) -
             collection,
             vectors_config={key.value: vector for key in DENSE_KEYS},
             sparse_vectors_config={key.value: sparse for key in SPARSE_KEYS},
+            metadata=_metadata(fingerprint),
         )
     )
 
 
-def _keys_of(params: models.CollectionParams, collection: str, dimensions: int) -> set[Key]:
+def _keys_of(params: models.CollectionParams, where: str, dimensions: int, fingerprint: Fingerprint | None) -> set[Key]:
     """Which of our keys an existing collection has. One that only ever had the unnamed vector gives it bare."""
     dense = params.vectors if isinstance(params.vectors, dict) else {Key.DENSE.value: params.vectors}
     for key in DENSE_KEYS:
-        if (vector := dense.get(key.value)) is not None and vector.size != dimensions:
-            raise IndexMismatch(
-                f"The collection {collection} holds vectors of size {vector.size}, but openai.dimensions is "
-                f"{dimensions}: set it back, or name another qdrant.collection, and what is held is indexed anew."
-            )
+        if (vector := dense.get(key.value)) is not None:
+            refuse_size(vector.size, dimensions, where, fingerprint)
     names = {*(name for name, vector in dense.items() if vector), *(params.sparse_vectors or {})}
     return {key for key in Key if key.value in names}
 

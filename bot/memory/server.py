@@ -14,6 +14,7 @@ import structlog
 from qdrant_client import AsyncQdrantClient, models
 
 from bot.memory.filters import AnyOf, Between, conditions
+from bot.memory.fingerprint import Fingerprint
 from bot.memory.index import IndexPoint, Key, ScoredPoint, Search, SparseVector
 from bot.memory.mem0_adapter import guild_of
 from bot.memory.qdrant import DENSE_KEYS, SPARSE_KEYS, Refused, answer, connect, prepare
@@ -31,10 +32,17 @@ log = structlog.get_logger(__name__)
 class ServerIndex:
     """The collection `settings.collection`. The server may be down at any time, at start too."""
 
-    def __init__(self, settings: QdrantSettings, dimensions: int, client: AsyncQdrantClient | None = None) -> None:
+    def __init__(
+        self,
+        settings: QdrantSettings,
+        dimensions: int,
+        client: AsyncQdrantClient | None = None,
+        fingerprint: Fingerprint | None = None,
+    ) -> None:
         self._settings = settings
         self._collection = settings.collection
         self._dimensions = dimensions
+        self._fingerprint = fingerprint
         self._client = client
         self._keys: frozenset[Key] = frozenset()  # the collection's vectors; empty until it has been opened
         self._opening = asyncio.Lock()
@@ -169,7 +177,7 @@ class ServerIndex:
             if self._client is None:
                 self._client = connect(self._settings)
             if not self._keys:
-                self._keys = await prepare(self._client, self._collection, self._dimensions)
+                self._keys = await prepare(self._client, self._collection, self._dimensions, self._fingerprint)
             return self._client
 
     async def _ask(self, request: Awaitable[T]) -> T:

@@ -16,6 +16,7 @@ import structlog
 from bot.errors import IndexMismatch, IndexUnavailable
 from bot.memory.edge_filter import corpus, within
 from bot.memory.edge_points import from_edge, to_edge
+from bot.memory.fingerprint import Fingerprint, Stamp, refuse_size
 from bot.memory.index import IndexPoint, Key, ScoredPoint, Search
 from bot.memory.open_shard import OpenShard, sync_log
 from bot.memory.shard_folders import ShardFolders, discard, fsync, fsync_all, size
@@ -33,19 +34,22 @@ class Shards:
     """The shard folders under `folder`; at most `open_shards` idle ones stay open.
 
     Every method raises `IndexUnavailable` when a shard cannot be used and `IndexMismatch` when it
-    holds vectors of another size.
+    was made with another embedding model, or holds vectors of another size. An index that does not say what it was
+    made with is taken for one of `fingerprint`.
     """
 
-    def __init__(self, folder: Path, dimensions: int, open_shards: int) -> None:
+    def __init__(self, folder: Path, dimensions: int, open_shards: int, fingerprint: Fingerprint | None = None) -> None:
         self._folders = ShardFolders(folder)
         self._dimensions = dimensions
+        self._fingerprint = fingerprint
+        self._stamp = Stamp(folder, fingerprint)
         self._limit = open_shards
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._open: OrderedDict[str, OpenShard] = OrderedDict()
         self._mutex = threading.Lock()  # guards the two above, never held during a shard's call
 
     def prepare(self) -> None:
-        """Make the folder, finish or undo what a crash cut short, and check every shard's vector size."""
+        """Make the folder, finish or undo what a crash cut short, and check what every shard was made with."""
         root = self._folders.root
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -53,8 +57,10 @@ class Shards:
                 with self._hold(name):
                     if name not in self._open or self._open[name].changed is None:
                         self._folders.tidy(name)
-            for name in self._folders.names():
+            self._stamp.check(filled=bool(names := self._folders.names()))
+            for name in names:
                 self._check_at_start(name)
+            self._stamp.put()
         except OSError as error:
             raise IndexUnavailable(f"The index folder {root} cannot be used: {error.strerror}.") from error
 
@@ -252,7 +258,9 @@ class Shards:
         return None if folder is None else self._loaded(name, folder)
 
     def _loaded(self, name: str, folder: Path) -> OpenShard:
+        self._stamp.check(filled=True)
         self._check_size(folder)
+        self._stamp.put()
         self._make_room()
         try:
             shard = OpenShard.load(folder, self._dimensions)
@@ -267,6 +275,8 @@ class Shards:
 
     def _made(self, name: str) -> OpenShard:
         """A new shard, made aside and moved into place: no crash leaves half of one."""
+        self._stamp.check(filled=bool(self._folders.names()))
+        self._stamp.put()
         aside = self._folders.half_made(name)
         OpenShard.create(aside, self._dimensions).close()
         return self._loaded(name, aside.rename(self._folders.root / name))
@@ -305,11 +315,7 @@ class Shards:
             raise IndexUnavailable(
                 f"The index in {folder} is damaged: move it away and start again, and what is held is indexed anew."
             ) from error
-        if stored != self._dimensions:
-            raise IndexMismatch(
-                f"The index in {folder} holds vectors of size {stored}, but openai.dimensions is {self._dimensions}: "
-                "set it back, or move the folder away, and what is held is indexed anew."
-            )
+        refuse_size(stored, self._dimensions, f"The index in {folder}", self._fingerprint)
 
 
 def _name(guild_id: int | None) -> str:

@@ -17,8 +17,8 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from bot.errors import BackupDamaged, RecollectError
-from bot.model import Report
-from bot.settings import OpenAISettings
+from bot.memory.fingerprint import in_settings
+from bot.model import EmbeddingModel, Report
 from bot.storage import schema
 from bot.storage.database import FILE
 from bot.upkeep.threads import in_thread
@@ -53,6 +53,7 @@ class Manifest(BaseModel):
     version: int = VERSION
     created_at: AwareDatetime
     revision: str
+    provider: str = "openai"
     embedding_model: str
     dimensions: int
     journal: str | None
@@ -60,6 +61,11 @@ class Manifest(BaseModel):
     facts: int
     points: int
     files: dict[str, Part]
+
+    @property
+    def embedding(self) -> EmbeddingModel:
+        """Whose vectors the points have; the first archives were all of one provider."""
+        return EmbeddingModel(self.provider, self.embedding_model, self.dimensions)
 
     @property
     def parts_of_index(self) -> dict[str, int | None]:
@@ -89,18 +95,15 @@ def opened(file: Path) -> Iterator[tuple[zipfile.ZipFile, Manifest]]:
             yield archive, manifest
 
 
-def refuse_unfit(manifest: Manifest, embedding: OpenAISettings, file: Path) -> None:
+def refuse_unfit(manifest: Manifest, embedding: EmbeddingModel, file: Path) -> None:
     """Raise `RecollectError` for a backup of a newer version, or with vectors of another model than the settings'."""
     if manifest.version > VERSION or manifest.revision > schema.revisions()[-1]:
         raise RecollectError(f"The backup {file} is of a newer version: update Recollect.")
-    for setting, stored, ours in (
-        ("dimensions", manifest.dimensions, embedding.dimensions),
-        ("embedding_model", manifest.embedding_model, embedding.embedding_model),
-    ):
-        if stored != ours:
-            raise RecollectError(
-                f"The backup {file} was made with openai.{setting} = {stored}, but it is {ours}: set it to {stored}."
-            )
+    if manifest.embedding != embedding:
+        raise RecollectError(
+            f"The backup {file} was made with {manifest.embedding}, but the settings ask for {embedding}: "
+            f"set {in_settings(manifest.embedding)}."
+        )
 
 
 async def verify(archive: zipfile.ZipFile, manifest: Manifest, file: Path, report: Report) -> None:

@@ -17,8 +17,7 @@ from typing import Self
 
 from bot.errors import RecollectError
 from bot.memory.index import VectorIndex
-from bot.model import Report, utcnow
-from bot.settings import OpenAISettings
+from bot.model import EmbeddingModel, Report, utcnow
 from bot.storage import schema
 from bot.storage.archive import Archive
 from bot.storage.database import FILE, Database
@@ -50,7 +49,7 @@ class Backup:
         database: Database,
         folder: Path,
         index: VectorIndex,
-        embedding: OpenAISettings,
+        embedding: EmbeddingModel,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self._database = database
@@ -94,7 +93,8 @@ class Backup:
             manifest = Manifest(
                 created_at=created_at,
                 revision=schema.revisions()[-1],
-                embedding_model=self._embedding.embedding_model,
+                provider=self._embedding.provider,
+                embedding_model=self._embedding.name,
                 dimensions=self._embedding.dimensions,
                 journal=journal,
                 messages=held.messages,

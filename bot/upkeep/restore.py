@@ -63,7 +63,7 @@ async def restore(
     """
     target = _empty(settings.storage.path)
     with opened(file) as (zipped, manifest):
-        refuse_unfit(manifest, settings.openai, file)
+        refuse_unfit(manifest, settings.embedding_model, file)
         await verify(zipped, manifest, file, report)
         aside = _aside(target)
         index = open_index(aside / INDEX)

@@ -14,7 +14,7 @@ from bot.sandbox.listener import Listener
 class QdrantServer(Listener):
     """`async with QdrantServer() as server:` listens at `server.url`.
 
-    `refuses` holds parts of the protocol an older server does not know: "idf", "vector names".
+    `refuses` holds parts of the protocol an older server does not know: "idf", "vector names", "metadata".
     `requests` are the (method, path, body) it answered.
     """
 
@@ -38,6 +38,11 @@ class QdrantServer(Listener):
         body = await request.json() if request.can_read_body else None
         self.requests.append((request.method, request.path, body))
         match request.path.strip("/").split("/"):
+            case ["aliases"]:
+                return _result(await self.local.get_aliases())
+            case ["collections", "aliases"]:
+                asked = models.ChangeAliasesOperation.model_validate(body)
+                return _result(await self.local.update_collection_aliases(asked.actions))
             case ["collections"]:
                 return _result(await self.local.get_collections())
             case ["collections", name]:
@@ -50,16 +55,19 @@ class QdrantServer(Listener):
                 return _refusal(404)
 
     async def _collection(self, method: str, name: str, body: Any) -> web.Response:
+        kept = None if body is None or "metadata" in self.refuses else body.get("metadata")
         if method == "PUT":
             asked = models.CreateCollection.model_validate(body)
             made = await self.local.create_collection(
-                name, vectors_config=asked.vectors, sparse_vectors_config=asked.sparse_vectors
+                name, vectors_config=asked.vectors, sparse_vectors_config=asked.sparse_vectors, metadata=kept
             )
             return _result(made)
         if not await self.local.collection_exists(name):
             return _refusal(404)
         if method == "DELETE":
             return _result(await self.local.delete_collection(name))
+        if method == "PATCH":
+            return _result(await self.local.update_collection(name, metadata=kept))
         return _result(await self.local.get_collection(name))
 
     async def _inside(self, method: str, name: str, rest: list[str], body: Any) -> web.Response:

@@ -172,7 +172,7 @@ async def test_another_vector_size_is_one_sentence(folder: Path, opened: bool) -
     await index.upsert(1, [point(1)])
     await index.close()
     other = EdgeIndex(folder, 16)
-    sentence = r"1 holds vectors of size 8, but openai\.dimensions is 16: set it back, or move the folder away"
+    sentence = r"1 holds vectors of size 8, but 16 is asked for: set the embedding model"
     with pytest.raises(IndexMismatch, match=sentence):
         await (other.open() if opened else other.count(1))
     await other.close()

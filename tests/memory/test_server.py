@@ -138,7 +138,7 @@ async def test_a_collection_deleted_by_someone_is_made_anew(server: QdrantServer
 async def test_another_vector_size_is_one_sentence(server: QdrantServer, index: ServerIndex) -> None:
     """A collection made for other vectors names both sizes and what to do, whoever made it."""
     await made_by_mem0(server, size=16)
-    sentence = r"discord_memories holds vectors of size 16, but openai\.dimensions is 4: set it back, or name another"
+    sentence = r"discord_memories holds vectors of size 16, but 4 is asked for: set the embedding model"
     for _ in range(2):
         with pytest.raises(IndexMismatch, match=sentence):
             await index.count(GUILD)
