@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from bot.extraction.ollama import OllamaLLM
+from bot.extraction.providers import breaker_of_questions, open_llm
 from bot.extraction.questions import Questions
 from bot.extraction.turns import Turns
 from bot.extraction.worker import BatchWorker
@@ -196,7 +196,7 @@ class Core(ABC):
         )
 
     def _open_extraction(self, opened: AsyncExitStack) -> None:
-        self.llm = OllamaLLM(self.settings.ollama)
+        self.llm = open_llm(self.settings, self.breakers, self.state, self.clock)
         opened.push_async_callback(self.llm.close)
         breaker, turns = self.breakers.of(self.llm.name), Turns(self.settings.ask.at_once)
         self.worker = BatchWorker(
@@ -212,7 +212,8 @@ class Core(ABC):
             turns=turns,
         )
         opened.push_async_callback(self.worker.close)
-        self.questions = Questions(self.llm, breaker, turns, self.settings.ask.patience, on_recovery=self.worker.wake)
+        asked = breaker_of_questions(self.llm, self.breakers)
+        self.questions = Questions(self.llm, asked, turns, self.settings.ask.patience, on_recovery=self.worker.resume)
         opened.push_async_callback(self.questions.close)
 
     @abstractmethod

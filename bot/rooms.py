@@ -56,7 +56,7 @@ class Rooms(Core):
         self._catch_up()
         self.visibility = DiscordVisibility(self.client, self.observations)
         self._health: dict[str, HealthCheck] = {
-            "Ollama": self.worker.health,
+            self.llm.name: self.worker.health,
             self.embedder_name: self.indexer.embedder_health,
             self.index_name: self.indexer.index_health,
         }

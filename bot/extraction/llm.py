@@ -4,7 +4,14 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bot.errors import AnswerRejected
+from bot.extraction.text import least_tokens
 from bot.model import ServiceHealth
+
+# A prompt that was cut still fills at least half of the context, and none is smaller than this. A
+# lower count is a cached prompt: some versions of Ollama count only the tokens that were not in the
+# cache (github.com/ollama/ollama/issues/3427, pull/16428).
+_SMALLEST_CUT_PROMPT = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +44,8 @@ class LLM(Protocol):
     async def chat(self, request: ChatRequest) -> ChatAnswer:
         """Ask.
 
-        Raises `LLMUnavailable` when no answer could be had (`ModelMissing` when the model is not
-        installed), and `AnswerRejected` when it was cut short.
+        Raises `LLMUnavailable` when no answer could be had (`ModelMissing` when the model is not there,
+        `LLMUnreachable` when the server is not), and `AnswerRejected` when it was cut short or refused.
         """
         ...
 
@@ -61,3 +68,10 @@ class LLM(Protocol):
     async def close(self) -> None:
         """Release the connections."""
         ...
+
+
+def check_read(read: int, system: str, prompt: str) -> None:
+    """Raise `AnswerRejected` if the server counted fewer tokens than the question must have: some cut it silently."""
+    needed = least_tokens(system) + least_tokens(prompt)
+    if _SMALLEST_CUT_PROMPT <= read < needed:
+        raise AnswerRejected(f"the prompt was cut: the model read {read} tokens of at least {needed}")

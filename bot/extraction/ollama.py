@@ -12,19 +12,15 @@ from typing import Any, Final, cast
 import httpx
 from ollama import AsyncClient, ChatResponse, ResponseError
 
-from bot.errors import AnswerRejected, AnswerTooLong, LLMUnavailable, ModelMissing
+from bot.errors import AnswerRejected, AnswerTooLong, LLMUnavailable, LLMUnreachable, ModelMissing
 from bot.extraction.answer import MAX_ANSWER_CHARACTERS
-from bot.extraction.llm import ChatAnswer, ChatRequest
-from bot.extraction.text import least_tokens, most_tokens, one_line
+from bot.extraction.llm import ChatAnswer, ChatRequest, check_read
+from bot.extraction.text import most_tokens, one_line
 from bot.model import ServiceHealth
 from bot.settings import OllamaSettings, shown_url
 
 _MAX_BODY_BYTES = 2 * 1024 * 1024  # 4,096 streamed tokens, each in its own object, take 0.6 MB
 _MIN_ANSWER_TOKENS = 512
-# A prompt that was cut still fills at least half of the context, and none is smaller than this. A
-# lower count is a cached prompt: some versions count only the tokens that were not in the cache
-# (github.com/ollama/ollama/issues/3427, pull/16428).
-_SMALLEST_CUT_PROMPT = 512
 _HEALTH_SECONDS = 5
 _LONGEST_VERSION = 40
 _NOT_OLLAMA = (ValueError, TypeError, AttributeError, KeyError)  # no JSON, or not of Ollama's shape
@@ -94,7 +90,8 @@ class OllamaLLM:
                     yield last
         except _FAILURES as error:
             raise self._meaning(error) from None
-        _check_whole(last, least_tokens(system) + least_tokens(prompt))
+        _check_whole(last)
+        check_read(last.prompt_eval_count or 0 if last else 0, system, prompt)
 
     async def _ask(
         self, system: str, prompt: str, max_tokens: int, schema: Mapping[str, Any] | None
@@ -119,7 +116,7 @@ class OllamaLLM:
         if isinstance(error, ResponseError):
             return self._refusal(error)
         if isinstance(error, httpx.HTTPError | ConnectionError):
-            return LLMUnavailable(self._unreachable(error))
+            return LLMUnreachable(self._unreachable(error))
         return LLMUnavailable(f"{self._where} does not answer as Ollama does ({type(error).__name__})")
 
     def _refusal(self, error: ResponseError) -> Exception:
@@ -129,7 +126,8 @@ class OllamaLLM:
             return ModelMissing(self._missing())
         if error.status_code == 400 and "context" in said:
             return AnswerRejected("the prompt is too long for the model")
-        return LLMUnavailable(self._failed(error.status_code))
+        failed = LLMUnreachable if error.status_code >= 500 or error.status_code < 0 else LLMUnavailable
+        return failed(self._failed(error.status_code))
 
     def _failed(self, status: int) -> str:
         # -1: an error in the middle of a stream.
@@ -184,15 +182,12 @@ class OllamaLLM:
         await self._version.aclose()
 
 
-def _check_whole(last: ChatResponse | None, needed: int) -> None:
-    """Raise `AnswerRejected` unless the answer came to its end, and to all of a prompt of `needed` tokens."""
+def _check_whole(last: ChatResponse | None) -> None:
+    """Raise `AnswerRejected` unless the answer came to its end."""
     if last is not None and last.done_reason == "length":
         raise AnswerTooLong()
     if last is None or last.done_reason != "stop":
         raise AnswerRejected("the answer was cut short: it has no end")
-    read = last.prompt_eval_count or 0
-    if _SMALLEST_CUT_PROMPT <= read < needed:
-        raise AnswerRejected(f"the prompt was cut: the model read {read} tokens of at least {needed}")
 
 
 async def _limit_body(response: httpx.Response) -> None:

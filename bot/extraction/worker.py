@@ -107,6 +107,11 @@ class BatchWorker:
         """Look again at what is due: messages were captured."""
         self._woken.set()
 
+    def resume(self) -> None:
+        """Look again, and ask the model: it was seen to answer."""
+        self._breaker.end_pause()
+        self._woken.set()
+
     async def run(self) -> None:
         """Run batches as they become due, until cancelled. Leases left by an earlier process are taken back first."""
         try:

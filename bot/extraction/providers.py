@@ -1,0 +1,65 @@
+"""Which language model the settings name. Each client is imported where it is wanted: the others cost no memory."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from bot.extraction.fallback import FallbackLLM
+from bot.extraction.llm import LLM
+from bot.model import utcnow
+from bot.settings import Settings
+from bot.storage.breaker import Breaker, Breakers
+from bot.storage.state import StateStore
+
+
+def open_provider(settings: Settings, provider: str) -> LLM:
+    """The model of one provider, whether or not it is the one in use.
+
+    Raises `SettingsError` if its client is not installed.
+    """
+    if provider == "anthropic":
+        from bot.extraction.anthropic import AnthropicLLM
+
+        return AnthropicLLM(settings.anthropic)
+    if provider == "openai":
+        from bot.extraction.openai import openai_llm
+
+        return openai_llm(settings.openai)
+    if provider == "compatible":
+        from bot.extraction.openai import compatible_llm
+
+        return compatible_llm(settings.compatible)
+    from bot.extraction.ollama import OllamaLLM
+
+    return OllamaLLM(settings.ollama)
+
+
+def open_llm(
+    settings: Settings,
+    breakers: Breakers | None = None,
+    state: StateStore | None = None,
+    clock: Callable[[], datetime] = utcnow,
+    watch: Callable[[LLM], LLM] = lambda llm: llm,
+) -> LLM:
+    """The configured model, with `extraction.fallback` behind it where there is one.
+
+    Without `breakers` and `state`, in which the fallback remembers, it is the model alone. Raises `SettingsError`.
+    """
+    extraction = settings.extraction
+    llm = watch(open_provider(settings, extraction.provider))
+    if not extraction.fallback or breakers is None or state is None:
+        return llm
+    other = watch(open_provider(settings, extraction.fallback))
+    return FallbackLLM(
+        llm,
+        other,
+        breakers.of(llm.name),
+        state,
+        extraction.fallback_after,
+        extraction.fallback_daily_tokens,
+        clock,
+    )
+
+
+def breaker_of_questions(llm: LLM, breakers: Breakers) -> Breaker:
+    """The breaker of people's questions: they never go to the fallback, so with one it is the first model's alone."""
+    return llm.breaker if isinstance(llm, FallbackLLM) else breakers.of(llm.name)
