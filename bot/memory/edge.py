@@ -22,12 +22,20 @@ T = TypeVar("T")
 
 
 class EdgeIndex:
-    """One shard folder per guild under `folder`, `unmapped` for memories no guild has claimed."""
+    """One shard folder per guild under `folder`, `unmapped` for memories no guild has claimed.
+
+    `lean` keeps no page of a file in memory, which is for where nobody searches.
+    """
 
     def __init__(
-        self, folder: Path, dimensions: int, open_shards: int = 16, fingerprint: Fingerprint | None = None
+        self,
+        folder: Path,
+        dimensions: int,
+        open_shards: int = 16,
+        fingerprint: Fingerprint | None = None,
+        lean: bool = False,
     ) -> None:
-        self.shards = Shards(folder, dimensions, open_shards, fingerprint)
+        self.shards = Shards(folder, dimensions, open_shards, fingerprint, lean)
         self._purging = asyncio.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="index")
 
@@ -71,8 +79,8 @@ class EdgeIndex:
                 spans += (middle, until), (since, middle)
         await self._write(self.shards.sync, guild_id)
 
-    async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
-        return await self._read(self.shards.retrieve, guild_id, ids)
+    async def retrieve(self, guild_id: int | None, ids: Sequence[str], keys: bool = False) -> list[IndexPoint]:
+        return await self._read(self.shards.retrieve, guild_id, ids, keys)
 
     async def scroll(
         self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
@@ -81,6 +89,10 @@ class EdgeIndex:
 
     async def count(self, guild_id: int | None) -> int:
         return await self._read(self.shards.count, guild_id)
+
+    async def counts(self) -> dict[int | None, int]:
+        guilds = await self._read(self.shards.guilds)
+        return {guild_id: count for guild_id in guilds if (count := await self.count(guild_id))}
 
     async def empty(self) -> bool:
         return not await self._read(self.shards.guilds)

@@ -99,8 +99,8 @@ class VectorIndex(Protocol):
         """Remove every message a member said before a time."""
         ...
 
-    async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
-        """The points with these ids that exist, payload only."""
+    async def retrieve(self, guild_id: int | None, ids: Sequence[str], keys: bool = False) -> list[IndexPoint]:
+        """The points with these ids that exist."""
         ...
 
     async def scroll(
@@ -111,6 +111,10 @@ class VectorIndex(Protocol):
 
     async def count(self, guild_id: int | None) -> int:
         """How many points a guild has, exactly."""
+        ...
+
+    async def counts(self) -> dict[int | None, int]:
+        """How many points each guild has that has any. It takes as long as opening, or listing, everything."""
         ...
 
     async def empty(self) -> bool:

@@ -25,23 +25,27 @@ class OpenShard:
     """A shard for one caller at a time.
 
     While it is being copied, `changed` gathers the ids of the points written or deleted meanwhile.
+    `lean` is for who moves points and searches for none: no page stays in memory.
     """
 
-    def __init__(self, folder: Path, shard: edge.EdgeShard) -> None:
+    def __init__(self, folder: Path, shard: edge.EdgeShard, lean: bool = False) -> None:
         self.folder = folder
+        self._unneeded = ("/",) if lean else (FULL_VECTORS, _LOG)
+        self._read = 0  # points with their vectors, whose pages are still there
         self.changed: set[str] | None = None
         self._shard = shard
         self._unflushed = 0.0  # changes
 
     @classmethod
-    def load(cls, folder: Path, dimensions: int) -> Self:
+    def load(cls, folder: Path, dimensions: int, lean: bool = False) -> Self:
         """Open the shard that lies in a folder.
 
         What every search reads is read here first: Edge would fetch it from disk while it holds the GIL.
         """
         shard = load_shard(folder, dimensions)
-        read_ahead(folder.rglob(f"{_CODES}/*"))
-        return cls(folder, shard)
+        if not lean:
+            read_ahead(folder.rglob(f"{_CODES}/*"))
+        return cls(folder, shard, lean)
 
     @classmethod
     def create(cls, folder: Path, dimensions: int) -> Self:
@@ -113,7 +117,9 @@ class OpenShard:
 
     def retrieve(self, ids: Sequence[str], keys: bool) -> list[edge.Record]:
         """The points with these ids that exist."""
-        return self._shard.retrieve(list(ids), with_payload=True, with_vector=keys)
+        records = self._shard.retrieve(list(ids), with_payload=True, with_vector=keys)
+        self._note_read(len(records) if keys else 0)
+        return records
 
     def scroll(
         self, after: str | None, limit: int, keys: bool, where: edge.Filter | None = None
@@ -121,6 +127,7 @@ class OpenShard:
         """A page of points in id order and where the next one starts (None at the end)."""
         request = edge.ScrollRequest(offset=after, limit=limit, filter=where, with_payload=True, with_vector=keys)
         records, following = self._shard.scroll(request)
+        self._note_read(len(records) if keys else 0)
         return records, None if following is None else str(following)
 
     def count(self) -> int:
@@ -166,12 +173,19 @@ class OpenShard:
             fsync_all(self.folder)
         if self._unflushed:
             self._shard.flush()
-            page_out(self.folder, FULL_VECTORS, _LOG)
+            page_out(self.folder, *self._unneeded)
         self._unflushed = 0
 
     def close(self) -> None:
         """Flush and let go of the files."""
         self._shard.close()
+
+    def _note_read(self, count: int) -> None:
+        """Give back what was read of the vectors, which searches do not need, once it is much."""
+        self._read += count
+        if self._read >= _FLUSH_AFTER:
+            page_out(self.folder, *self._unneeded)
+            self._read = 0
 
     def _note(self, ids: Sequence[str], cost: float = 1) -> None:
         self._unflushed += cost * len(ids)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
@@ -80,6 +81,26 @@ async def prepare(
     return frozenset(keys)
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a collection is laid out; its vectors have so many dimensions."""
+
+    keys: frozenset[Key]
+    dimensions: int
+    fingerprint: Fingerprint | None
+
+
+async def layout_of(client: AsyncQdrantClient, collection: str) -> Layout | None:
+    """How a collection is laid out, which stays as it is; None if there is none, or one without our vectors."""
+    if not await answer(client.collection_exists(collection)):
+        return None
+    info = await answer(client.get_collection(collection))
+    sizes = _sizes(info.config.params)
+    if not sizes:
+        return None
+    return Layout(frozenset({*sizes, *_sparse(info.config.params)}), next(iter(sizes.values())), fingerprint_of(info))
+
+
 def fingerprint_of(info: models.CollectionInfo) -> Fingerprint | None:
     """What a collection says that it was made with. A server before 1.16 keeps nothing of the kind."""
     try:
@@ -107,12 +128,19 @@ async def _create(client: AsyncQdrantClient, collection: str, dimensions: int, f
 
 def _keys_of(params: models.CollectionParams, where: str, dimensions: int, fingerprint: Fingerprint | None) -> set[Key]:
     """Which of our keys an existing collection has. One that only ever had the unnamed vector gives it bare."""
+    sizes = _sizes(params)
+    for size in sizes.values():
+        refuse_size(size, dimensions, where, fingerprint)
+    return {*sizes, *_sparse(params)}
+
+
+def _sizes(params: models.CollectionParams) -> dict[Key, int]:
     dense = params.vectors if isinstance(params.vectors, dict) else {Key.DENSE.value: params.vectors}
-    for key in DENSE_KEYS:
-        if (vector := dense.get(key.value)) is not None:
-            refuse_size(vector.size, dimensions, where, fingerprint)
-    names = {*(name for name, vector in dense.items() if vector), *(params.sparse_vectors or {})}
-    return {key for key in Key if key.value in names}
+    return {key: vector.size for key in DENSE_KEYS if (vector := dense.get(key.value)) is not None}
+
+
+def _sparse(params: models.CollectionParams) -> set[Key]:
+    return {key for key in SPARSE_KEYS if key.value in (params.sparse_vectors or {})}
 
 
 async def _add_key(client: AsyncQdrantClient, collection: str, dimensions: int, key: Key) -> bool:

@@ -6,6 +6,7 @@ A point belongs to the guild its `agent_id` names, as mem0 writes it.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -13,24 +14,29 @@ from typing import Any, TypeVar
 import structlog
 from qdrant_client import AsyncQdrantClient, models
 
+from bot.errors import IndexUnavailable
 from bot.memory.filters import AnyOf, Between, conditions
 from bot.memory.fingerprint import Fingerprint
 from bot.memory.index import IndexPoint, Key, ScoredPoint, Search, SparseVector
 from bot.memory.mem0_adapter import guild_of
-from bot.memory.qdrant import DENSE_KEYS, SPARSE_KEYS, Refused, answer, connect, prepare
+from bot.memory.qdrant import DENSE_KEYS, SPARSE_KEYS, Refused, answer, connect, layout_of, prepare
 from bot.model import MemoryKind, Scope
 from bot.settings import QdrantSettings
 from bot.storage.rows import to_ms
 
 # Encoding vectors as JSON takes the event loop 2 ms a point: it breathes between requests.
 _UPSERT_STEP = 8
+_LISTED = 1000  # points without their keys, in a page
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
 class ServerIndex:
-    """The collection `settings.collection`. The server may be down at any time, at start too."""
+    """The collection `settings.collection`. The server may be down at any time, at start too.
+
+    One that is `read_only` must be there, and nothing is added that it lacks. A request carries `step` points.
+    """
 
     def __init__(
         self,
@@ -38,7 +44,11 @@ class ServerIndex:
         dimensions: int,
         client: AsyncQdrantClient | None = None,
         fingerprint: Fingerprint | None = None,
+        read_only: bool = False,
+        step: int = _UPSERT_STEP,
     ) -> None:
+        self._read_only = read_only
+        self._step = step
         self._settings = settings
         self._collection = settings.collection
         self._dimensions = dimensions
@@ -63,8 +73,8 @@ class ServerIndex:
 
     async def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
         client = await self._ready()
-        for start in range(0, len(points), _UPSERT_STEP):
-            step = [_to_qdrant(point, self._keys) for point in points[start : start + _UPSERT_STEP]]
+        for start in range(0, len(points), self._step):
+            step = [_to_qdrant(point, self._keys) for point in points[start : start + self._step]]
             await self._ask(client.upsert(self._collection, step, wait=True))
 
     async def delete(self, guild_id: int | None, ids: Sequence[str]) -> None:
@@ -100,9 +110,10 @@ class ServerIndex:
         )
         await self._ask(client.delete(self._collection, models.FilterSelector(filter=where), wait=True))
 
-    async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
+    async def retrieve(self, guild_id: int | None, ids: Sequence[str], keys: bool = False) -> list[IndexPoint]:
         client = await self._ready()
-        records = await self._ask(client.retrieve(self._collection, list(ids), with_payload=True))
+        found = client.retrieve(self._collection, list(ids), with_payload=True, with_vectors=keys)
+        records = await self._ask(found)
         return [point for record in records if guild_of((point := _from_qdrant(record)).payload) == guild_id]
 
     async def scroll(
@@ -133,6 +144,20 @@ class ServerIndex:
         theirs = models.Filter(must=[_belongs_to(guild_id)])
         return (await self._ask(client.count(self._collection, count_filter=theirs, exact=True))).count
 
+    async def counts(self) -> dict[int | None, int]:
+        """See `VectorIndex`. Page by page, as nothing but `agent_id` says it, which may have no index."""
+        client = await self._ready()
+        counts: Counter[int | None] = Counter()
+        after: Any = None
+        while True:
+            page = client.scroll(
+                self._collection, offset=after, limit=_LISTED, with_payload=["agent_id"], with_vectors=False
+            )
+            records, after = await self._ask(page)
+            counts.update(guild_of(record.payload or {}) for record in records)
+            if after is None:
+                return dict(counts)
+
     async def empty(self) -> bool:
         client = await self._ready()
         return (await self._ask(client.count(self._collection, exact=True))).count == 0
@@ -155,7 +180,7 @@ class ServerIndex:
         """Page by page: whether an `agent_id` names a guild is no question for a filter."""
         total, after = 0, None
         while True:
-            points, after = await self.scroll(None, after, limit=1000)
+            points, after = await self.scroll(None, after, limit=_LISTED)
             total += len(points)
             if after is None:
                 return total
@@ -177,8 +202,15 @@ class ServerIndex:
             if self._client is None:
                 self._client = connect(self._settings)
             if not self._keys:
-                self._keys = await prepare(self._client, self._collection, self._dimensions, self._fingerprint)
+                self._keys = await self._layout(self._client)
             return self._client
+
+    async def _layout(self, client: AsyncQdrantClient) -> frozenset[Key]:
+        if not self._read_only:
+            return await prepare(client, self._collection, self._dimensions, self._fingerprint)
+        if layout := await layout_of(client, self._collection):
+            return layout.keys
+        raise IndexUnavailable(f"There is no collection {self._collection} on this server.")
 
     async def _ask(self, request: Awaitable[T]) -> T:
         try:

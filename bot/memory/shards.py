@@ -38,7 +38,15 @@ class Shards:
     made with is taken for one of `fingerprint`.
     """
 
-    def __init__(self, folder: Path, dimensions: int, open_shards: int, fingerprint: Fingerprint | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dimensions: int,
+        open_shards: int,
+        fingerprint: Fingerprint | None = None,
+        lean: bool = False,
+    ) -> None:
+        self._lean = lean
         self._folders = ShardFolders(folder)
         self._dimensions = dimensions
         self._fingerprint = fingerprint
@@ -263,7 +271,7 @@ class Shards:
         self._stamp.put()
         self._make_room()
         try:
-            shard = OpenShard.load(folder, self._dimensions)
+            shard = OpenShard.load(folder, self._dimensions, self._lean)
         except Exception as error:  # as in `_reporting`
             raise IndexUnavailable(
                 f"The index in {folder} failed to open: {error}. If no other program uses it, move it away and start "

@@ -267,6 +267,9 @@ async def test_retrieving_gives_the_points_that_exist(index: VectorIndex) -> Non
     [retrieved] = await index.retrieve(GUILD, [unknown, stored.id])
     assert retrieved.id == stored.id
     assert from_payload(retrieved.id, retrieved.payload) == stored
+    assert not retrieved.dense
+    [whole] = await index.retrieve(GUILD, [stored.id], keys=True)
+    assert (list(whole.dense[Key.DENSE]), set(whole.sparse)) == ([1, 0, 0, 0], {Key.BM25, Key.BM25_WINDOW})
     assert await index.retrieve(OTHER_GUILD, [stored.id]) == []
     assert await index.retrieve(GUILD, []) == []
 
@@ -308,6 +311,7 @@ async def test_unmapped_points_are_apart(index: VectorIndex) -> None:
     await index.upsert(None, [nameless, agent])
     await index.upsert(GUILD, [point(memory(3), [1, 0, 0, 0])])
     assert await index.count(None) == 2
+    assert await index.counts() == {None: 2, GUILD: 1}
     points, after = await index.scroll(None)
     assert ({p.id for p in points}, after) == ({nameless.id, agent.id}, None)
     assert [p.id for p in await index.retrieve(None, [nameless.id, memory(3).id])] == [nameless.id]
