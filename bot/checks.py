@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import structlog
 
-PATIENCE = 4.5  # seconds that one check has
+PATIENCE = 4.0  # seconds that one check has
 
 log = structlog.get_logger(__name__)
 

@@ -8,11 +8,11 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -52,7 +52,7 @@ def load(config: Path | None = None) -> Settings:
     `config` is the TOML file; without it `BOT_CONFIG`, and else `./config.toml` where there is one.
     Raises `SettingsError`, one sentence that names the file or variable, the key and the fix.
     """
-    secrets_dir = Path(os.environ.get("BOT_SECRETS_DIR", "/run/secrets"))
+    secrets_dir = _secrets_dir()
     _refuse_unknown_sections(os.environ)
     file = _config_file(config)
     sources: dict[str, PydanticBaseSettingsSource] = {
@@ -76,6 +76,17 @@ def load(config: Path | None = None) -> Settings:
         raise SettingsError(_explain(error.errors(include_input=False), sources)) from None
     except SettingsSourceError as error:
         raise SettingsError(_not_json(str(error))) from None
+
+
+def secret_files(config: Path | None = None) -> list[Path]:
+    """The files that secrets of the settings were read from. Raises `SettingsError` as `load` does."""
+    files = [file for file, _ in _secret_files(_secrets_dir())]
+    if file := _config_file(config):
+        values = _toml(file)()
+        secret = ((section, key) for section, field in Settings.model_fields.items() for key in _keys(field, SecretStr))
+        if any(values.get(section, {}).get(key) for section, key in secret):
+            files.append(file)
+    return files
 
 
 def _not_json(reason: str) -> str:
@@ -106,19 +117,28 @@ def _toml(file: Path) -> TomlConfigSettingsSource:
         raise SettingsError(f"{file} cannot be read as UTF-8 text: {error}.") from None
 
 
+def _secrets_dir() -> Path:
+    return Path(os.environ.get("BOT_SECRETS_DIR", "/run/secrets"))
+
+
 def _secrets(folder: Path) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for file, (section, key) in _secret_files(folder):
+        try:
+            found.setdefault(section, {})[key] = file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"The secret file {file} cannot be read as UTF-8 text: {error}.") from None
+    return found
+
+
+def _secret_files(folder: Path) -> Iterator[tuple[Path, tuple[str, str]]]:
     """One file a secret, named `section__key` or by its well-known name, in either case; other files are not ours."""
     known = {name.lower(): path for name, path in _WELL_KNOWN.items()}
     for section, field in Settings.model_fields.items():
         known |= {f"{section}__{key}": (section, key) for key in _keys(field)}
-    found: dict[str, dict[str, str]] = {}
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
         if (path := known.get(file.name.lower())) and file.is_file():
-            try:
-                found.setdefault(path[0], {})[path[1]] = file.read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise SettingsError(f"The secret file {file} cannot be read as UTF-8 text: {error}.") from None
-    return found
+            yield file, path
 
 
 def _well_known(values: Mapping[str, str]) -> dict[str, Any]:
@@ -159,8 +179,9 @@ def _refuse_unknown_sections(environ: Mapping[str, str]) -> None:
             raise SettingsError(f"{name} is not a setting, did you mean {short[name]}; correct or unset it.")
 
 
-def _keys(section: FieldInfo) -> list[str]:
-    return list(section.annotation.model_fields)  # type: ignore[union-attr]  # every field is a Section
+def _keys(section: FieldInfo, kind: type | None = None) -> list[str]:
+    fields = section.annotation.model_fields  # type: ignore[union-attr]  # every field is a Section
+    return [key for key, field in fields.items() if kind in (None, field.annotation)]
 
 
 def _closest(name: str, known: Sequence[str], prefix: str = "") -> str:

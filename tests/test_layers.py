@@ -14,6 +14,7 @@ ROOMS = [
     "settings",
     "settings_sources",
     "telemetry",
+    "meters",
     "checks",
     "text",
     "policy",
@@ -27,6 +28,7 @@ ROOMS = [
     "core",
     "commands",
     "web",
+    "doctor",
     "sandbox",
     "rooms",
     "app",
@@ -40,6 +42,7 @@ OWNERS = {
     "aiosqlite": {"storage"},
     # Chat belongs to extraction, embeddings to memory: the same two services sell, or give, both.
     "ollama": {"extraction", "memory"},
+    "anthropic": {"extraction"},
     "openai": {"extraction", "memory"},
     "fastembed": {"memory"},
     "PIL": {"commands"},

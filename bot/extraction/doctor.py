@@ -6,19 +6,18 @@ from bot.extraction.llm import LLM
 from bot.extraction.ollama import OllamaLLM
 from bot.settings import Settings
 
-CONTEXT = "Context size"
+EXTRACTION, CONTEXT = "Language model", "Context size"
 
 _OLLAMA_FIX = "Start Ollama (`ollama serve`), or set ollama.url to where it listens."
-_FIX = "Correct the address, the key and the model under [{section}] in the settings."
+_FIX = "Correct the address, the key and the model under [{}] in the settings."
 
 
-async def check_llm(name: str, llm: LLM, section: str) -> list[Check]:
-    """Whether a question would be answered now; `section` is where its settings are."""
+async def check_llm(llm: LLM, provider: str) -> Check:
+    """Whether a question would be answered now."""
     health = await llm.health()
     if health.ok:
-        return [passed(name, health.detail)]
-    fix = _OLLAMA_FIX if section == "ollama" else _FIX.format(section=section)
-    return [told(name, Verdict.FAIL, health.detail, fix)]
+        return passed(llm.name, health.detail)
+    return told(llm.name, Verdict.FAIL, health.detail, _OLLAMA_FIX if provider == "ollama" else _FIX.format(provider))
 
 
 async def check_context(llm: OllamaLLM, settings: Settings) -> Check:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from bot.storage.tables import message, observation
 DATABASE, ENGINE = "Database", "SQLite"
 
 _OLDEST = (3, 35)  # the first with RETURNING
-_SECONDS = 2.0  # to wait for a lock
+_SECONDS = 1.0  # to wait for a lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,27 @@ def _read(connection: Connection) -> Found:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep bots out of a data folder for a moment. Raises `DataFolderError` if one is in it."""
-    lock = portalocker.Lock(folder / LOCK_FILE, fail_when_locked=True)
+    """Keep bots out of a data folder for a moment.
+
+    Raises `DataFolderError` if one is in it, or another command, or if it cannot be written.
+    """
     try:
+        lock = portalocker.Lock(folder / LOCK_FILE, fail_when_locked=True)
         lock.acquire()
-    except (portalocker.LockException, OSError):
-        raise DataFolderError("The data folder is held by another process.") from None
+    except (portalocker.LockException, OSError) as error:
+        raise DataFolderError() from error
     try:
         yield
     finally:
-        with suppress(OSError):
-            lock.release()
+        lock.release()
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a bot or another command has the data folder open."""
+    if not (folder / LOCK_FILE).exists():
+        return False
+    try:
+        with held(folder):
+            return False
+    except DataFolderError as error:
+        return isinstance(error.__cause__, portalocker.LockException)

@@ -3,12 +3,13 @@
 To add one: a function here that makes it, a line in `App.operations`, a command in `cli/operations.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bot.capture.importer import Importer
+from bot.memory.index import VectorIndex
 from bot.memory.reconcile import Reconciler
 from bot.model import Report
 from bot.storage.queue import ExtractionQueue
@@ -34,6 +35,15 @@ def backing_up(backup: Backup) -> Operation:
         return asdict(await backup.write(Path(arguments["file"]), arguments["replace"], report))
 
     return back_up
+
+
+def counting(index: VectorIndex, guilds: Callable[[], Awaitable[Sequence[int]]]) -> Operation:
+    """{} → {points: for each {guild, points}}."""
+
+    async def count(_: Mapping[str, Any], __: Report) -> dict[str, Any]:
+        return {"points": [{"guild": one, "points": await index.count(one)} for one in await guilds()]}
+
+    return count
 
 
 def listing_dead_letters(queue: ExtractionQueue) -> Operation:

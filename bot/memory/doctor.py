@@ -1,0 +1,94 @@
+"""Checks of the embedder and of the index."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.checks import Check, Verdict, passed, told, warned
+from bot.errors import EmbedderUnavailable, IndexMismatch, IndexUnavailable, QuotaExhausted, RecollectError
+from bot.memory.shard_folders import ShardFolders
+from bot.model import EmbeddingModel
+from bot.settings import Settings, shown_url
+
+if TYPE_CHECKING:
+    from bot.memory.embeddings import Embedder
+    from bot.memory.index import VectorIndex
+
+EMBEDDER, INDEX, INDEX_SIZE = "Embedder", "Index", "Index size"
+
+MOST_EMBEDDED = 100_000  # points of one guild; a query over them keeps everything else waiting for 30 ms
+_SECONDS = 4.0
+_QUOTA = "Add credit or raise the limit where the service bills you; embedding goes on by itself."
+_MOVE = "Move it to a Qdrant server with `recollect migrate` and set qdrant.url."
+
+
+async def check_embedder(embedder: "Embedder | None", model: EmbeddingModel) -> Check:
+    """One tiny text, embedded for real."""
+    if embedder is None:
+        fix = "Put a key into OPENAI_API_KEY or a secret file of that name, or set embedding.provider to ollama."
+        return warned(EMBEDDER, "there is no key, so recall searches by keywords only", fix)
+    try:
+        [vector] = await embedder.documents(["hello"], _SECONDS)
+    except QuotaExhausted as error:
+        return told(EMBEDDER, Verdict.FAIL, str(error), _QUOTA)
+    except EmbedderUnavailable as error:
+        fix = f"Correct the key, the address, the model and its size under [{model.provider}] in the settings."
+        return told(EMBEDDER, Verdict.FAIL, str(error), fix)
+    return passed(EMBEDDER, f"{model.name} makes vectors of size {len(vector or ())}")
+
+
+async def check_folder(index: "VectorIndex", folder: Path) -> list[Check]:
+    """The embedded index in a folder, which no other process may have open."""
+    try:
+        await index.open()
+        guilds = [int(name) for name in ShardFolders(folder).names() if name.isdecimal()]
+        return check_points({guild_id: await index.count(guild_id) for guild_id in guilds})
+    except (IndexMismatch, IndexUnavailable) as error:
+        return [broken(error)]
+    finally:
+        await index.close()
+
+
+def check_points(points: Mapping[int, int]) -> list[Check]:
+    """The embedded index opens, and holds so many points of each guild."""
+    opens = passed(INDEX, f"embedded, {sum(points.values()):,} points of {len(points)} servers")
+    large = {guild_id: count for guild_id, count in points.items() if count > MOST_EMBEDDED}
+    if not large:
+        return [opens, passed(INDEX_SIZE, f"no server has more than {MOST_EMBEDDED:,} points")]
+    told_of = ", ".join(f"{guild_id} has {count:,}" for guild_id, count in large.items())
+    return [opens, warned(INDEX_SIZE, f"a server beyond {MOST_EMBEDDED:,} points belongs on Qdrant: {told_of}", _MOVE)]
+
+
+async def check_server(settings: Settings, index: "VectorIndex") -> list[Check]:
+    """The collection on a Qdrant server; where there is none yet, none is made."""
+    from bot.memory.qdrant import answer, connect
+
+    collection, where = settings.qdrant.collection, shown_url(settings.qdrant.url)
+    client = connect(settings.qdrant)
+    try:
+        if not await answer(client.collection_exists(collection)):
+            return [passed(INDEX, f"{where} answers; the collection {collection} is made at the first start")]
+        await index.open()
+        points = (await answer(client.count(collection, exact=False))).count
+    except (IndexMismatch, IndexUnavailable) as error:
+        return [broken(error, f"Start Qdrant, or set qdrant.url to where it listens, not {where}.")]
+    finally:
+        await index.close()
+        await client.close()
+    return [passed(INDEX, f"{collection} at {where}, {points:,} points")]
+
+
+def none_yet(folder: Path) -> Check:
+    """Nothing to open."""
+    return passed(INDEX, f"embedded in {folder}; it is made at the first start")
+
+
+def unasked(folder: Path) -> Check:
+    """Who has the folder open cannot be asked."""
+    fix = "Stop what uses it, or wait until it is done, then run this again."
+    return warned(INDEX, f"{folder} is held by a process that cannot be asked, so it was not opened", fix)
+
+
+def broken(error: RecollectError, otherwise: str = "Restart the bot and see its log.") -> Check:
+    """It cannot be used, and why."""
+    return told(INDEX, Verdict.FAIL, str(error), otherwise)
