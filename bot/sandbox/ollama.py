@@ -1,8 +1,9 @@
 """A stand-in for an Ollama server: the real protocol on 127.0.0.1, without a model.
 
-Serves /api/version, /api/tags, /api/show, /api/ps and /api/chat (https://github.com/ollama/ollama/blob/main/docs/api.md),
-streaming or not, with the error shapes, the cold load and the silent cut of a prompt that does not
-fit `num_ctx`. Run it by itself with `python -m bot.sandbox.ollama --port 0`.
+Serves /api/version, /api/tags, /api/show, /api/ps, /api/chat and /api/embed
+(https://github.com/ollama/ollama/blob/main/docs/api.md), streaming or not, with the error shapes, the
+cold load and the silent cut of a prompt that does not fit `num_ctx`. Run it by itself with
+`python -m bot.sandbox.ollama --port 0`.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from aiohttp import web
 
 from bot.sandbox import extractor
 from bot.sandbox.listener import Listener
+from bot.sandbox.ollama_embed import OllamaEmbeddings
 
 MODEL = "llama3.1:8b"
 LLAMA_CONTEXT = 131_072  # what llama3.1 was made to read
@@ -76,6 +78,7 @@ class OllamaServer(Listener):
         super().__init__(port)
         self.answer = answer
         self.models = set(models)
+        self.embeddings = OllamaEmbeddings(self.models)
         self.load_seconds = load_seconds
         self.context = context
         self.replies: deque[Reply] = deque()
@@ -98,9 +101,15 @@ class OllamaServer(Listener):
             web.post("/api/show", self._show),
             web.get("/api/ps", self._ps),
             web.post("/api/chat", self._chat),
+            web.post("/api/embed", self.embeddings.answer),
         )
 
+    async def start(self) -> None:
+        self.embeddings.hang()
+        await super().start()
+
     async def stop(self) -> None:
+        self.embeddings.release()
         await super().stop()
         self._loaded.clear()
 
