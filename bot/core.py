@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from bot.extraction.providers import breaker_of_questions, open_llm
+from bot.extraction.providers import llm_name, open_llm
 from bot.extraction.questions import Questions
 from bot.extraction.turns import Turns
 from bot.extraction.worker import BatchWorker
@@ -212,7 +212,7 @@ class Core(ABC):
             turns=turns,
         )
         opened.push_async_callback(self.worker.close)
-        asked = breaker_of_questions(self.llm, self.breakers)
+        asked = self.breakers.of(llm_name(self.settings))
         self.questions = Questions(self.llm, asked, turns, self.settings.ask.patience, on_recovery=self.worker.resume)
         opened.push_async_callback(self.questions.close)
 

@@ -43,6 +43,7 @@ OWNERS = {
     # Chat belongs to extraction, embeddings to memory: the same two services sell, or give, both.
     "ollama": {"extraction", "memory"},
     "anthropic": {"extraction"},
+    "anthropic": {"extraction"},
     "openai": {"extraction", "memory"},
     "fastembed": {"memory"},
     "PIL": {"commands"},

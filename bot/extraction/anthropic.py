@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from bot.errors import AnswerRejected, AnswerTooLong, LLMUnavailable, SettingsError
-from bot.extraction.llm import ChatAnswer, ChatRequest, check_read
+from bot.extraction.llm import NAMES, ChatAnswer, ChatRequest, check_read
 from bot.extraction.service import HEALTH_SECONDS, Service, Size, limit_body, strict
 from bot.model import ServiceHealth
 from bot.settings import AnthropicSettings, shown_url
@@ -26,7 +26,7 @@ _NO_THINKING: "ThinkingConfigParam" = {"type": "disabled"}
 class AnthropicLLM:
     """Asks one model. Makes no connection before the first question; raises `SettingsError` without the extra."""
 
-    name: Final = "Anthropic"
+    name: Final = NAMES["anthropic"]
 
     def __init__(self, settings: AnthropicSettings) -> None:
         try:

@@ -55,9 +55,9 @@ class FallbackLLM:
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self.name = f"{first.name} or {second.name}"
-        self.breaker = breaker
         self._first = first
         self._second = second
+        self._breaker = breaker
         self._state = state
         self._after = after
         self._daily_tokens = daily_tokens
@@ -69,15 +69,15 @@ class FallbackLLM:
         """See `LLM.chat`. Raises `StorageUnavailable` if what the second uses up cannot be kept."""
         book = await self._read()
         if not self._may_step_in(book):
-            self.breaker.end_pause()  # who asks has waited already
+            self._breaker.end_pause()  # who asks has waited already
         elif not await self._looks_well():
             return await self._instead(request)
-        if not self.breaker.allows():
+        if not self._breaker.allows():
             return await self._instead(request)
         try:
             answer = await self._first.chat(request)
         except LLMUnavailable as outage:
-            self.breaker.failed(str(outage))
+            self._breaker.failed(str(outage))
             if await self._learn(outage):
                 return await self._instead(request)
             raise
@@ -111,9 +111,9 @@ class FallbackLLM:
             book = await self._read()
         except StorageUnavailable:
             return ServiceHealth(self.name, health.ok, health.detail)
-        if not self._may_step_in(book) or (health.ok and not self.breaker.waiting):
+        if not self._may_step_in(book) or (health.ok and not self._breaker.waiting):
             return ServiceHealth(self.name, health.ok, health.detail)
-        trouble = (self.breaker.state.reason if health.ok else health.detail) or health.detail
+        trouble = (self._breaker.state.reason if health.ok else health.detail) or health.detail
         second, used = await self._second.health(), self._used(book)
         if not second.ok:
             return ServiceHealth(self.name, False, f"{trouble}; {second.detail}")
@@ -135,7 +135,7 @@ class FallbackLLM:
         """Whether the first is to be asked again; one that comes back is not left waiting for its pause to end."""
         well = (await self._first.health()).ok
         if well and self._looked_down:
-            self.breaker.end_pause()
+            self._breaker.end_pause()
         self._looked_down = not well
         return well
 
@@ -151,7 +151,7 @@ class FallbackLLM:
         return self._may_step_in(book)
 
     async def _answered(self) -> None:
-        self.breaker.succeeded()
+        self._breaker.succeeded()
         await self._back()
 
     async def _back(self) -> None:
@@ -168,7 +168,7 @@ class FallbackLLM:
         most = most_tokens(request.system + request.prompt + json.dumps(request.schema)) + request.max_tokens
         used = self._used(book)
         if used + most > self._daily_tokens:
-            raise LLMUnavailable(f"{self.breaker.state.reason or self._first.name}; {self._used_up()}")
+            raise LLMUnavailable(f"{self._breaker.state.reason or self._first.name}; {self._used_up()}")
         if not book.taken_over:
             _log.warning("fallback_began", service=self._first.name, fallback=self._second.name, since=book.since)
         today = self._today()

@@ -13,6 +13,14 @@ from bot.model import ServiceHealth
 # cache (github.com/ollama/ollama/issues/3427, pull/16428).
 _SMALLEST_CUT_PROMPT = 512
 
+NAMES: Mapping[str, str] = {
+    "ollama": "Ollama",
+    "openai": "OpenAI chat",
+    "anthropic": "Anthropic",
+    "compatible": "Language model",
+}
+"""Each provider's service, as people know it: other names than the embedders', which have breakers of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import AnswerRejected, AnswerTooLong, LLMUnavailable
-from bot.extraction.llm import ChatAnswer, ChatRequest, check_read
+from bot.extraction.llm import NAMES, ChatAnswer, ChatRequest, check_read
 from bot.extraction.service import HEALTH_SECONDS, Service, Size, limit_body, strict
 from bot.extraction.text import most_tokens
 from bot.model import ServiceHealth
@@ -189,7 +189,7 @@ def openai_llm(settings: OpenAISettings) -> OpenAILLM:
     where = "OpenAI" if settings.is_openai else f"The API at {shown_url(settings.base_url)}"
     return OpenAILLM(
         Service(
-            name="OpenAI chat",  # the embedder, which has a breaker of its own, is "OpenAI"
+            name=NAMES["openai"],
             where=where,
             model=settings.chat_model,
             model_setting="openai.chat_model",
@@ -209,7 +209,7 @@ def compatible_llm(settings: CompatibleSettings) -> OpenAILLM:
     """Any other server that speaks OpenAI's chat; `limit` is the older name, which all of them know."""
     return OpenAILLM(
         Service(
-            name="Language model",
+            name=NAMES["compatible"],
             where=f"The language model at {shown_url(settings.base_url)}",
             model=settings.model,
             model_setting="compatible.model",

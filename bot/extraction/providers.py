@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bot.extraction.fallback import FallbackLLM
-from bot.extraction.llm import LLM
+from bot.extraction.llm import LLM, NAMES
 from bot.model import utcnow
 from bot.settings import Settings
-from bot.storage.breaker import Breaker, Breakers
+from bot.storage.breaker import Breakers
 from bot.storage.state import StateStore
 
 
@@ -60,6 +60,6 @@ def open_llm(
     )
 
 
-def breaker_of_questions(llm: LLM, breakers: Breakers) -> Breaker:
-    """The breaker of people's questions: they never go to the fallback, so with one it is the first model's alone."""
-    return llm.breaker if isinstance(llm, FallbackLLM) else breakers.of(llm.name)
+def llm_name(settings: Settings) -> str:
+    """The name of the configured model's service for people, its fallback aside: people's questions never go there."""
+    return NAMES[settings.extraction.provider]
