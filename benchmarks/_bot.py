@@ -59,11 +59,12 @@ class Bot:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, folder: Path, **variables: str) -> Self:
-        """Start it in `folder`; it is ready later."""
+    async def start(cls, folder: Path, *command: str | Path, **variables: str) -> Self:
+        """Start it in `folder`, by default this interpreter's; it is ready later."""
         return cls(
             await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "bot", "run"),
+                *(command or (sys.executable, "-m", "bot")),
+                "run",
                 cwd=folder,
                 env=environment(folder, **variables),
                 stdout=asyncio.subprocess.DEVNULL,
