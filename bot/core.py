@@ -4,9 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Self
 
+from bot.extraction.loaded import LoadedModels
+from bot.extraction.metered import MeteredLLM
 from bot.extraction.providers import llm_name, open_llm
 from bot.extraction.questions import Questions
 from bot.extraction.turns import Turns
@@ -19,9 +22,11 @@ from bot.memory.held import Held
 from bot.memory.index import VectorIndex
 from bot.memory.indexer import Indexer
 from bot.memory.lexicon import Lexicon
+from bot.memory.metered import MeteredEmbedder, metered_index
 from bot.memory.naming import Speakers
 from bot.memory.recall import Recall
 from bot.memory.reconcile import Reconciler
+from bot.meters import Meters
 from bot.model import utcnow
 from bot.settings import Settings
 from bot.storage.archive import Archive
@@ -66,6 +71,7 @@ class Core(ABC):
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = utcnow) -> None:
         self.settings = settings
         self.clock = clock
+        self.meters = Meters()
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -125,13 +131,15 @@ class Core(ABC):
         self.embedder_name = embedder_name(settings)
         if self.embedder:
             opened.push_async_callback(self.embedder.close)
+        embedder = MeteredEmbedder(self.embedder, self.meters) if self.embedder else None
+        index = metered_index(self.index, self.meters, self.breakers.of("Qdrant").name)
         self.indexer = Indexer(
             self.messages,
             self.facts,
             self.retraction,
             Reindex(self.database),
-            self.index,
-            self.embedder,
+            index,
+            embedder,
             lexicon,
             embed_messages,
             settings.memory.index_interval,
@@ -144,8 +152,8 @@ class Core(ABC):
         self.own = OwnMemories(self.database)
         self.corrections = Corrections(self.database, self.clock, on_corrected=self.indexer.wake)
         self.recall = Recall(
-            self.index,
-            self.embedder,
+            index,
+            embedder,
             lexicon,
             Speakers(Names(self.database)),
             self.keyword,
@@ -155,6 +163,7 @@ class Core(ABC):
             self.indexer.doubt_index,
             self.clock,
             paused=lambda: self.recheck.required,
+            meters=self.meters,
         )
         self.forget = Forget(
             self.retraction, Purging(self.database, self.retraction, self.clock), self.indexer, self.index
@@ -184,8 +193,8 @@ class Core(ABC):
         )
         self.held = Held(self.messages, self.facts, self.retraction, self.index)
         self.reconciler = Reconciler(
-            self.index,
-            self.embedder,
+            index,
+            embedder,
             lexicon,
             self.messages,
             self.retraction,
@@ -196,8 +205,11 @@ class Core(ABC):
         )
 
     def _open_extraction(self, opened: AsyncExitStack) -> None:
-        self.llm = open_llm(self.settings, self.breakers, self.state, self.clock)
+        watch = partial(MeteredLLM, meters=self.meters)
+        self.llm = open_llm(self.settings, self.breakers, self.state, self.clock, watch)
         opened.push_async_callback(self.llm.close)
+        self.models = LoadedModels(self.settings)
+        opened.push_async_callback(self.models.close)
         breaker, turns = self.breakers.of(self.llm.name), Turns(self.settings.ask.at_once)
         self.worker = BatchWorker(
             self.queue,
@@ -210,6 +222,7 @@ class Core(ABC):
             on_facts=self.indexer.wake,
             give_way=self.recall.quiet,
             turns=turns,
+            meters=self.meters,
         )
         opened.push_async_callback(self.worker.close)
         asked = self.breakers.of(llm_name(self.settings))

@@ -1,5 +1,6 @@
 """The composition root: the rooms that work without Discord, and the doors through which others reach them."""
 
+from datetime import timedelta
 from functools import partial
 
 from bot.capture.catchup import Catchup
@@ -25,6 +26,7 @@ from bot.commands.status import HealthCheck, read_health, read_status, unsaved
 from bot.commands.tree import build_tree
 from bot.core import Core
 from bot.errors import RecallPaused, ServiceUnavailable
+from bot.storage.census import take_census
 from bot.storage.cursors import Cursors
 from bot.storage.keepsakes import Keepsakes
 from bot.storage.names import Names
@@ -34,9 +36,11 @@ from bot.upkeep.alerts import Alerts
 from bot.web import operations
 from bot.web.control import SOCKET, ControlServer, Operation
 from bot.web.health import HealthServer, Readiness
-from bot.web.metrics import Metrics
+from bot.web.metrics import Lately, Metrics
 
 PROBE_SECONDS = 0.5  # Kubernetes gives a probe one second
+_COUNTED = timedelta(minutes=1)  # to count what is held takes a tenth of a second for a million
+_ASKED = timedelta(seconds=15)
 
 
 class Rooms(Core):
@@ -121,20 +125,12 @@ class Rooms(Core):
                 limit=limit,
                 visibility=self.visibility,
                 status=status,
+                meters=self.meters,
                 clock=self.clock,
             ),
         )
         self.alerts = Alerts(self.messages.oldest_waiting, settings.alerts.oldest_waiting, self.clock)
-        metrics = Metrics(
-            self.queue,
-            self.messages,
-            self.alerts,
-            self.breakers,
-            refused_events=lambda: self.observer.refused,
-            places_behind=self.catchup.behind,
-            clock=self.clock,
-        )
-        self.web = HealthServer(settings.web.host, settings.web.port, self._readiness, metrics.page)
+        self.web = HealthServer(settings.web.host, settings.web.port, self._readiness, self._metrics().page)
         self.control = ControlServer(settings.storage.path / SOCKET, self.operations())
 
     def operations(self) -> dict[str, Operation]:
@@ -147,6 +143,26 @@ class Rooms(Core):
             "replay": operations.replaying_dead_letters(self.queue, self.worker.wake),
             "import": operations.importing(self.importer),
         }
+
+    def _metrics(self) -> Metrics:
+        model, settings = self.settings.embedding_model, self.settings.embedding
+        return Metrics(
+            self.meters,
+            self.queue,
+            self.messages,
+            Lately(partial(take_census, self.database), _COUNTED, self.clock),
+            self.alerts,
+            self.breakers,
+            self.client,
+            self.embedder,
+            price=0.0 if settings.provider in ("ollama", "fastembed") else settings.price_per_million,
+            models=Lately(self.models.look, _ASKED, self.clock),
+            folder=self.settings.storage.path,
+            refused_events=lambda: self.observer.refused,
+            places_behind=self.catchup.behind,
+            about={"extraction": self.llm.name, "embedding": f"{model.provider}:{model.name}"},
+            clock=self.clock,
+        )
 
     def _catch_up(self) -> None:
         reader = Reader(

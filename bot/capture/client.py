@@ -42,6 +42,7 @@ class Client(Connection):
         self._problems: dict[int, str] = {}
         self._announcing = asyncio.Lock()
         self._outages = Outages(log)
+        self._connections = 0
         self.announce: Callable[[Observable], Awaitable[discord.Message]] | None = None
         self.announce_interval: AnnounceInterval | None = None
         self.announce_terms: Callable[[int | None], Awaitable[None]] | None = None
@@ -57,7 +58,13 @@ class Client(Connection):
         await super().close()
         await self._observer.close()
 
+    @property
+    def reconnects(self) -> int:
+        """How often the gateway was connected again, in the same session or in a new one."""
+        return max(self._connections - 1, 0)
+
     async def on_ready(self) -> None:
+        self._connections += 1
         if self.presence is not None:
             await self.presence.began(self.guilds)
         self.began()
@@ -67,6 +74,7 @@ class Client(Connection):
         await self.announce_intervals()
 
     async def on_resumed(self) -> None:
+        self._connections += 1
         self.ready.set()
         log.info("resumed")
 

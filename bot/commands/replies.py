@@ -14,7 +14,7 @@ from discord import app_commands
 
 from bot.capture.client import Client
 from bot.commands.text import escaped
-from bot.errors import RecollectError, StorageUnavailable
+from bot.errors import RecollectError, ServiceUnavailable, StorageUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -120,6 +120,13 @@ def explain(error: Exception) -> str | None:
         case discord.DiscordServerError():
             return "Discord did not answer; try again in a moment."
     return None
+
+
+def reason(error: Exception) -> str:
+    """Why a command failed, in a word: what it was asked cannot be done, a service is down, or it is a bug."""
+    if isinstance(_cause(error), ServiceUnavailable):
+        return "service_unavailable"
+    return "refused" if explain(error) else "unexpected"
 
 
 async def _apologise(interaction: Interaction) -> None:

@@ -17,6 +17,7 @@ from bot.extraction.worker import BatchWorker
 from bot.memory.forget import Forget
 from bot.memory.held import Held
 from bot.memory.recall import Recall
+from bot.meters import Meters
 from bot.model import utcnow
 from bot.settings import Settings
 from bot.storage.audit import Audit
@@ -66,4 +67,5 @@ class Services:
     limit: Limit
     visibility: MemberVisibility
     status: Callable[[int], Awaitable[Status]]
+    meters: Meters
     clock: Callable[[], datetime] = utcnow

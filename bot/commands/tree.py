@@ -1,5 +1,8 @@
 """All commands in one tree, with one place where failures end."""
 
+import asyncio
+from time import perf_counter
+
 import discord
 from discord import app_commands
 
@@ -20,7 +23,7 @@ from bot.commands.observe import ObserveCommands
 from bot.commands.privacy import PrivacyCommands
 from bot.commands.purge import Purges, purge_command
 from bot.commands.recall import recall_command
-from bot.commands.replies import Interaction, fail, own, tell
+from bot.commands.replies import Interaction, fail, own, reason, tell
 from bot.commands.services import Services
 from bot.commands.setup import setup_command
 from bot.commands.starting import Setups
@@ -28,18 +31,20 @@ from bot.commands.status import status_card, status_command
 from bot.commands.switching import Switching
 from bot.commands.translations import Translations
 from bot.commands.views import EXPIRED, is_live
+from bot.meters import Meters
 
 
 class Tree(app_commands.CommandTree[discord.Client]):
     """Commands of a server: whatever goes wrong is one private sentence to whoever asked."""
 
-    def __init__(self, client: discord.Client) -> None:
+    def __init__(self, client: discord.Client, meters: Meters) -> None:
         super().__init__(
             client,
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
             allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
         )
         self._translations = Translations()
+        self._meters = meters
 
     async def sync(self, *, guild: discord.abc.Snowflake | None = None) -> list[app_commands.AppCommand]:
         """Tell Discord of the commands, in every language there is."""
@@ -49,18 +54,31 @@ class Tree(app_commands.CommandTree[discord.Client]):
 
     async def interaction_check(self, interaction: Interaction) -> bool:
         own(interaction)
+        self._time(interaction)
         if interaction.guild_id is None:
             raise app_commands.NoPrivateMessage
         return True
 
     async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError) -> None:
         if interaction.type is discord.InteractionType.application_command:
+            self._meters.command_failures.add(1, _name(interaction), reason(error))
             await fail(interaction, error)
+
+    def _time(self, interaction: Interaction) -> None:
+        """Count how long a command takes: until the task that answers it is done."""
+        if interaction.type is discord.InteractionType.application_command and (task := asyncio.current_task()):
+            began, name = perf_counter(), _name(interaction)
+            task.add_done_callback(lambda _: self._meters.command_seconds.observe(perf_counter() - began, name))
+
+
+def _name(interaction: Interaction) -> str:
+    """The command's name; Discord may know one that is gone."""
+    return interaction.command.qualified_name if interaction.command else "unknown"
 
 
 def build_tree(client: discord.Client, services: Services) -> Tree:
     """The tree with every command; also lets `client` answer presses on buttons of long ago."""
-    tree = Tree(client)
+    tree = Tree(client, services.meters)
     forgetting = Forgetting(
         services.forget,
         services.recall,

@@ -17,6 +17,7 @@ from bot.extraction.llm import LLM
 from bot.extraction.prompt import Prompt, build
 from bot.extraction.sample import SAMPLE
 from bot.extraction.turns import Turns
+from bot.meters import Meters
 from bot.model import Fact, ServiceHealth, Window
 from bot.storage.breaker import Breaker
 from bot.storage.guild_configs import GuildConfigs
@@ -50,6 +51,7 @@ class Asker:
         window_tokens: int,
         turns: Turns,
         on_recovery: Callable[[], None] = lambda: None,
+        meters: Meters | None = None,
     ) -> None:
         self.breaker = breaker
         self._llm = llm
@@ -57,6 +59,7 @@ class Asker:
         self._window_tokens = window_tokens
         self._on_recovery = on_recovery
         self._turns = turns
+        self._meters = meters or Meters()
         self._refusals = 0
         self._hopeless: str | None = None
         self._health: tuple[float, ServiceHealth] | None = None
@@ -111,7 +114,9 @@ class Asker:
         """One call. The breaker learns from it: an answer that is refused is an answer, too."""
         asked.calls += 1
         try:
-            checked = check((await self._llm.chat(prompt.request)).text, prompt)
+            answer = await self._llm.chat(prompt.request)
+            with self._meters.failing(self._llm.name):
+                checked = check(answer.text, prompt)
         except LLMUnavailable as outage:
             self.breaker.failed(str(outage))
             raise

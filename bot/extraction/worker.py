@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from time import perf_counter
 
 import structlog
 
@@ -24,6 +25,7 @@ from bot.extraction.llm import LLM
 from bot.extraction.stretch import Stretch
 from bot.extraction.turns import Turns
 from bot.extraction.windows import CONTEXT_SHARE, halve, refreshed
+from bot.meters import Meters
 from bot.model import Message, ServiceHealth, Window, utcnow
 from bot.settings import BatchSettings
 from bot.storage.breaker import Breaker
@@ -85,6 +87,7 @@ class BatchWorker:
         on_facts: Callable[[], None] = lambda: None,
         give_way: Callable[[], Awaitable[None]] | None = None,
         turns: Turns | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self._queue = queue
         self._messages = messages
@@ -95,7 +98,8 @@ class BatchWorker:
         self._woken = asyncio.Event()
         self._breaker = breaker
         # The guilds that waited for the breaker can go on once the model answers.
-        self._asker = Asker(llm, breaker, configs, batch.window_tokens, turns or Turns(), self._woken.set)
+        self._meters = meters or Meters()
+        self._asker = Asker(llm, breaker, configs, batch.window_tokens, turns or Turns(), self._woken.set, self._meters)
         self._running: set[int] = set()
         self._guild_locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._resting: dict[int, datetime] = {}
@@ -225,7 +229,7 @@ class BatchWorker:
             _log.error(event, exc_info=error, **ids)
 
     async def _batch(self, guild_id: int, next_due: datetime, rule: Rule) -> BatchReport:
-        tally = _Tally()
+        tally, began = _Tally(), perf_counter()
         await self._queue.begin_batch(guild_id, next_due)
         try:
             smaller = await self._drain(guild_id, rule, tally)
@@ -247,6 +251,7 @@ class BatchWorker:
             report = tally.report()
         self._outages.over("batch_failed")
         if tally.messages or tally.dead:
+            self._meters.batch(perf_counter() - began, tally.messages, tally.facts)
             _log.info(
                 "batch",
                 guild_id=guild_id,

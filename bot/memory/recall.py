@@ -26,6 +26,7 @@ from bot.memory.index import Key, ScoredPoint, Search, VectorIndex
 from bot.memory.lexicon import Lexicon
 from bot.memory.mem0_adapter import from_payload
 from bot.memory.naming import Speakers, named, without
+from bot.meters import Laps, Meters
 from bot.model import Degraded, Memory, Recalled, Scope, utcnow
 from bot.storage.breaker import QUOTA_PAUSE, Breaker
 from bot.storage.keyword import KeywordSearch
@@ -74,6 +75,7 @@ class Recall:
         doubt_index: Callable[[], None],
         clock: Callable[[], datetime] = utcnow,
         paused: Callable[[], bool] = lambda: False,
+        meters: Meters | None = None,
     ) -> None:
         self._index = index
         self._embedder = embedder
@@ -88,6 +90,7 @@ class Recall:
         self._slow_until = clock()
         self._outages = Outages(log)
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._meters = meters or Meters()
         self._asking = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -100,7 +103,10 @@ class Recall:
         known what was deleted on Discord, and `StorageUnavailable` when it cannot be known what was retracted.
         """
         with self.attending():
-            return await self._recall(query, scope, limit)
+            laps = Laps()
+            recalled = await self._recall(query, scope, limit, laps)
+            self._meters.recalled(laps, recalled.degraded)
+            return recalled
 
     @contextmanager
     def attending(self) -> Iterator[None]:
@@ -121,25 +127,25 @@ class Recall:
                 async with asyncio.timeout(_GIVE_WAY_SECONDS):
                     await self._quiet.wait()
 
-    async def _recall(self, query: str, scope: Scope, limit: int) -> Recalled:
+    async def _recall(self, query: str, scope: Scope, limit: int, laps: Laps) -> Recalled:
         if self.paused():
             raise RecallPaused()
         query = _checked(query)
         if not scope.access_ids:
             return Recalled(())
-        heard = await self._speakers.heard(scope.guild_id, scope.access_ids)
+        heard = await laps.of("sql", self._speakers.heard(scope.guild_id, scope.access_ids))
         bm25 = self._lexicon.of(scope.guild_id)
         names = named(query, heard, bm25.words)
         (vector, degraded), spans = await asyncio.gather(
-            self._embed(query, without(query, [word for words in names.values() for word in words])),
+            laps.of("embed", self._embed(query, without(query, [word for words in names.values() for word in words]))),
             asyncio.to_thread(dates.spans, query, self._clock(), bm25.language),
         )
         try:
-            lists = await self._search(scope, self._searches(scope.guild_id, query, vector))
+            lists = await laps.of("search", self._search(scope, self._searches(scope.guild_id, query, vector)))
         except (IndexUnavailable, IndexMismatch):
-            found = collapse(await self._keyword.search(query, scope, limit))
+            found = collapse(await laps.of("sql", self._keyword.search(query, scope, limit)))
             return Recalled(tuple(contradicted(found)), Degraded.INDEX_DOWN)
-        memories, outdated = await self._shown(scope, lists.values())
+        memories, outdated = await laps.of("sql", self._shown(scope, lists.values()))
         asked = Asked(names.keys(), spans, self._clock())
         hits = collapse(boosted(fuse(_scored(lists, memories, outdated)), memories, asked))
         return Recalled(tuple(contradicted(hits[:limit])), degraded)

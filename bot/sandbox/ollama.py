@@ -86,6 +86,7 @@ class OllamaServer(Listener):
         self.requests: list[dict[str, Any]] = []
         self.asked = asyncio.Event()
         self.prompt_tokens = 0
+        self.memory = self.vram = 0  # bytes that a loaded model takes, of the processor's and of the GPU's
         self._loaded: dict[str, tuple[int, datetime]] = {}  # model → context, expiry
 
     @property
@@ -132,7 +133,13 @@ class OllamaServer(Listener):
 
     async def _ps(self, _: web.Request) -> web.Response:
         running = [
-            _describe(model) | {"expires_at": expiry.isoformat(), "size_vram": 0, "context_length": context}
+            _describe(model)
+            | {
+                "expires_at": expiry.isoformat(),
+                "size": self.memory + self.vram,
+                "size_vram": self.vram,
+                "context_length": context,
+            }
             for model, (context, expiry) in self._loaded.items()
             if expiry > datetime.now(UTC)
         ]

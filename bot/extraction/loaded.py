@@ -1,0 +1,64 @@
+"""Which of our models an Ollama server holds in memory, for /metrics."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+
+import httpx
+from ollama import AsyncClient, ProcessResponse, ResponseError
+
+from bot.settings import Settings
+
+_PATIENCE = 0.5  # seconds: a scrape waits for it
+_NO_ANSWER = (TimeoutError, ResponseError, httpx.HTTPError, ConnectionError, ValueError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a model takes up, in bytes: of all memory, and of the GPU's."""
+
+    size: int
+    vram: int
+
+
+class LoadedModels:
+    """Asks the server, if there are models of ours on it; makes no connection before."""
+
+    def __init__(self, settings: Settings) -> None:
+        ollama = settings.ollama
+        asked = {settings.extraction.provider: ollama.model}, {settings.embedding.provider: ollama.embedding_model}
+        self._models = [model for by_provider in asked if (model := by_provider.get("ollama"))]
+        self._url = ollama.url
+        self._client: AsyncClient | None = None
+
+    async def look(self) -> dict[str, Loaded | None] | None:
+        """Each of the models (None: it is not loaded), or None if the server does not answer within a moment."""
+        if not self._models:
+            return {}
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                running = {one.model: one for one in (await self._connected().ps()).models}
+        except _NO_ANSWER:
+            return None
+        return {model: _taken(running.get(_tagged(model))) for model in self._models}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.close()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+
+    def _connected(self) -> AsyncClient:
+        if self._client is None:
+            # To read whom the system trusts takes 30 ms, which a server without TLS does not need.
+            secure = self._url.startswith("https:")
+            tls = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self._client = AsyncClient(self._url, timeout=_PATIENCE, verify=tls)
+        return self._client
+
+
+def _tagged(model: str) -> str:
+    return model if ":" in model else f"{model}:latest"
+
+
+def _taken(running: ProcessResponse.Model | None) -> Loaded | None:
+    return None if running is None else Loaded(running.size or 0, running.size_vram or 0)
