@@ -43,8 +43,8 @@ class EdgeIndex:
         await self._write(self.shards.prepare)
 
     async def close(self) -> None:
-        await self._write(self.shards.close)
-        await asyncio.to_thread(self._pool.shutdown)
+        await asyncio.to_thread(self._pool.shutdown)  # first: a search that nobody waits for would open its shard again
+        await asyncio.to_thread(self.shards.close)
 
     async def ping(self) -> None:
         await self._read(self.shards.guilds)

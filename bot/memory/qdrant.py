@@ -1,7 +1,7 @@
 """The collection on a Qdrant server: reaching it, and laying it out as mem0 does, with our keys beside mem0's."""
 
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -66,7 +66,7 @@ async def prepare(
     Raises `IndexMismatch` if it was made with another embedding model, or holds vectors of another size.
     """
     if not await answer(client.collection_exists(collection)):
-        await _create(client, collection, dimensions, fingerprint)
+        await create(client, collection, dimensions, fingerprint)
     info = await answer(client.get_collection(collection))
     where = f"The collection {collection}"
     if fingerprint is not None and (stored := fingerprint_of(info)) is not None and info.points_count != 0:
@@ -109,11 +109,34 @@ def fingerprint_of(info: models.CollectionInfo) -> Fingerprint | None:
         return None
 
 
-def _metadata(fingerprint: Fingerprint | None) -> dict[str, Any] | None:
-    return {_METADATA: fingerprint.to_dict()} if fingerprint else None
+def alias_of(collection: str) -> str:
+    """The alias of the collection in use, where that is no longer the one of the settings."""
+    return f"{collection}-current"
 
 
-async def _create(client: AsyncQdrantClient, collection: str, dimensions: int, fingerprint: Fingerprint | None) -> None:
+async def current_collection(client: AsyncQdrantClient, collection: str) -> str:
+    """The collection in use instead of this one, if another was put in its place; see `server_sites`."""
+    try:
+        found = (await answer(client.get_aliases())).aliases
+    except Refused as error:
+        if error.status not in (401, 403, 404):
+            raise
+        return collection  # a key for this collection alone may not ask
+    return next((one.collection_name for one in found if one.alias_name == alias_of(collection)), collection)
+
+
+def _metadata(fingerprint: Fingerprint | None) -> dict[str, Any]:
+    return {_METADATA: fingerprint.to_dict()} if fingerprint else {}
+
+
+async def create(
+    client: AsyncQdrantClient,
+    collection: str,
+    dimensions: int,
+    fingerprint: Fingerprint | None,
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    """Make a collection with all four keys; `notes` are kept among its metadata."""
     vector = models.VectorParams(size=dimensions, distance=models.Distance.COSINE)
     sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
     await answer(
@@ -121,7 +144,7 @@ async def _create(client: AsyncQdrantClient, collection: str, dimensions: int, f
             collection,
             vectors_config={key.value: vector for key in DENSE_KEYS},
             sparse_vectors_config={key.value: sparse for key in SPARSE_KEYS},
-            metadata=_metadata(fingerprint),
+            metadata={**_metadata(fingerprint), **(notes or {})} or None,
         )
     )
 

@@ -19,7 +19,7 @@ from bot.memory.filters import AnyOf, Between, conditions
 from bot.memory.fingerprint import Fingerprint
 from bot.memory.index import IndexPoint, Key, ScoredPoint, Search, SparseVector
 from bot.memory.mem0_adapter import guild_of
-from bot.memory.qdrant import DENSE_KEYS, SPARSE_KEYS, Refused, answer, connect, layout_of, prepare
+from bot.memory.qdrant import DENSE_KEYS, SPARSE_KEYS, Refused, answer, connect, current_collection, layout_of, prepare
 from bot.model import MemoryKind, Scope
 from bot.settings import QdrantSettings
 from bot.storage.rows import to_ms
@@ -36,6 +36,7 @@ class ServerIndex:
     """The collection `settings.collection`. The server may be down at any time, at start too.
 
     One that is `read_only` must be there, and nothing is added that it lacks. A request carries `step` points.
+    With `collection` it is that one, and no other that was put in the place of the settings'.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class ServerIndex:
         fingerprint: Fingerprint | None = None,
         read_only: bool = False,
         step: int = _UPSERT_STEP,
+        collection: str | None = None,
     ) -> None:
+        self._exactly = collection is not None
         self._read_only = read_only
         self._step = step
         self._settings = settings
-        self._collection = settings.collection
+        self._collection = collection or settings.collection
         self._dimensions = dimensions
         self._fingerprint = fingerprint
         self._client = client
@@ -202,6 +205,8 @@ class ServerIndex:
             if self._client is None:
                 self._client = connect(self._settings)
             if not self._keys:
+                if not self._exactly:
+                    self._collection = await current_collection(self._client, self._settings.collection)
                 self._keys = await self._layout(self._client)
             return self._client
 
