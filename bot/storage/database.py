@@ -254,7 +254,7 @@ def _configure(connection: DBAPIConnection, _record: Any) -> None:
 
 
 def _open(folder: Path) -> tuple[Engine, portalocker.Lock[IO[str]]]:
-    lock = _hold(folder)
+    lock = hold(folder)
     try:
         return _prepare(folder / FILE), lock
     except BaseException:
@@ -262,7 +262,7 @@ def _open(folder: Path) -> tuple[Engine, portalocker.Lock[IO[str]]]:
         raise
 
 
-def _hold(folder: Path) -> portalocker.Lock[IO[str]]:
+def hold(folder: Path) -> portalocker.Lock[IO[str]]:
     """Create the folder if need be, and keep every other process out of it."""
     try:
         folder.mkdir(0o700, parents=True, exist_ok=True)
