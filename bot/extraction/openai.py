@@ -110,21 +110,22 @@ class OpenAILLM:
         """The chunks of one answer, the last of which has the counts."""
         if self._key_missing:
             raise LLMUnavailable(self._without_key())
-        size, finish, read, empty = Size(), None, 0, True
+        size, finish, declined, read, empty = Size(), None, False, 0, True
         try:
             async with await self._ask(system, prompt, max_tokens, schema) as chunks:
                 async for chunk in chunks:
                     empty = False
                     size.grow(_text(chunk))
                     for choice in chunk.choices:
-                        finish = "refusal" if choice.delta.refusal else choice.finish_reason or finish
+                        declined = declined or bool(choice.delta.refusal)
+                        finish = choice.finish_reason or finish
                     read = chunk.usage.prompt_tokens if chunk.usage else read
                     yield chunk
         except Exception as error:
             raise self._meaning(error) from None
         if empty:
             raise self._service.odd("OpenAI")
-        _check_end(finish)
+        _check_end("content_filter" if declined else finish)
         check_read(read, system, prompt)
 
     async def _ask(
@@ -233,7 +234,7 @@ def _check_end(finish: str | None) -> None:
     """Raise `AnswerRejected` unless the answer came to its end."""
     if finish == "length":
         raise AnswerTooLong()
-    if finish in ("refusal", "content_filter"):
+    if finish == "content_filter":
         raise AnswerRejected("the model declined to answer")
     if finish != "stop":
         raise AnswerRejected("the answer was cut short: it has no end")
