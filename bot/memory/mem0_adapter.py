@@ -14,9 +14,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bot.errors import SettingsError
 from bot.memory.bm25 import Bm25
 from bot.model import FactKind, Memory, MemoryKind
-from bot.settings import OpenAISettings, QdrantSettings
+from bot.settings import OpenAISettings, QdrantSettings, Settings
 from bot.storage.rows import from_ms, to_ms
 
 if TYPE_CHECKING:
@@ -101,14 +102,19 @@ def from_payload(id: str, payload: Mapping[str, Any]) -> Memory | None:
 
 
 @contextmanager
-def open_mem0(
-    index: "Shards | QdrantSettings", openai: OpenAISettings, bm25: Bm25, home: Path
-) -> Iterator["mem0.Memory"]:
+def open_mem0(index: "Shards | QdrantSettings", settings: Settings, bm25: Bm25, home: Path) -> Iterator["mem0.Memory"]:
     """A genuine `mem0.Memory` on our index: the embedded shards, or the collection of a server.
 
     It is synchronous: use it in a worker thread. It sends nothing home, and keeps no history and no
-    entities, since neither would forget. `home` is where mem0 puts its own files.
+    entities, since neither would forget. `home` is where mem0 puts its own files. Raises `SettingsError`
+    unless OpenAI embeds: other models want to be told what a text is for, and mem0 does not tell them.
     """
+    if settings.embedding.provider != "openai":
+        raise SettingsError(
+            f"mem0 would make other vectors than the index holds: with embedding.provider = "
+            f"{settings.embedding.provider} it cannot be used on it."
+        )
+    openai = settings.openai
     os.environ["MEM0_TELEMETRY"] = "False"
     os.environ["MEM0_DIR"] = str(home)
     os.environ["HF_HUB_OFFLINE"] = "1"  # it would fetch an encoder of its own for words

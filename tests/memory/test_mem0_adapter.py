@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import pytest
 from qdrant_server import QdrantServer
 
+from bot.errors import SettingsError
 from bot.memory.bm25 import Bm25
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import IndexPoint, Key, Search, VectorIndex
@@ -22,7 +23,7 @@ from bot.memory.mem0_adapter import from_payload, open_mem0, to_payload
 from bot.memory.server import ServerIndex
 from bot.model import FactKind, Memory, MemoryKind, Scope
 from bot.sandbox.openai import OpenAIServer, embed
-from bot.settings import OpenAISettings, QdrantSettings
+from bot.settings import OpenAISettings, QdrantSettings, Settings
 
 T = TypeVar("T")
 
@@ -169,13 +170,13 @@ class Rooms:
 
 
 @pytest.fixture
-async def openai() -> AsyncIterator[OpenAISettings]:
+async def openai() -> AsyncIterator[Settings]:
     async with OpenAIServer() as server:
-        yield OpenAISettings(base_url=server.url, dimensions=SIZE)
+        yield Settings(openai=OpenAISettings(base_url=server.url, dimensions=SIZE))
 
 
 @pytest.fixture(params=["edge", "server"])
-async def rooms(request: pytest.FixtureRequest, openai: OpenAISettings, tmp_path: Path) -> AsyncIterator[Rooms]:
+async def rooms(request: pytest.FixtureRequest, openai: Settings, tmp_path: Path) -> AsyncIterator[Rooms]:
     async with QdrantServer() as server:
         settings = QdrantSettings(url=server.url)
         edge = EdgeIndex(tmp_path / "index", SIZE)
@@ -308,7 +309,7 @@ async def test_what_mem0_adds_without_guild_and_channel_is_shown_to_nobody(rooms
     assert [from_payload(p.id, p.payload) for p in [*unmapped, *half]] == [None, None]
 
 
-async def test_a_memory_added_by_mem0_keeps_its_words_in_edge(openai: OpenAISettings, tmp_path: Path) -> None:
+async def test_a_memory_added_by_mem0_keeps_its_words_in_edge(openai: Settings, tmp_path: Path) -> None:
     """Embedded, mem0's points get their BM25 key without fastembed, and are updated with or without a new text."""
     index = EdgeIndex(tmp_path / "index", SIZE)
     with open_mem0(index.shards, openai, BM25, tmp_path / "mem0") as memory:
@@ -336,7 +337,7 @@ async def test_nothing_forgotten_stays_in_a_history(rooms: Rooms, tmp_path: Path
     assert not any(b"Moby" in file.read_bytes() for file in written)
 
 
-async def test_mem0_may_not_reset_the_embedded_index(openai: OpenAISettings, tmp_path: Path) -> None:
+async def test_mem0_may_not_reset_the_embedded_index(openai: Settings, tmp_path: Path) -> None:
     """One call of a client must not empty every guild."""
     index = EdgeIndex(tmp_path / "index", SIZE)
     await index.upsert(GUILD, [point(FACT)])
@@ -378,7 +379,15 @@ async def test_mem0_calls_nobody_but_the_embedder(connections: set[str], rooms: 
     assert connections <= {"127.0.0.1"}
 
 
-async def test_a_collection_made_by_mem0_gets_our_keys(openai: OpenAISettings, tmp_path: Path) -> None:
+def test_mem0_is_kept_from_vectors_it_would_make_otherwise(tmp_path: Path) -> None:
+    """It does not tell a local model what a text is for, so its vectors would not be near ours."""
+    settings = Settings.model_validate({"embedding": {"provider": "ollama"}})
+    with pytest.raises(SettingsError, match=r"with embedding\.provider = ollama it cannot be used"):
+        with open_mem0(settings.qdrant, settings, BM25, tmp_path):
+            pass
+
+
+async def test_a_collection_made_by_mem0_gets_our_keys(openai: Settings, tmp_path: Path) -> None:
     """Pointed at a collection that plain mem0 made, we add what it lacks and keep what it holds."""
     async with QdrantServer() as server:
         settings = QdrantSettings(url=server.url)

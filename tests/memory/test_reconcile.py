@@ -21,7 +21,7 @@ from bot.memory.reconcile import PAGE, Reconciler
 from bot.memory.server import ServerIndex
 from bot.model import Message, Scope, message_memory, message_memory_id
 from bot.sandbox.openai import Fault, OpenAIServer, embed
-from bot.settings import OpenAISettings, QdrantSettings
+from bot.settings import OpenAISettings, QdrantSettings, Settings
 
 if TYPE_CHECKING:
     import mem0
@@ -77,7 +77,7 @@ async def shared(
         await indexer.drain()
         with ExitStack() as stack:
             where = qdrant if request.param == "server" else house.index.shards
-            opened = open_mem0(where, settings, house.bm25, tmp_path / "mem0")
+            opened = open_mem0(where, Settings(openai=settings), house.bm25, tmp_path / "mem0")
             client = await asyncio.to_thread(stack.enter_context, opened)
             yield Shared(house, embedder, indexer, house.reconciler(indexer, embedder), client)
         if request.param == "server":
