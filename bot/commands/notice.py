@@ -15,11 +15,12 @@ from bot.capture.convert import Observable
 from bot.commands.consent_button import AGREE, OBJECT, posted_buttons
 from bot.commands.replies import NO_PINGS
 from bot.commands.text import counted, dated
-from bot.settings import OpenAISettings, Settings
+from bot.settings import Settings
 from bot.storage.consent import Consent
 from bot.storage.guild_configs import ConsentMode, GuildConfig, GuildConfigs
 from bot.storage.observations import Observation, Source
 
+_EMBEDDERS = {"api.openai.com": "OpenAI", "api.voyageai.com": "Voyage AI"}
 _HOUSE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa", ".localhost")
 
 FORUM_POST_TITLE = "I remember what is said in this forum"
@@ -170,9 +171,9 @@ def kept(config: GuildConfig) -> str:
 def outside_services(settings: Settings) -> list[str]:
     """One line for each service beyond this process that sees text, and what it sees."""
     services = [_language_model(settings.ollama.url)]
-    if settings.openai.configured:
+    if embeds_at := _embeds_at(settings):
         what = "messages, facts and questions" if settings.memory.embed_messages else "facts and questions, no messages"
-        services.append(f"{_embedder(settings.openai)}, to make them searchable: {what}")
+        services.append(f"{_embedder(embeds_at)}, to make them searchable: {what}")
     if settings.qdrant.url and not in_house(settings.qdrant.url):
         services.append(f"a Qdrant server at {_host(settings.qdrant.url)}, which stores the memories")
     return services
@@ -180,10 +181,10 @@ def outside_services(settings: Settings) -> list[str]:
 
 def services_key(settings: Settings) -> str:
     """What `outside_services` tells, in a form that stays the same when only its wording changes."""
-    openai, qdrant = settings.openai, settings.qdrant.url
+    embeds_at, qdrant = _embeds_at(settings), settings.qdrant.url
     told: dict[str, str | bool] = {"reads": _whose(settings.ollama.url)}
-    if openai.configured:
-        told |= {"embeds": _whose(openai.base_url), "messages": settings.memory.embed_messages}
+    if embeds_at:
+        told |= {"embeds": _whose(embeds_at), "messages": settings.memory.embed_messages}
     if qdrant and not in_house(qdrant):
         told |= {"stores": _whose(qdrant)}
     return json.dumps(told)
@@ -204,11 +205,16 @@ def _language_model(url: str) -> str:
     return f"a language model {owner}; it reads {reads}"
 
 
-def _embedder(settings: OpenAISettings) -> str:
-    if settings.is_openai:
-        return "OpenAI"
-    url = settings.base_url
-    return "an embedding model that the operator of this bot runs" if in_house(url) else _host(url)
+def _embeds_at(settings: Settings) -> str | None:
+    """The URL that texts are sent to for their embeddings; None if none are made, or in this process."""
+    urls = {"openai": settings.openai.base_url, "ollama": settings.ollama.url, "voyage": settings.voyage.base_url}
+    return urls.get(settings.embedding.provider) if settings.embeds else None
+
+
+def _embedder(url: str) -> str:
+    if in_house(url):
+        return "an embedding model that the operator of this bot runs"
+    return _EMBEDDERS.get(_host(url), _host(url))
 
 
 def _whose(url: str) -> str:

@@ -82,6 +82,26 @@ def test_a_local_embedder_and_qdrant_stay_unnamed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"embedding": {"provider": "ollama"}}, "an embedding model that the operator of this bot runs"),
+        (
+            {"embedding": {"provider": "ollama"}, "ollama": {"url": "https://llm.example.com"}},
+            "llm.example.com",
+        ),
+        ({"embedding": {"provider": "voyage"}, "voyage": {"api_key": "pa-x"}}, "Voyage AI"),
+        ({"embedding": {"provider": "voyage"}, "openai": {"api_key": "sk-x"}}, None),
+        ({"embedding": {"provider": "fastembed"}, "openai": {"api_key": "sk-x"}}, None),
+    ],
+)
+def test_whoever_embeds_is_named(sections: dict[str, Any], told: str | None) -> None:
+    """The service that is asked sees the text, and no other: neither one without a key nor one inside this process."""
+    expected = [] if told is None else [f"{told}, to make them searchable: messages, facts and questions"]
+    assert outside_services(settings(**sections))[1:] == expected
+    assert ('"embeds"' in services_key(settings(**sections))) is (told is not None)
+
+
+@pytest.mark.parametrize(
     ("url", "inside"),
     [
         ("http://127.0.0.1:11434", True),
