@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
@@ -15,7 +15,7 @@ from bot.model import Memory, MemoryKind
 from bot.policy import may_forget
 from bot.storage.erasure import Erasure
 from bot.storage.purging import REASON, Purging, Selection
-from bot.storage.retraction import Buried, Retracted, Retraction
+from bot.storage.retraction import Retracted, Retraction
 
 log = structlog.get_logger(__name__)
 
@@ -65,31 +65,31 @@ class Forget:
 
         What mem0 clients wrote about them is in the index alone: it goes too, if the index answers.
         """
-        gone = await self._erase(await self._retraction.bury_member(guild_id, user_id, reason))
-        await self._take_out()
-        foreign = await self._forget_foreign(guild_id, lambda one: may_forget(one, user_id, manager=False), reason)
-        if foreign.facts:
-            await self._take_out()
-        return Forgotten(gone.messages, gone.facts + foreign.facts, foreign.complete)
-
-    async def _erase(self, buried: Buried) -> Retracted:
-        """Remove a member's messages from SQL and from the index side by side: neither waits for the other."""
-        freeing = asyncio.create_task(self._free(buried.erasure))
+        buried = await self._retraction.bury_member(guild_id, user_id, reason)
+        elsewhere = asyncio.create_task(self._leave_index(buried.erasure))  # at the same time: it takes as long
         try:
             gone = buried.facts + await self._retraction.remove_buried(buried)
-            async with asyncio.timeout(_PATIENCE):
-                await asyncio.shield(freeing)
-        except TimeoutError:
-            log.warning("removal_postponed", reason="slow")
+            foreign = await elsewhere
         finally:
-            freeing.cancel()
-            await asyncio.gather(freeing, return_exceptions=True)
-        return gone
+            elsewhere.cancel()
+            await asyncio.gather(elsewhere, return_exceptions=True)
+        forgotten = await self._retraction.points_forgotten(guild_id, foreign or (), reason)
+        await self._take_out()
+        return Forgotten(gone.messages, gone.facts + forgotten.facts, complete=foreign is not None)
 
-    async def _free(self, erasure: Erasure) -> None:
-        """Free the index, if it answers; what it holds of the member is hidden, and the erasure stands until then."""
-        with suppress(ServiceUnavailable):
+    async def _leave_index(self, erasure: Erasure) -> list[str] | None:
+        """Free the index of a member's messages, and find what it alone holds of them; None if it does not answer.
+
+        What it still holds is hidden, and the erasure stands until it does not.
+        """
+        try:
             await self._indexer.erase(erasure)
+            return await self._foreign(
+                erasure.guild_id, lambda memory: may_forget(memory, erasure.user_id, manager=False)
+            )
+        except IndexUnavailable as error:
+            log.warning("index_not_searched", guild_id=erasure.guild_id, reason=str(error))
+            return None
 
     async def count(self, guild_id: int, what: Selection) -> Forgotten:
         """How much a purge would remove now."""

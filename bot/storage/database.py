@@ -39,6 +39,7 @@ _PRAGMAS = (
     "synchronous=FULL",
     "foreign_keys=ON",
     "secure_delete=ON",
+    "wal_autocheckpoint=4000",  # pages, 16 MB: with 1,000 a large retraction copies the same pages again and again
     "temp_store=MEMORY",  # text never spills into temporary files
 )
 _OPTIONS: dict[str, Any] = {
