@@ -47,13 +47,28 @@ _SIZES = {
 class Embedder(Protocol):
     """Turns text into vectors of one size. Raises `EmbedderUnavailable` or `QuotaExhausted`.
 
-    `name` is the service's name for people. Nothing that it logs or raises holds a text.
+    Nothing that it logs or raises holds a text.
     """
 
-    name: str
-    model: str
-    dimensions: int
-    usage: Usage
+    @property
+    def name(self) -> str:
+        """The service's name for people, and its breaker's."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """The size of its vectors."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What the service has done so far."""
+        ...
 
     async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Sequence[float] | None]:
         """One vector a text, in order, made within this many seconds.

@@ -288,3 +288,20 @@ async def test_members_neither_see_nor_use_them(town: Town) -> None:
     town.unhide_commands()
     for path in ("status", "flush"):
         assert (await town.use(town.ada, path)).content == "You need the Manage Server permission for this."
+
+
+class TestWithOllamaEmbeddings:
+    """Ollama makes the vectors, too."""
+
+    @pytest.fixture
+    def sections(self, sections: dict[str, Any]) -> dict[str, Any]:
+        return sections | {"embedding": {"provider": "ollama"}}
+
+    async def test_the_configured_service_is_named(self, town: Town) -> None:
+        """The language model and the embedder are told apart, and nobody else is named."""
+        services = fields(await town.use(town.admin, "status"))["Services"]
+        assert [line.split("**")[1] for line in services.splitlines()] == [
+            "Ollama",
+            "Ollama embeddings",
+            "Search index",
+        ]
