@@ -20,6 +20,10 @@ from bot.storage.consent import Consent
 from bot.storage.guild_configs import ConsentMode, GuildConfig, GuildConfigs
 from bot.storage.observations import Observation, Source
 
+_LANGUAGE_MODELS = {
+    "api.openai.com": "a language model of OpenAI",
+    "api.anthropic.com": "a language model of Anthropic",
+}
 _EMBEDDERS = {"api.openai.com": "OpenAI", "api.voyageai.com": "Voyage AI"}
 _HOUSE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa", ".localhost")
 
@@ -170,7 +174,7 @@ def kept(config: GuildConfig) -> str:
 
 def outside_services(settings: Settings) -> list[str]:
     """One line for each service beyond this process that sees text, and what it sees."""
-    services = [_language_model(settings.ollama.url)]
+    services = _language_models(settings)
     if embeds_at := _embeds_at(settings):
         what = "messages, facts and questions" if settings.memory.embed_messages else "facts and questions, no messages"
         services.append(f"{_embedder(embeds_at)}, to make them searchable: {what}")
@@ -182,7 +186,9 @@ def outside_services(settings: Settings) -> list[str]:
 def services_key(settings: Settings) -> str:
     """What `outside_services` tells, in a form that stays the same when only its wording changes."""
     embeds_at, qdrant = _embeds_at(settings), settings.qdrant.url
-    told: dict[str, str | bool] = {"reads": _whose(settings.ollama.url)}
+    told: dict[str, str | bool] = {"reads": _whose(_reads_at(settings, settings.extraction.provider))}
+    if fallback := settings.extraction.fallback:
+        told |= {"reads_instead": _whose(_reads_at(settings, fallback))}
     if embeds_at:
         told |= {"embeds": _whose(embeds_at), "messages": settings.memory.embed_messages}
     if qdrant and not in_house(qdrant):
@@ -199,10 +205,30 @@ def in_house(url: str) -> bool:
         return "." not in host or host.endswith(_HOUSE_SUFFIXES)
 
 
+def _language_models(settings: Settings) -> list[str]:
+    extraction = settings.extraction
+    first = _language_model(_reads_at(settings, extraction.provider))
+    lines = [f"{first}; it reads conversations to note facts, and questions with the memories that may answer them"]
+    if extraction.fallback:
+        other = _language_model(_reads_at(settings, extraction.fallback))
+        lines.append(f"{other}, when the one above has long been out of reach; it reads conversations to note facts")
+    return lines
+
+
+def _reads_at(settings: Settings, provider: str) -> str:
+    """The URL that conversations are sent to."""
+    return {
+        "ollama": settings.ollama.url,
+        "openai": settings.openai.base_url,
+        "anthropic": settings.anthropic.base_url,
+        "compatible": settings.compatible.base_url,
+    }[provider]
+
+
 def _language_model(url: str) -> str:
-    owner = "that the operator of this bot runs" if in_house(url) else f"at {_host(url)}"
-    reads = "conversations to note facts, and questions with the memories that may answer them"
-    return f"a language model {owner}; it reads {reads}"
+    if in_house(url):
+        return "a language model that the operator of this bot runs"
+    return _LANGUAGE_MODELS.get(_host(url), f"a language model at {_host(url)}")
 
 
 def _embeds_at(settings: Settings) -> str | None:

@@ -102,6 +102,41 @@ def test_whoever_embeds_is_named(sections: dict[str, Any], told: str | None) -> 
 
 
 @pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"extraction": {"provider": "openai"}}, "a language model of OpenAI"),
+        ({"extraction": {"provider": "anthropic"}}, "a language model of Anthropic"),
+        (
+            {"extraction": {"provider": "compatible"}, "compatible": {"base_url": "http://vllm:8000/v1", "model": "m"}},
+            "a language model that the operator of this bot runs",
+        ),
+        (
+            {"extraction": {"provider": "anthropic"}, "anthropic": {"base_url": "https://gateway.example.com"}},
+            "a language model at gateway.example.com",
+        ),
+    ],
+)
+def test_whoever_reads_conversations_is_named(sections: dict[str, Any], told: str) -> None:
+    """The service that is asked, and not an Ollama that is not."""
+    (line,) = outside_services(settings(**sections))
+    assert line.startswith(f"{told}; it reads conversations")
+
+
+def test_the_fallback_is_named_with_when_it_reads_and_what() -> None:
+    """Members know before the first conversation leaves the house, and that their questions never do."""
+    other = settings(extraction={"fallback": "anthropic"})
+    first, second = outside_services(other)
+    assert first == outside_services(settings())[0]
+    assert second == (
+        "a language model of Anthropic, when the one above has long been out of reach; it reads conversations to note "
+        "facts"
+    )
+    keys = {services_key(settings(extraction={"fallback": name})) for name in ("", "openai", "anthropic")}
+    assert len(keys) == 3
+    assert second in observe_notice(terms(extraction={"fallback": "anthropic"}))
+
+
+@pytest.mark.parametrize(
     ("url", "inside"),
     [
         ("http://127.0.0.1:11434", True),
