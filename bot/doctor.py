@@ -109,6 +109,12 @@ async def _check_embedder(settings: Settings) -> Checks:
             await embedder.close()
 
 
+def _start_embedder(settings: Settings) -> str:
+    if settings.embedding.provider == "fastembed":
+        return "Start the bot: it loads the model's files, which takes a while once; or name fastembed.folder."
+    return _START_IT
+
+
 async def _check_index(settings: Settings, running: bool) -> Checks:
     """A server is asked by us; a folder by the bot that has it open, and by us if there is none."""
     folder = settings.storage.path / INDEX
@@ -120,7 +126,7 @@ async def _check_index(settings: Settings, running: bool) -> Checks:
         return [memory.none_yet(folder)]
     try:
         with held(settings.storage.path):
-            return await memory.check_folder(open_index(settings, folder), folder)
+            return await memory.check_embedded(open_index(settings, folder))
     except DataFolderError:  # a bot was started meanwhile
         return [memory.unasked(settings.storage.path)]
 

@@ -33,6 +33,7 @@ from bot.storage.names import Names
 from bot.storage.places import Places
 from bot.storage.spoken import Spoken
 from bot.upkeep.alerts import Alerts
+from bot.upkeep.moving import Moving
 from bot.web import operations
 from bot.web.control import SOCKET, ControlServer, Operation
 from bot.web.health import HealthServer, Readiness
@@ -54,6 +55,7 @@ class Rooms(Core):
             self.messages, self.retraction, self.observations, self.consent, settings.discord, discretion, self.clock
         )
         self.client = Client(settings.discord, self.observer)
+        self.moving = Moving(settings, self.index, self.indexer.lock)
         self.importer = Importer(
             self.messages, self.observations, self.consent, self.client, settings.discord, discretion, self.clock
         )
@@ -138,7 +140,9 @@ class Rooms(Core):
         return {
             "adopt": operations.adopting(self.reconciler),
             "backup": operations.backing_up(self.backup),
+            "count": operations.counting(self.index),
             "deadletters": operations.listing_dead_letters(self.queue),
+            "migrate": operations.migrating(self.moving),
             "purge": operations.purging(self.purge),
             "replay": operations.replaying_dead_letters(self.queue, self.worker.wake),
             "import": operations.importing(self.importer),
@@ -201,7 +205,7 @@ class Rooms(Core):
         lost = guild and askers_lost(guild, self.configs.of(guild_id).asker_roles)
         refusal = self.observer.refusal()
         full = unsaved(refusal) if refusal else None
-        return [problem for problem in (paused, self.journal.problem, full, lost) if problem]
+        return [problem for problem in (paused, self.moving.problem, self.journal.problem, full, lost) if problem]
 
     async def _readiness(self) -> Readiness:
         try:

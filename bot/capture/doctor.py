@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 import aiohttp
 import discord
@@ -46,7 +47,7 @@ async def check_discord(
         return [refusal, *(unchecked(name, DISCORD) for name in (INTENT, CHANNELS, CLOCK))]
     use_addresses(settings.discord)
     time = _Time(clock)
-    async with discord.Client(intents=discord.Intents.none(), http_trace=time.trace()) as client:
+    async with discord.Client(intents=discord.Intents(guilds=True), http_trace=time.trace()) as client:
         [entry] = await bounded(DISCORD, _sign_in(client, token, settings), _REACH_IT)
         if entry.verdict is not Verdict.PASS or client.user is None:
             return [entry, *(unchecked(name, DISCORD) for name in (INTENT, CHANNELS)), time.check()]
@@ -56,17 +57,18 @@ async def check_discord(
 
 
 async def _sign_in(client: discord.Client, token: str, settings: Settings) -> list[Check]:
+    where = shown_url(settings.discord.api_url)
     try:
         await client.login(token)
     except discord.LoginFailure:
         return [told(DISCORD, Verdict.FAIL, NOT_ACCEPTED, "")]
     except discord.HTTPException as error:
-        return [failed(DISCORD, f"Discord answered with error {error.status}", "Try again later (discordstatus.com).")]
+        if error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return [failed(DISCORD, f"{where} answered with error {error.status}", "Try later (discordstatus.com).")]
+        return [failed(DISCORD, f"{where} answered with error {error.status}", "Correct discord.api_url.")]
     except (aiohttp.ClientError, OSError) as error:
-        where = shown_url(settings.discord.api_url)
         return [failed(DISCORD, f"{where} cannot be reached ({type(error).__name__})", _REACH_IT)]
     except _NOT_DISCORD:
-        where = shown_url(settings.discord.api_url)
         return [failed(DISCORD, f"{where} does not answer as Discord does", "Correct discord.api_url.")]
     return [passed(DISCORD, f"the token is that of {client.user}")]
 
@@ -169,32 +171,40 @@ class _Permissions:
         if not problems:
             count = f"{len(channel_ids)} channel{'' if len(channel_ids) == 1 else 's'}"
             return passed(name, f"{count}: the bot may view, read the history and post")
-        verdict = failed if any(grave for _, grave in problems) else warned
-        return verdict(name, "; ".join(sentence for sentence, _ in problems), _ALLOW_IT)
+        verdict = failed if any(one.grave for one in problems) else warned
+        fixes = dict.fromkeys(one.fix for one in problems)
+        return verdict(name, "; ".join(one.sentence for one in problems), " ".join(fixes))
 
     async def _problem(
         self, guild: discord.Guild, me: discord.Member, here: Mapping[int, discord.abc.GuildChannel], channel_id: int
-    ) -> tuple[str, bool] | None:
-        """What is in the way in one channel or thread, and whether it keeps the bot from its work there."""
+    ) -> "_Problem | None":
+        """What is in the way in one channel or thread."""
         place: Any = here.get(channel_id)
         if place is None:
             try:
                 place = await guild.fetch_channel(channel_id)
             except discord.Forbidden:
-                return f"thread {channel_id} lacks View Channel", True
+                return _Problem(f"thread {channel_id} lacks View Channel", "Add the bot to the thread.", grave=True)
             except (discord.NotFound, discord.InvalidData):
-                return f"channel {channel_id} is not there any more: /observe off", False
+                return _Problem(f"channel {channel_id} is not there any more", "`/observe off` ends that.", grave=False)
         in_thread = isinstance(place, discord.Thread)
         rules: Any = here.get(place.parent_id) if in_thread else place
         allowed: discord.Permissions = rules.permissions_for(me) if rules else discord.Permissions.none()
         missing = lacking(allowed, in_thread)
         if self._settings.ask.mentions and not missing and not allowed.embed_links:
             missing.append("Embed Links")
-        if channel_id not in self._known and rules and rules.is_nsfw():
-            if not self._settings.discord.allow_age_restricted:
-                return f"#{place.name} is age-restricted, and discord.allow_age_restricted is false", True
+        is_new = channel_id not in self._known  # and is told first
+        if is_new and rules and rules.is_nsfw() and not self._settings.discord.allow_age_restricted:
+            return _Problem(f"#{place.name} is age-restricted", "Set discord.allow_age_restricted = true.", grave=True)
         if not missing:
             return None
-        unread = bool(_ESSENTIAL & set(missing))
-        unannounced = channel_id not in self._known and "Send Messages" in missing  # the notice comes first
-        return f"#{place.name} lacks {', '.join(missing)}", unread or unannounced
+        grave = _ESSENTIAL.union({"Send Messages"} if is_new else ()).intersection(missing)
+        return _Problem(f"#{place.name} lacks {', '.join(missing)}", _ALLOW_IT, bool(grave))
+
+
+class _Problem(NamedTuple):
+    """Something in one place, what to do about it, and whether it keeps the bot from its work there."""
+
+    sentence: str
+    fix: str
+    grave: bool

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from bot.checks import Check, Verdict, passed, told, warned
 from bot.errors import EmbedderUnavailable, IndexMismatch, IndexUnavailable, QuotaExhausted, RecollectError
-from bot.memory.shard_folders import ShardFolders
 from bot.model import EmbeddingModel
 from bot.settings import Settings, shown_url
 
@@ -25,7 +24,8 @@ _MOVE = "Move it to a Qdrant server with `recollect migrate` and set qdrant.url.
 async def check_embedder(embedder: "Embedder | None", model: EmbeddingModel) -> Check:
     """One tiny text, embedded for real."""
     if embedder is None:
-        fix = "Put a key into OPENAI_API_KEY or a secret file of that name, or set embedding.provider to ollama."
+        key = f"{model.provider.upper()}_API_KEY"
+        fix = f"Put a key into {key} or a secret file of that name, or set embedding.provider to ollama."
         return warned(EMBEDDER, "there is no key, so recall searches by keywords only", fix)
     try:
         [vector] = await embedder.documents(["hello"], _SECONDS)
@@ -37,22 +37,21 @@ async def check_embedder(embedder: "Embedder | None", model: EmbeddingModel) -> 
     return passed(EMBEDDER, f"{model.name} makes vectors of size {len(vector or ())}")
 
 
-async def check_folder(index: "VectorIndex", folder: Path) -> list[Check]:
-    """The embedded index in a folder, which no other process may have open."""
+async def check_embedded(index: "VectorIndex") -> list[Check]:
+    """The embedded index, which no other process may have open."""
     try:
         await index.open()
-        guilds = [int(name) for name in ShardFolders(folder).names() if name.isdecimal()]
-        return check_points({guild_id: await index.count(guild_id) for guild_id in guilds})
+        return check_points(await index.counts())
     except (IndexMismatch, IndexUnavailable) as error:
         return [broken(error)]
     finally:
         await index.close()
 
 
-def check_points(points: Mapping[int, int]) -> list[Check]:
+def check_points(points: Mapping[int | None, int]) -> list[Check]:
     """The embedded index opens, and holds so many points of each guild."""
-    opens = passed(INDEX, f"embedded, {sum(points.values()):,} points of {len(points)} servers")
-    large = {guild_id: count for guild_id, count in points.items() if count > MOST_EMBEDDED}
+    opens = passed(INDEX, f"embedded, {sum(points.values()):,} points")
+    large = {guild_id: count for guild_id, count in points.items() if guild_id and count > MOST_EMBEDDED}
     if not large:
         return [opens, passed(INDEX_SIZE, f"no server has more than {MOST_EMBEDDED:,} points")]
     told_of = ", ".join(f"{guild_id} has {count:,}" for guild_id, count in large.items())

@@ -3,7 +3,7 @@
 To add one: a function here that makes it, a line in `App.operations`, a command in `cli/operations.py`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from bot.memory.reconcile import Reconciler
 from bot.model import Report
 from bot.storage.queue import ExtractionQueue
 from bot.upkeep.backup import Backup
+from bot.upkeep.moving import Moving, Order
 from bot.upkeep.purge import Purge
 from bot.web.control import Operation
 
@@ -37,11 +38,12 @@ def backing_up(backup: Backup) -> Operation:
     return back_up
 
 
-def counting(index: VectorIndex, guilds: Callable[[], Awaitable[Sequence[int]]]) -> Operation:
-    """{} → {points: for each {guild, points}}."""
+def counting(index: VectorIndex) -> Operation:
+    """{} → {points: for each guild, or null for what belongs to none, {guild, points}}."""
 
     async def count(_: Mapping[str, Any], __: Report) -> dict[str, Any]:
-        return {"points": [{"guild": one, "points": await index.count(one)} for one in await guilds()]}
+        counts = await index.counts()
+        return {"points": [{"guild": guild_id, "points": points} for guild_id, points in counts.items()]}
 
     return count
 
@@ -65,6 +67,15 @@ def listing_dead_letters(queue: ExtractionQueue) -> Operation:
         }
 
     return list_dead_letters
+
+
+def migrating(moving: Moving) -> Operation:
+    """The fields of `Order` → those of `Migrated`, and {source, target, next}."""
+
+    async def migrate(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        return await moving.move(Order(**arguments), report)
+
+    return migrate
 
 
 def replaying_dead_letters(queue: ExtractionQueue, wake: Callable[[], None]) -> Operation:
