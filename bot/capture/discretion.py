@@ -24,7 +24,10 @@ class Discretion:
 
     def is_question(self, message: discord.Message, place: Place) -> bool:
         """Whether a message said here asks the bot: no talk to remember, and the best match of its own words."""
-        return asks(message, place.guild.me.id, self._configs.of(place.guild.id).mentions)
+        bot_id = place.guild.me.id
+        if str(bot_id) not in message.content:  # so it is with nearly every message
+            return False
+        return asks(message, bot_id, self._configs.of(place.guild.id).mentions)
 
 
 def _words(message: Message) -> str:

@@ -40,6 +40,7 @@ class GuildConfigs:
         self._database = database
         self._settings = settings
         self._set: dict[int, dict[str, Any]] = {}
+        self._now: dict[int, GuildConfig] = {}  # made when first asked for
 
     async def load(self) -> None:
         """Read what was set into memory; what this version does not know is left alone."""
@@ -51,10 +52,13 @@ class GuildConfigs:
                     value = tuple(row.value) if isinstance(row.value, list) else row.value
                     found.setdefault(row.guild_id, {})[row.name] = value
         self._set = found
+        self._now.clear()
 
     def of(self, guild_id: int) -> GuildConfig:
         """What holds for a guild now."""
-        return replace(self.default(guild_id), **self._set.get(guild_id, {}))
+        if (config := self._now.get(guild_id)) is None:
+            config = self._now[guild_id] = replace(self.default(guild_id), **self._set.get(guild_id, {}))
+        return config
 
     def own(self, guild_id: int) -> frozenset[str]:
         """The names of the fields that were set for this guild."""
@@ -73,6 +77,7 @@ class GuildConfigs:
 
         await self._database.transact(write)
         self._set[guild_id] = {**self._set.get(guild_id, {}), **changes}
+        self._now.pop(guild_id, None)
         return changed
 
     async def reset(self, guild_id: int, names: Collection[str]) -> GuildConfig:
@@ -81,6 +86,7 @@ class GuildConfigs:
         await self._database.transact(lambda connection: connection.execute(delete(guild_setting).where(these)))
         left = self._set.get(guild_id, {})
         self._set[guild_id] = {name: value for name, value in left.items() if name not in names}
+        self._now.pop(guild_id, None)
         return self.of(guild_id)
 
     async def forget(self, guild_id: int) -> None:
@@ -88,6 +94,7 @@ class GuildConfigs:
         where = guild_setting.c.guild_id == guild_id
         await self._database.transact(lambda connection: connection.execute(delete(guild_setting).where(where)))
         self._set.pop(guild_id, None)
+        self._now.pop(guild_id, None)
 
     def default(self, guild_id: int) -> GuildConfig:
         """What holds for a guild for which nothing was set."""
