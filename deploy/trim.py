@@ -1,8 +1,8 @@
 """Make the environment this runs in small and quick to start: `/opt/recollect/bin/python trim.py`.
 
-Removes what only testing and installing need from its packages, then compiles what is left, and the standard library,
-to bytecode: an image with a read-only root can write none later, and the official Python images come without.
-With `PYTHONPYCACHEPREFIX` all of it goes to that folder. The Dockerfile and `recollect bench footprint` both use it.
+Removes the tests its packages bring along, then compiles what is left, and the standard library, to bytecode: an
+image with a read-only root can write none later, and the official Python images come without. All of it goes to
+`PYTHONPYCACHEPREFIX` where that is set. The Dockerfile and `recollect bench footprint` both use it.
 """
 
 import compileall
@@ -14,7 +14,6 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 
 TESTS = {"test", "tests"}
-INSTALLERS = re.compile(r"(pip|setuptools|wheel|_distutils_hack|pkg_resources)(-.*\.dist-info)?")
 NOT_IN_LIBRARY = re.compile(r"/(site-packages|test|idlelib|tkinter|turtledemo|ensurepip|lib2to3|pydoc_data)/")
 NEVER_RUN = re.compile(r"/(testing|f2py|lexers)/")
 
@@ -24,17 +23,25 @@ def main() -> None:
     if sys.prefix == sys.base_prefix:
         raise SystemExit("trim.py changes the environment it runs in, so run it with the Python of a virtual one.")
     packages = Path(sysconfig.get_path("purelib"))
-    for folder in [path for path in packages.glob("**/*") if path.name in TESTS and path.is_dir()]:
+    remove_tests(packages)
+    compile_all(packages, NEVER_RUN)
+    compile_all(Path(sysconfig.get_path("stdlib")), NOT_IN_LIBRARY)
+
+
+def remove_tests(packages: Path) -> None:
+    """Remove every folder of tests below `packages`."""
+    for folder in [path for path in packages.rglob("*") if path.name in TESTS and path.is_dir()]:
         shutil.rmtree(folder)
-    for package in packages.iterdir():
-        if INSTALLERS.fullmatch(package.name):
-            shutil.rmtree(package)
-    # What the image holds never changes, so nothing is gained by comparing sources with their bytecode at each start.
-    how = {"quiet": 1, "workers": 0, "invalidation_mode": PycInvalidationMode.UNCHECKED_HASH}
-    compiled = compileall.compile_dir(packages, rx=NEVER_RUN, **how)
-    compiled &= compileall.compile_dir(sysconfig.get_path("stdlib"), rx=NOT_IN_LIBRARY, **how)
-    if not compiled:
-        raise SystemExit("Not everything could be compiled; the lines above say what.")
+
+
+def compile_all(folder: Path, but: re.Pattern[str]) -> None:
+    """Compile everything below `folder` whose path does not match; what is left out is compiled if it ever runs.
+
+    What an image holds never changes, so nothing is gained by comparing sources with their bytecode at each start.
+    """
+    how = PycInvalidationMode.UNCHECKED_HASH
+    if not compileall.compile_dir(folder, quiet=1, rx=but, workers=0, invalidation_mode=how):
+        raise SystemExit(f"Not everything in {folder} could be compiled; the lines above say what.")
 
 
 if __name__ == "__main__":
