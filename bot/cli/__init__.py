@@ -4,11 +4,11 @@ import gc
 import sys
 from typing import NoReturn
 
-from bot.cli import doctor, healthcheck, operations, reference, running
+from bot.cli import doctor, healthcheck, moving, operations, reference, running
 from bot.cli.common import cli
 from bot.errors import RecollectError
 
-__all__ = ["cli", "doctor", "healthcheck", "main", "operations", "reference", "running"]
+__all__ = ["cli", "doctor", "healthcheck", "main", "moving", "operations", "reference", "running"]
 
 
 def main() -> None:

@@ -40,7 +40,8 @@ class Checkpoint:
             return None
 
     def save(self, progress: Progress) -> None:
-        """Replace it; on disk when this returns."""
+        """Replace it; on disk when this returns. Raises `OSError`."""
+        self.path.parent.mkdir(0o700, parents=True, exist_ok=True)
         unfinished = self.path.with_name(f"{self.path.name}.new")
         with unfinished.open("w", encoding="utf-8") as file:
             json.dump(asdict(progress), file)

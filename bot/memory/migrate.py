@@ -61,6 +61,8 @@ class Migration:
             return await self._run(report)
         except IndexUnavailable as error:
             raise RecollectError(f"{error} Repeat the command later: it goes on where it stopped.") from error
+        except OSError as error:
+            raise RecollectError(f"{self._checkpoint.path} cannot be written ({error.strerror or error}).") from error
 
     async def _run(self, report: Report) -> Migrated:
         counts = await self._source.counts()

@@ -5,6 +5,7 @@ so that a copy takes its place at the instant in which the folder before it is r
 made, and what ends in `.removed` is on its way out.
 """
 
+import json
 import os
 import shutil
 from collections import defaultdict
@@ -13,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bot.errors import IndexUnavailable
+from bot.memory.index import Key
 
 _HALF_MADE, _HALF_REMOVED = ".new", ".removed"
 _RESERVE = 64 * 2**20  # bytes that must be free before a write
@@ -81,6 +83,17 @@ class ShardFolders:
 
     def _all(self) -> list[Path]:
         return [folder for folder in self.root.iterdir() if folder.is_dir()] if self.root.is_dir() else []
+
+
+def dimensions_of(shard: Path) -> int:
+    """The size of the vectors in a shard's folder. Raises `IndexUnavailable`."""
+    try:
+        stored: int = json.loads((shard / "edge_config.json").read_text())["vectors"][Key.DENSE.value]["size"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise IndexUnavailable(
+            f"The index in {shard} is damaged: move it away and start again, and what is held is indexed anew."
+        ) from error
+    return stored
 
 
 def size(folder: Path) -> int:

@@ -3,7 +3,6 @@
 A shard takes one call at a time, held by a lock per guild; different guilds work side by side.
 """
 
-import json
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Generator, Iterator, Sequence
@@ -17,9 +16,9 @@ from bot.errors import IndexMismatch, IndexUnavailable
 from bot.memory.edge_filter import corpus, within
 from bot.memory.edge_points import from_edge, to_edge
 from bot.memory.fingerprint import Fingerprint, Stamp, refuse_size
-from bot.memory.index import IndexPoint, Key, ScoredPoint, Search
+from bot.memory.index import IndexPoint, ScoredPoint, Search
 from bot.memory.open_shard import OpenShard, sync_log
-from bot.memory.shard_folders import ShardFolders, discard, fsync, fsync_all, size
+from bot.memory.shard_folders import ShardFolders, dimensions_of, discard, fsync, fsync_all, size
 from bot.model import Scope
 
 UNMAPPED = "unmapped"
@@ -317,13 +316,7 @@ class Shards:
             log.error("shard_damaged", reason=str(error))  # the other guilds' shards are fine
 
     def _check_size(self, folder: Path) -> None:
-        try:
-            stored = json.loads((folder / "edge_config.json").read_text())["vectors"][Key.DENSE.value]["size"]
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise IndexUnavailable(
-                f"The index in {folder} is damaged: move it away and start again, and what is held is indexed anew."
-            ) from error
-        refuse_size(stored, self._dimensions, f"The index in {folder}", self._fingerprint)
+        refuse_size(dimensions_of(folder), self._dimensions, f"The index in {folder}", self._fingerprint)
 
 
 def _name(guild_id: int | None) -> str:
