@@ -15,7 +15,9 @@ from bot.extraction.questions import Questions
 from bot.extraction.turns import Turns
 from bot.extraction.worker import BatchWorker
 from bot.memory.bm25 import Bm25
-from bot.memory.embeddings import embedder_name, open_embedder
+from bot.memory.current_embedder import CurrentEmbedder
+from bot.memory.embeddings import embedder_name, embedder_of, open_embedder
+from bot.memory.filling import Texts
 from bot.memory.fingerprint import Fingerprint
 from bot.memory.forget import Forget
 from bot.memory.held import Held
@@ -26,6 +28,9 @@ from bot.memory.metered import MeteredEmbedder, metered_index
 from bot.memory.naming import Speakers
 from bot.memory.recall import Recall
 from bot.memory.reconcile import Reconciler
+from bot.memory.reindexer import Reindexer
+from bot.memory.shadow import Mirrored
+from bot.memory.sites import open_sites
 from bot.meters import Meters
 from bot.model import utcnow
 from bot.settings import Settings
@@ -124,14 +129,15 @@ class Core(ABC):
         language = Bm25(settings.recall.language).language  # an unknown one is told at the start
         lexicon = Lexicon(lambda guild_id: self.configs.of(guild_id).language)
         embed_messages = settings.memory.embed_messages
-        self.index = open_index(settings, settings.storage.path / INDEX)
+        sites = open_sites(settings, settings.storage.path / INDEX)
+        self.index = Mirrored(sites, Fingerprint(settings.embedding_model))
         self.index_name = "Qdrant" if settings.qdrant.url else "Search index"  # as people know it
         opened.push_async_callback(self.index.close)
-        self.embedder = open_embedder(settings)
+        configured = open_embedder(settings)
+        self.embedder = CurrentEmbedder(MeteredEmbedder(configured, self.meters)) if configured else None
         self.embedder_name = embedder_name(settings)
         if self.embedder:
             opened.push_async_callback(self.embedder.close)
-        embedder = MeteredEmbedder(self.embedder, self.meters) if self.embedder else None
         index = metered_index(self.index, self.meters, self.breakers.of("Qdrant").name)
         self.indexer = Indexer(
             self.messages,
@@ -139,7 +145,7 @@ class Core(ABC):
             self.retraction,
             Reindex(self.database),
             index,
-            embedder,
+            self.embedder,
             lexicon,
             embed_messages,
             settings.memory.index_interval,
@@ -153,7 +159,7 @@ class Core(ABC):
         self.corrections = Corrections(self.database, self.clock, on_corrected=self.indexer.wake)
         self.recall = Recall(
             index,
-            embedder,
+            self.embedder,
             lexicon,
             Speakers(Names(self.database)),
             self.keyword,
@@ -168,7 +174,9 @@ class Core(ABC):
         self.forget = Forget(
             self.retraction, Purging(self.database, self.retraction, self.clock), self.indexer, self.index
         )
-        self.backup = Backup(self.database, settings.storage.path, self.index, settings.embedding_model, self.clock)
+        self.backup = Backup(
+            self.database, settings.storage.path, self.index, lambda: self.index.fingerprint.embedding, self.clock
+        )
         self.purge = Purge(
             self.database,
             Residue(self.database),
@@ -194,13 +202,23 @@ class Core(ABC):
         self.held = Held(self.messages, self.facts, self.retraction, self.index)
         self.reconciler = Reconciler(
             index,
-            embedder,
+            self.embedder,
             lexicon,
             self.messages,
             self.retraction,
             embed_messages,
             self.indexer.lock,
             language,
+            give_way=self.recall.quiet,
+        )
+        self.reindexer = Reindexer(
+            self.index,
+            self.indexer,
+            self.reconciler,
+            Texts(self.messages, self.retraction, embed_messages),
+            self.embedder,
+            self.breakers.of(self.embedder_name),
+            lambda model: MeteredEmbedder(embedder_of(settings, model), self.meters),
             give_way=self.recall.quiet,
         )
 

@@ -7,8 +7,8 @@ A retraction commits its removals before it asks for that lock, so no late write
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -195,6 +195,12 @@ class Indexer:
             gone = self._index.erase(erasure.guild_id, erasure.user_id, from_ms(erasure.before))
             if await self._reach.happens(erasure.guild_id, gone):
                 await self._retraction.erased(erasure)
+
+    @asynccontextmanager
+    async def between_batches(self) -> AsyncIterator[None]:
+        """While nothing that was embedded is on its way into the index."""
+        async with self._draining:
+            yield
 
     async def embedder_health(self) -> ServiceHealth:
         """The embedder as it last answered, this process or the one before."""

@@ -103,10 +103,15 @@ class Recall:
         known what was deleted on Discord, and `StorageUnavailable` when it cannot be known what was retracted.
         """
         with self.attending():
-            laps = Laps()
+            laps, model = Laps(), self._model()
             recalled = await self._recall(query, scope, limit, laps)
+            if self._model() != model:  # the index was switched to another's vectors meanwhile
+                recalled = await self._recall(query, scope, limit, laps)
             self._meters.recalled(laps, recalled.degraded)
             return recalled
+
+    def _model(self) -> tuple[str, str, int] | None:
+        return (self._embedder.name, self._embedder.model, self._embedder.dimensions) if self._embedder else None
 
     @contextmanager
     def attending(self) -> Iterator[None]:

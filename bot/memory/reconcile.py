@@ -22,11 +22,12 @@ import structlog
 
 from bot.errors import EmbedderUnavailable, IndexUnavailable, RecollectError, ServiceUnavailable
 from bot.memory.embeddings import Embedder
+from bot.memory.entries import entries_of
 from bot.memory.index import IndexPoint, VectorIndex
-from bot.memory.keys import KEYS_FOR, KEYS_IN, DenseKeys, Entry, dense_keys, entry, sparse_keys, stamped
+from bot.memory.keys import KEYS_FOR, KEYS_IN, DenseKeys, Entry, dense_keys, sparse_keys, stamped
 from bot.memory.lexicon import Lexicon
 from bot.memory.mem0_adapter import from_payload, to_payload
-from bot.model import Memory, MemoryKind, Message, message_memory_id
+from bot.model import Memory, MemoryKind
 from bot.storage.messages import MessageStore
 from bot.storage.retraction import Retraction
 
@@ -68,6 +69,7 @@ class Reconciler:
         self._former_language = former_language
         self._give_way = give_way
         self._woken = asyncio.Event()
+        self.working = asyncio.Lock()  # held from reading a page's vectors until they are written
 
     def wake(self) -> None:
         """Have `run` begin anew at once: a guild's language has changed."""
@@ -114,21 +116,23 @@ class Reconciler:
         `access_id` decides who may see them from now on. Raises `ServiceUnavailable`; it can be repeated.
         """
         adopted = 0
-        for place in (None, guild_id):
-            async for _, points in self._pages(place, keys=True):
-                mapped = [(one, memory) for one in points if (memory := _adoptable(one, guild_id, channel_id))]
-                adopted += await self._rebuild(
-                    place, [(one, replace(memory, access_id=access_id)) for one, memory in mapped]
-                )
+        async with self.working:
+            for place in (None, guild_id):
+                async for _, points in self._pages(place, keys=True):
+                    mapped = [(one, memory) for one in points if (memory := _adoptable(one, guild_id, channel_id))]
+                    adopted += await self._rebuild(
+                        place, [(one, replace(memory, access_id=access_id)) for one, memory in mapped]
+                    )
         return adopted
 
     async def _reconcile(self, guild_id: int) -> int:
         rebuilt = 0
         survey = await self._survey(guild_id)
         for start in survey.stale_pages:
-            points, _ = await self._index.scroll(guild_id, start, PAGE, keys=True)
-            stale = [(one, survey.place(memory, one)) for one in points if (memory := _stale(one))]
-            rebuilt += await self._rebuild(guild_id, stale)
+            async with self.working:
+                points, _ = await self._index.scroll(guild_id, start, PAGE, keys=True)
+                stale = [(one, survey.place(memory, one)) for one in points if (memory := _stale(one))]
+                rebuilt += await self._rebuild(guild_id, stale)
         return rebuilt + await self._translate(guild_id, survey)
 
     async def _translate(self, guild_id: int, survey: "_Survey") -> int:
@@ -154,7 +158,7 @@ class Reconciler:
             for one in points
             if self._language(one) != language and _stale(one) is None and (memory := from_payload(one.id, one.payload))
         }
-        entries = await self._entries([memory for _, memory in found.values()])
+        entries = await entries_of(self._messages, [memory for _, memory in found.values()], self._embed_messages)
         words = dict(zip(found, await sparse_keys(self._lexicon, entries), strict=True))
         async with self._lock:
             now, _ = await self._index.scroll(guild_id, start, PAGE, keys=True)  # its vectors may have come meanwhile
@@ -201,7 +205,7 @@ class Reconciler:
         """
         if not found:
             return 0
-        entries = await self._entries([memory for _, memory in found])
+        entries = await entries_of(self._messages, [memory for _, memory in found], self._embed_messages)
         words = await sparse_keys(self._lexicon, entries)
         dense = await self._dense(entries)
         rebuilt = {
@@ -224,24 +228,6 @@ class Reconciler:
             if place != guild_id:
                 await self._index.delete(place, [one.id for one in kept])
         return len(kept)
-
-    async def _entries(self, memories: Sequence[Memory]) -> list[Entry]:
-        """The memories in their windows: a message as it was last taken for indexing, a fact on what it rests on."""
-        said = [memory.sources[0] for memory in memories if memory.kind is MemoryKind.MESSAGE and memory.sources]
-        around = await self._messages.around(said)
-        held = await self._messages.get({source for memory in memories for source in memory.sources})
-
-        def surroundings(memory: Memory) -> Sequence[Message]:
-            if memory.kind is MemoryKind.MESSAGE and memory.sources:
-                window = around.get(memory.sources[0], []) if _is_of(memory, held.get(memory.sources[0])) else []
-            elif memory.corrected:
-                window = []
-            else:
-                window = [held[source] for source in sorted(memory.sources) if source in held]
-            # A client may name any message as a source: words of another channel stay out of this one's keys.
-            return [message for message in window if message.channel_id == memory.channel_id]
-
-        return [entry(memory, surroundings(memory), self._embed_messages) for memory in memories]
 
     async def _dense(self, entries: Sequence[Entry]) -> list[DenseKeys | None]:
         """Each entry's dense keys: none where it is to have none, None while the embedder is down."""
@@ -285,11 +271,6 @@ def _stale(point: IndexPoint) -> Memory | None:
     if point.payload.get(KEYS_FOR) is not None and point.payload[KEYS_FOR] == point.payload.get("updated_at"):
         return None
     return from_payload(point.id, point.payload)
-
-
-def _is_of(memory: Memory, message: Message | None) -> bool:
-    """Whether it is the message's own memory: no removal of a neighbour reaches another that names it as its source."""
-    return message is not None and message_memory_id(message) == memory.id
 
 
 def _adoptable(point: IndexPoint, guild_id: int, channel_id: int) -> Memory | None:

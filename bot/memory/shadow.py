@@ -151,13 +151,15 @@ class Mirrored:
         async with self._gate.passing():
             return await self._beside()
 
-    async def take_as_stored(self) -> None:
-        """Use the index as what it says that it is, whatever the settings ask for. Raises `IndexUnavailable`."""
+    async def take_as_stored(self) -> bool:
+        """Use the index as what it says that it is; whether that is what was asked for. Raises `IndexUnavailable`."""
         stored = await self._sites.stored()
-        if stored is not None and stored != self.fingerprint:
-            async with self._alone():
-                await self._current.close()
-                self._use(stored)
+        if stored is None or stored == self.fingerprint:
+            return True
+        async with self._alone():
+            await self._current.close()
+            self._use(stored)
+        return False
 
     async def make_other(self, fingerprint: Fingerprint) -> Beside:
         """Have an empty index beside it, instead of any that is there."""

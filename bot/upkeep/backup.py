@@ -49,7 +49,7 @@ class Backup:
         database: Database,
         folder: Path,
         index: VectorIndex,
-        embedding: EmbeddingModel,
+        embedding: Callable[[], EmbeddingModel],
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self._database = database
@@ -78,7 +78,7 @@ class Backup:
         return BackedUp(manifest.messages, manifest.facts, manifest.points, size)
 
     async def _write(self, archive: Path, copy: Path, report: Report) -> Manifest:
-        created_at = self._clock()
+        created_at, embedding = self._clock(), self._embedding()
         held, journal = await self._archive.held(), await self._state.get(STATE)
         await in_thread(_begin_copy, copy)
         await self._database.snapshot(copy, partial(report, "Copying the database"))
@@ -90,12 +90,14 @@ class Backup:
             points = _Points(self._index, sum(counts.values()), report)
             for guild_id in filter(counts.get, guilds):
                 await writer.add(part_of(guild_id), points.of(guild_id), compress=False)
+            if self._embedding() != embedding:
+                raise RecollectError("The embedding model was changed while the index was read: repeat the backup.")
             manifest = Manifest(
                 created_at=created_at,
                 revision=schema.revisions()[-1],
-                provider=self._embedding.provider,
-                embedding_model=self._embedding.name,
-                dimensions=self._embedding.dimensions,
+                provider=embedding.provider,
+                embedding_model=embedding.name,
+                dimensions=embedding.dimensions,
                 journal=journal,
                 messages=held.messages,
                 facts=held.facts,
