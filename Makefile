@@ -36,6 +36,8 @@ bench: .venv/.installed
 docs: .venv/.installed
 	$(BIN)/recollect commands > docs/commands.md.new
 	mv docs/commands.md.new docs/commands.md
+	$(BIN)/recollect settings > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
 
 # Needs Chromium (apt-get install chromium fonts-noto-core fonts-noto-color-emoji): docs/pictures.py says more.
 pictures: .venv/.installed

@@ -89,6 +89,13 @@ def secret_files(config: Path | None = None) -> list[Path]:
     return files
 
 
+def well_known_names() -> dict[tuple[str, str], list[str]]:
+    """The ecosystem's own variables, by the section and key they set."""
+    names: dict[tuple[str, str], list[str]] = {path: [name] for name, path in _WELL_KNOWN.items()}
+    names[("ollama", "url")] = ["OLLAMA_HOST", "OLLAMA_BASE_URL"]
+    return names
+
+
 def _not_json(reason: str) -> str:
     """What to do about a variable that should hold JSON; the library's words name its section in quotes."""
     section = "".join(re.findall(r'field "(\w+)"', reason)[:1])

@@ -13,6 +13,7 @@ ROOMS = [
     "model",
     "settings",
     "settings_sources",
+    "settings_reference",
     "telemetry",
     "meters",
     "checks",
@@ -42,7 +43,6 @@ OWNERS = {
     "aiosqlite": {"storage"},
     # Chat belongs to extraction, embeddings to memory: the same two services sell, or give, both.
     "ollama": {"extraction", "memory"},
-    "anthropic": {"extraction"},
     "anthropic": {"extraction"},
     "openai": {"extraction", "memory"},
     "fastembed": {"memory"},

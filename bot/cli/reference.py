@@ -1,4 +1,4 @@
-"""The command that lists the bot's commands."""
+"""The commands that write reference pages: what the bot can be asked, and what can be set."""
 
 import asyncio
 import tempfile
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 def commands() -> None:
     """Print what the bot can be asked in Discord, as Markdown."""
     print(asyncio.run(_reference()), end="")
+
+
+@cli.command()
+def settings() -> None:
+    """Print every setting with its default, as Markdown."""
+    from bot.settings_reference import reference
+
+    print(reference(), end="")
 
 
 @asynccontextmanager
