@@ -211,7 +211,7 @@ class FastembedStand(Stand):
             def list_supported_models() -> list[dict[str, Any]]:
                 return [{"model": "BAAI/bge-small-en-v1.5"}, {"model": "nomic-ai/nomic-embed-text-v1.5"}]
 
-            def passage_embed(self, texts: list[str]) -> Iterator[Any]:
+            def passage_embed(self, texts: list[str], batch_size: int) -> Iterator[Any]:
                 return stand._embedded(texts)
 
             query_embed = passage_embed

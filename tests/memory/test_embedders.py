@@ -260,7 +260,8 @@ async def test_fastembed_loads_its_model_once_beside_the_event_loop(local: Faste
     await asyncio.gather(local.embedder.documents(["one"]), local.embedder.queries(["two"]))
 
     cache = str(tmp_path / "data" / "models")
-    assert local.loaded == [{"model_name": "BAAI/bge-small-en-v1.5", "cache_dir": cache}]
+    [options] = local.loaded
+    assert (options["model_name"], options["cache_dir"]) == ("BAAI/bge-small-en-v1.5", cache)
     assert local.threads == {"embedder_0"}
 
 
