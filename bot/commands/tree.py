@@ -64,6 +64,13 @@ class Tree(app_commands.CommandTree[discord.Client]):
             self._meters.command_failures.add(1, _name(interaction), reason(error))
             await fail(interaction, error)
 
+    def expect_bugs(self) -> None:
+        """Count from 0 for every command, so that its first failure is an increase that can be noticed."""
+        for kind in discord.AppCommandType:
+            for command in self.walk_commands(type=kind):
+                if not isinstance(command, app_commands.Group):
+                    self._meters.command_failures.add(0, command.qualified_name, "unexpected")
+
     def _time(self, interaction: Interaction) -> None:
         """Count how long a command takes: until the task that answers it is done."""
         if interaction.type is discord.InteractionType.application_command and (task := asyncio.current_task()):
@@ -204,6 +211,7 @@ def build_tree(client: discord.Client, services: Services) -> Tree:
 
     setups = Setups(services.observations, switching, services.configuring, status, services.settings.discord)
     tree.add_command(setup_command(setups))
+    tree.expect_bugs()
     client.event(on_interaction)
     return tree
 
