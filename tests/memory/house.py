@@ -141,9 +141,9 @@ class BreakableIndex(EdgeIndex):
             await self.after_search()
         return found
 
-    async def retrieve(self, guild_id: int | None, ids: Sequence[str]) -> list[IndexPoint]:
+    async def retrieve(self, guild_id: int | None, ids: Sequence[str], keys: bool = False) -> list[IndexPoint]:
         await self._check()
-        return await super().retrieve(guild_id, ids)
+        return await super().retrieve(guild_id, ids, keys)
 
     async def scroll(
         self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
