@@ -1,6 +1,7 @@
 """What `kubectl kustomize` makes of k8s/, with the questions that tests ask of it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -18,6 +20,7 @@ Labels = dict[str, str]
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
+DOCUMENTED = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/kubernetes.md").read_text(), flags=re.DOTALL)
 _TEMPLATES = {
     "Deployment": ("template",),
     "StatefulSet": ("template",),
@@ -57,10 +60,10 @@ class Pod:
 
 
 class Manifests:
-    """The objects that `kubectl apply -k folder` would send."""
+    """The objects that `kubectl apply` would send."""
 
-    def __init__(self, folder: Path) -> None:
-        self.objects: list[Object] = list(yaml.load_all(render(folder), Loader=yaml.CSafeLoader))
+    def __init__(self, rendered: str) -> None:
+        self.objects: list[Object] = list(yaml.load_all(rendered, Loader=yaml.CSafeLoader))
 
     def of(self, kind: str) -> dict[str, Object]:
         """The objects of a kind, by name."""
@@ -132,6 +135,17 @@ class Manifests:
 
 
 @cache
+def made_by(folder: str) -> Manifests:
+    """What a folder of k8s/ makes, or one of the kustomizations that the documentation shows, by its number."""
+    if not folder.isdecimal():
+        return Manifests(render(K8S / folder))
+    with TemporaryDirectory() as mine:
+        shown = DOCUMENTED[int(folder)].replace("../", f"{os.path.relpath(K8S, mine)}/")
+        Path(mine, "kustomization.yaml").write_text(shown)
+        Path(mine, "config.toml").write_text("[retention]\nraw_days = 7\n")
+        return Manifests(render(Path(mine)))
+
+
 def render(folder: Path) -> str:
     """The YAML of a kustomization; kubectl is one of the development dependencies."""
     kubectl = shutil.which("kubectl", path=Path(sys.executable).parent) or shutil.which("kubectl")
@@ -140,19 +154,6 @@ def render(folder: Path) -> str:
     assert made.returncode == 0, made.stderr
     assert not made.stderr, made.stderr  # what kustomize calls deprecated
     return made.stdout
-
-
-def composed(folder: Path, *components: str) -> Path:
-    """A kustomization in `folder` of the base and some components, as a person writes their own."""
-    base, *others = (os.path.relpath(K8S / part, folder) for part in ("base", *components))
-    kustomization = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [base],
-        "components": others,
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    return folder
 
 
 def matches(selector: Object, labels: Labels) -> bool:

@@ -11,39 +11,31 @@ import kubernetes_validate
 import pytest
 import yaml
 from kubernetes_validate import utils
-from manifests import K8S, ROOT, Manifests, Object, composed
+from manifests import DOCUMENTED, K8S, ROOT, Manifests, Object, made_by
 from pod_security import broken_rules, containers
 
 from bot.settings import Settings
 from bot.settings_sources import load
 
-OVERLAYS = ["embedded", "k3s", "observability", "ollama-external", "ollama-gpu", "qdrant-cluster"]
-COMPONENTS = ("ollama-gpu", "qdrant-cluster", "backup", "k3s")
-EVERYTHING = "everything"  # not there to be applied: what a person composes of the components
+OVERLAYS = [f"overlays/{folder.name}" for folder in sorted((K8S / "overlays").iterdir())]
 VERSIONS = [version for version in utils.all_versions() if int(version.split(".")[1]) >= 29]
 DEFINED_ELSEWHERE = {"ServiceMonitor", "PrometheusRule"}  # by the Prometheus operator, not by Kubernetes
 NODE_LOCAL_DNS = "169.254.20.10"
 OUTSIDE = "198.51.100.7"
 TMP = "/tmp"  # noqa: S108  (inside a pod)
-ASK_OLLAMA = {("recollect", "ollama", 11434), ("ollama-pull", "ollama", 11434)}
-ASK_QDRANT = {("recollect", "qdrant", 6333)}
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
-PEERS = {("qdrant", "qdrant", 6335)}
 
 
-@pytest.fixture(scope="module", params=["base", *OVERLAYS, EVERYTHING])
+@pytest.fixture(scope="module", params=["base", *OVERLAYS, *map(str, range(len(DOCUMENTED)))])
 def variation(request: pytest.FixtureRequest) -> str:
-    """The base, each overlay, and most of it together."""
+    """The base, each overlay, and what a person composes after the documentation."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def manifests(variation: str, tmp_path_factory: pytest.TempPathFactory) -> Manifests:
+def manifests(variation: str) -> Manifests:
     """What one variation makes."""
-    if variation == EVERYTHING:
-        parts = [*(f"components/{name}" for name in COMPONENTS), "observability"]
-        return Manifests(composed(tmp_path_factory.mktemp("mine"), *parts))
-    return Manifests(K8S / "base" if variation == "base" else K8S / "overlays" / variation)
+    return made_by(variation)
 
 
 @pytest.fixture
@@ -75,13 +67,6 @@ def _schemas_are_read_once() -> Iterator[None]:
 
 
 _valid: set[tuple[str, str]] = set()  # what the variations share is validated once
-
-
-def test_every_overlay_is_tested() -> None:
-    """No folder of k8s/overlays and no component is left out here."""
-    assert sorted(folder.name for folder in (K8S / "overlays").iterdir()) == OVERLAYS
-    everywhere = {*COMPONENTS, "ollama-external", "maintenance"}
-    assert {folder.name for folder in (K8S / "components").iterdir()} == everywhere
 
 
 def test_each_object_is_valid_in_every_version_of_kubernetes(manifests: Manifests) -> None:
@@ -128,10 +113,10 @@ def test_each_pod_gets_no_more_than_it_needs(manifests: Manifests) -> None:
 
 def test_each_image_is_pinned_to_one_version(manifests: Manifests) -> None:
     """Every image names an exact version, and all who use it name the same, Compose included."""
+    composed = {one["image"] for one in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].values()}
     images = {one["image"] for pod in manifests.pods for one in containers(pod.spec)}
-    assert all(re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+(-unprivileged)?", image) for image in images), images
-    assert len({image.partition(":")[0] for image in images}) == len(images)
-    assert images <= {one["image"] for one in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].values()}
+    assert {image.removeprefix("registry.example.com/team/") for image in images} <= composed
+    assert all(re.fullmatch(r"[a-z./]+:v?\d+\.\d+\.\d+(-unprivileged)?", image) for image in images), images
 
 
 def test_whatever_a_pod_names_is_there(manifests: Manifests) -> None:
@@ -195,14 +180,14 @@ def test_every_port_that_is_asked_is_open(manifests: Manifests) -> None:
         assert manifests.of("Service")[one["spec"]["serviceName"]]["spec"]["clusterIP"] == "None"
 
 
-def test_only_those_talk_who_have_to(manifests: Manifests, variation: str) -> None:
+def test_only_those_talk_who_have_to(manifests: Manifests) -> None:
     """Inside the namespace the bot asks Qdrant and Ollama, a cluster's nodes each other, and nobody anything else."""
-    expected = {
-        "embedded": ASK_OLLAMA,
-        "ollama-external": ASK_QDRANT,
-        "qdrant-cluster": ASK_OLLAMA | ASK_QDRANT | PEERS,
-        EVERYTHING: ASK_OLLAMA | ASK_QDRANT | PEERS,
-    }.get(variation, ASK_OLLAMA | ASK_QDRANT)
+    expected = set()
+    if "ollama" in manifests.of("Deployment"):
+        expected |= {("recollect", "ollama", 11434), ("ollama-pull", "ollama", 11434)}
+    if servers := manifests.of("StatefulSet"):
+        expected |= {("recollect", "qdrant", 6333)}
+        expected |= {("qdrant", "qdrant", 6335)} if servers["qdrant"]["spec"]["replicas"] > 1 else set()
     assert manifests.conversations() == expected
 
 
@@ -245,21 +230,19 @@ def test_all_that_is_kept_lies_on_the_volume(manifests: Manifests, settings: Set
         assert not settings.storage.path.is_relative_to(one)
 
 
-def test_the_bot_is_sent_to_services_that_exist(manifests: Manifests, settings: Settings, variation: str) -> None:
+def test_the_bot_is_sent_to_services_that_exist(manifests: Manifests, settings: Settings) -> None:
     """Ollama's and Qdrant's addresses are services of the overlay on ports they have."""
-    assert bool(settings.qdrant.url) is (variation != "embedded")
+    assert bool(settings.qdrant.url) is bool(manifests.of("StatefulSet"))
     for url in filter(None, (settings.ollama.url, settings.qdrant.url)):
         host, port = url.removeprefix("http://").split(":")
         service = manifests.of("Service")[host]["spec"]
         assert service.get("type") == "ExternalName" or int(port) in {one["port"] for one in service["ports"]}
 
 
-def test_the_bot_asks_for_the_model_that_is_pulled(manifests: Manifests, settings: Settings, variation: str) -> None:
-    """The Job that pulls reads the model's name where the bot does."""
-    if variation == "ollama-external":
-        assert manifests.of("Job") == {}
-    else:
-        pull = manifests.pod("ollama-pull")
+def test_the_bot_asks_for_the_model_that_is_pulled(manifests: Manifests, settings: Settings) -> None:
+    """Wherever Ollama runs here, a Job has it pull the model of the bot's settings."""
+    assert len(manifests.of("Job")) == ("ollama" in manifests.of("Deployment"))
+    for pull in (pod for pod in manifests.pods if pod.name == "ollama-pull"):
         (source,) = pull.container["envFrom"]
         pulled = manifests.of("ConfigMap")[source["configMapRef"]["name"]]["data"]
         assert pulled["BOT_OLLAMA__MODEL"] == settings.ollama.model
