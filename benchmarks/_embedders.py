@@ -67,8 +67,10 @@ class Remembering:
     """
 
     def __init__(self, embedder: Embedder, embedded: Callable[[int], object] = lambda count: None) -> None:
+        self.name = embedder.name
         self.model = embedder.model
         self.dimensions = embedder.dimensions
+        self.usage = embedder.usage
         self.seconds = 0.0
         self.embedded = embedded
         self._embedder = embedder
