@@ -1,7 +1,7 @@
 """`recollect doctor`: every room's checks of one deployment, whether or not its bot runs."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -11,21 +11,21 @@ from bot.checks import Check, Verdict, bounded, failed, passed, told
 from bot.core import open_index
 from bot.errors import DataFolderError, NotRunning, RecollectError, SettingsError
 from bot.extraction import doctor as extraction
+from bot.extraction.llm import NAMES
 from bot.extraction.ollama import OllamaLLM
 from bot.extraction.providers import open_provider
 from bot.memory import doctor as memory
 from bot.memory.embeddings import open_embedder
 from bot.settings import Settings, shown_url
 from bot.settings_sources import load, secret_files
-from bot.storage.doctor import Found, check_engine, held, in_use, read_database
+from bot.storage.doctor import DATABASE, Found, check_engine, held, in_use, read_database
 from bot.upkeep import doctor as machine
 from bot.upkeep.restore import INDEX
 from bot.web.control import SOCKET, call
 
 SETTINGS = "Settings"
-_DISCORD_SECONDS = 9.0  # two steps, each within `PATIENCE`
+_DISCORD_SECONDS = 8.0  # it has two steps, each with a limit of its own
 _CORRECT = "Correct it and run this again; config.example.toml explains every setting."
-_START_IT = "Start it, or correct its address in the settings."
 
 Checks = Sequence[Check]
 
@@ -41,14 +41,16 @@ async def examine(config: Path | None) -> list[Check]:
     running = in_use(folder)
     database = await asyncio.to_thread(read_database, folder)
     groups: list[Awaitable[Checks]] = [
-        bounded("Machine", _check_machine(settings, secrets, database), "Look at the disk: it does not answer."),
+        *_check_machine(settings, secrets, database),
         bounded(machine.PORT, _check_port(settings, running), "Free the port or set web.port to another."),
-        bounded(DISCORD, check_discord(settings, database.observed), "See the log.", _DISCORD_SECONDS),
-        bounded(
-            extraction.EXTRACTION, _check_extraction(settings), "Start it, or correct its address in the settings."
+        bounded(DISCORD, check_discord(settings, database.observed), "Try again later.", _DISCORD_SECONDS),
+        *(
+            bounded(NAMES[provider], _check_provider(settings, provider), extraction.start_it(provider))
+            for provider in (settings.extraction.provider, settings.extraction.fallback)
+            if provider
         ),
-        bounded(memory.EMBEDDER, _check_embedder(settings), "Start it, or correct its address in the settings."),
-        bounded(memory.INDEX, _check_index(settings, running), "Look at the disk and at what Qdrant logs."),
+        bounded(memory.EMBEDDER, _check_embedder(settings), _start_embedder(settings)),
+        bounded(memory.INDEX, _check_index(settings, running), _start_index(settings)),
     ]
     found = await asyncio.gather(*groups)
     return [passed(SETTINGS, _told_of(settings)), *program, *chain.from_iterable(found)]
@@ -59,35 +61,32 @@ def _told_of(settings: Settings) -> str:
     return f"index {index}, embeddings by {settings.embedding_model.provider}, facts by {settings.extraction.provider}"
 
 
-async def _check_machine(settings: Settings, secrets: Sequence[Path], database: Found) -> Checks:
-    def look() -> Checks:
-        folder = settings.storage.path
-        return [
-            machine.check_folder(folder),
-            machine.check_disk(folder),
-            database.check,
-            machine.check_journal(settings.journal_path),
-            machine.check_secrets(secrets, folder),
-        ]
+def _check_machine(settings: Settings, secrets: Sequence[Path], database: Found) -> list[Awaitable[Checks]]:
+    folder = settings.storage.path
+    looks: dict[str, Callable[[], Check]] = {
+        machine.FOLDER: lambda: machine.check_folder(folder),
+        machine.DISK: lambda: machine.check_disk(folder),
+        DATABASE: lambda: database.check,
+        machine.JOURNAL: lambda: machine.check_journal(settings.journal_path),
+        machine.SECRETS: lambda: machine.check_secrets(secrets, folder),
+    }
 
-    return await asyncio.to_thread(look)
+    async def look(at: Callable[[], Check]) -> Checks:
+        return [await asyncio.to_thread(at)]
+
+    return [bounded(name, look(at), "Look at the disk, and at who may read the folder.") for name, at in looks.items()]
 
 
 async def _check_port(settings: Settings, running: bool) -> Checks:
     return [await machine.check_port(settings.web.host, settings.web.port, running)]
 
 
-async def _check_extraction(settings: Settings) -> Checks:
-    """Whoever reads conversations, and whoever takes over for them."""
-    providers = [settings.extraction.provider, settings.extraction.fallback]
-    return [check for one in providers if one for check in await _check_provider(settings, one)]
-
-
 async def _check_provider(settings: Settings, provider: str) -> Checks:
+    """Whoever reads conversations, or takes over for them."""
     try:
         llm = open_provider(settings, provider)
     except SettingsError as error:
-        return [told(extraction.EXTRACTION, Verdict.FAIL, str(error), _CORRECT)]
+        return [told(NAMES[provider], Verdict.FAIL, str(error), _CORRECT)]
     try:
         answers = await extraction.check_llm(llm, provider)
         if answers.verdict is not Verdict.PASS or not isinstance(llm, OllamaLLM):
@@ -112,7 +111,7 @@ async def _check_embedder(settings: Settings) -> Checks:
 def _start_embedder(settings: Settings) -> str:
     if settings.embedding.provider == "fastembed":
         return "Start the bot: it loads the model's files, which takes a while once; or name fastembed.folder."
-    return _START_IT
+    return f"Let this machine reach it, or correct its address under [{settings.embedding.provider}] in the settings."
 
 
 async def _check_index(settings: Settings, running: bool) -> Checks:
@@ -122,13 +121,21 @@ async def _check_index(settings: Settings, running: bool) -> Checks:
         return await memory.check_server(settings, open_index(settings, folder))
     if running:
         return await _ask_the_bot(settings.storage.path)
-    if not folder.is_dir():
-        return [memory.none_yet(folder)]
     try:
+        if not folder.is_dir():
+            return [memory.none_yet(folder)]
         with held(settings.storage.path):
             return await memory.check_embedded(open_index(settings, folder))
     except DataFolderError:  # a bot was started meanwhile
         return [memory.unasked(settings.storage.path)]
+    except OSError as error:
+        return [memory.unreadable(folder, error)]
+
+
+def _start_index(settings: Settings) -> str:
+    if settings.qdrant.url:
+        return f"Start Qdrant, or set qdrant.url to where it listens, not {shown_url(settings.qdrant.url)}."
+    return "Look at the disk: it is slow. What is too large for it belongs on a Qdrant server."
 
 
 async def _ask_the_bot(folder: Path) -> Checks:

@@ -146,7 +146,7 @@ async def test_a_deployment_at_rest_and_at_work_passes(house: House) -> None:
     await house.live()
     code, rows = await house.doctor()
     assert (code, {row.verdict for row in rows.values()}) == (0, {"pass"})
-    assert "1 points" in rows["Index"].detail
+    assert "1 point" in rows["Index"].detail
     assert "schema" in rows["Database"].detail
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -156,7 +156,7 @@ async def test_a_deployment_at_rest_and_at_work_passes(house: House) -> None:
         await app.control.listening.wait()
         code, rows = await house.doctor()
         assert (code, rows["Index"].verdict) == (0, "pass")
-        assert "1 points" in rows["Index"].detail
+        assert "1 point" in rows["Index"].detail
         assert "the running bot answers" in rows["Web port"].detail
 
         async def damaged() -> dict[int | None, int]:

@@ -25,6 +25,7 @@ from bot.settings import Settings, shown_url
 DISCORD, INTENT, CLOCK, CHANNELS = "Discord", "Message content", "Clock", "Channels"
 
 _SKEW, _MOST_SKEW = timedelta(seconds=5), timedelta(seconds=60)
+_SECONDS = 3.0  # for all channels
 _AT_ONCE = 5  # guilds asked about, within Discord's rate limits
 _NOT_DISCORD = (discord.DiscordException, LookupError, TypeError, ValueError, AttributeError)
 _ESSENTIAL = {"View Channel", "Read Message History"}  # without them there is nothing to remember
@@ -52,7 +53,7 @@ async def check_discord(
         if entry.verdict is not Verdict.PASS or client.user is None:
             return [entry, *(unchecked(name, DISCORD) for name in (INTENT, CHANNELS)), time.check()]
         looking = _check_channels(client, client.user.id, settings, observed)
-        channels = await bounded(CHANNELS, looking, "Discord is slow or limits the rate: try again later.")
+        channels = await bounded(CHANNELS, looking, "Discord is slow or limits the rate: try later.", _SECONDS)
         return [entry, _check_intent(client), *channels, time.check()]
 
 

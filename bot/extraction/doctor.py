@@ -6,10 +6,15 @@ from bot.extraction.llm import LLM
 from bot.extraction.ollama import OllamaLLM
 from bot.settings import Settings
 
-EXTRACTION, CONTEXT = "Language model", "Context size"
+CONTEXT = "Context size"
 
 _OLLAMA_FIX = "Start Ollama (`ollama serve`), or set ollama.url to where it listens."
 _FIX = "Correct the address, the key and the model under [{}] in the settings."
+
+
+def start_it(provider: str) -> str:
+    """What to do when it does not answer."""
+    return _OLLAMA_FIX if provider == "ollama" else _FIX.format(provider)
 
 
 async def check_llm(llm: LLM, provider: str) -> Check:
@@ -17,7 +22,7 @@ async def check_llm(llm: LLM, provider: str) -> Check:
     health = await llm.health()
     if health.ok:
         return passed(llm.name, health.detail)
-    return told(llm.name, Verdict.FAIL, health.detail, _OLLAMA_FIX if provider == "ollama" else _FIX.format(provider))
+    return told(llm.name, Verdict.FAIL, health.detail, start_it(provider))
 
 
 async def check_context(llm: OllamaLLM, settings: Settings) -> Check:

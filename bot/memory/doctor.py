@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.checks import Check, Verdict, passed, told, warned
+from bot.checks import Check, Verdict, failed, passed, told, warned
 from bot.errors import EmbedderUnavailable, IndexMismatch, IndexUnavailable, QuotaExhausted, RecollectError
 from bot.model import EmbeddingModel
 from bot.settings import Settings, shown_url
@@ -50,7 +50,8 @@ async def check_embedded(index: "VectorIndex") -> list[Check]:
 
 def check_points(points: Mapping[int | None, int]) -> list[Check]:
     """The embedded index opens, and holds so many points of each guild."""
-    opens = passed(INDEX, f"embedded, {sum(points.values()):,} points")
+    total = sum(points.values())
+    opens = passed(INDEX, f"embedded, {total:,} point{'' if total == 1 else 's'}")
     large = {guild_id: count for guild_id, count in points.items() if guild_id and count > MOST_EMBEDDED}
     if not large:
         return [opens, passed(INDEX_SIZE, f"no server has more than {MOST_EMBEDDED:,} points")]
@@ -86,6 +87,12 @@ def unasked(folder: Path) -> Check:
     """Who has the folder open cannot be asked."""
     fix = "Stop what uses it, or wait until it is done, then run this again."
     return warned(INDEX, f"{folder} is held by a process that cannot be asked, so it was not opened", fix)
+
+
+def unreadable(folder: Path, error: OSError) -> Check:
+    """The folder is another user's, or its disk is damaged."""
+    fix = "Run this as the user the bot runs as, and let that one read and write the data folder."
+    return failed(INDEX, f"{folder} cannot be opened ({error.strerror})", fix)
 
 
 def broken(error: RecollectError, otherwise: str = "Restart the bot and see its log.") -> Check:

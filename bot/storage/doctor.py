@@ -1,4 +1,4 @@
-"""Checks of the database, read only: they make no file and disturb no bot at work."""
+"""Checks of the database: they change nothing in it and disturb no bot at work."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -43,15 +43,20 @@ def check_engine() -> Check:
 
 def read_database(folder: Path) -> Found:
     """Look into the folder's database, if it has one. Blocks; raises nothing."""
-    if not holds_data(folder):
-        return Found(passed(DATABASE, "none yet: it is made at the first start"))
-    address = URL.create("sqlite", database=f"file:{(folder / FILE).absolute()}", query={"mode": "ro", "uri": "true"})
+    fix = "Check the disk and who may read the file, or restore a backup (`recollect restore`)."
+    try:
+        if not holds_data(folder):
+            return Found(passed(DATABASE, "none yet: it is made at the first start"))
+    except OSError as error:
+        return Found(failed(DATABASE, f"it cannot be read ({error.strerror})", fix))
+    # Not `ro`, in which SQLite leaves its shared memory and log behind.
+    address = URL.create("sqlite", database=f"file:{(folder / FILE).absolute()}", query={"mode": "rw", "uri": "true"})
     engine = create_engine(address, hide_parameters=True, connect_args={"timeout": _SECONDS})
     try:
         with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA query_only = ON")
             return _read(connection)
     except DBAPIError as error:
-        fix = "Check the disk and who may read the file, or restore a backup (`recollect restore`)."
         return Found(failed(DATABASE, f"it cannot be read ({error.orig})", fix))
     finally:
         engine.dispose()
@@ -76,13 +81,13 @@ def _read(connection: Connection) -> Found:
 def held(folder: Path) -> Iterator[None]:
     """Keep bots out of a data folder for a moment.
 
-    Raises `DataFolderError` if one is in it, or another command, or if it cannot be written.
+    Raises `DataFolderError` if one is in it, or another command, and `OSError` if it cannot be written.
     """
+    lock = portalocker.Lock(folder / LOCK_FILE, fail_when_locked=True)
     try:
-        lock = portalocker.Lock(folder / LOCK_FILE, fail_when_locked=True)
         lock.acquire()
-    except (portalocker.LockException, OSError) as error:
-        raise DataFolderError() from error
+    except portalocker.LockException:
+        raise DataFolderError("The data folder is held by another process.") from None
     try:
         yield
     finally:
@@ -91,10 +96,12 @@ def held(folder: Path) -> Iterator[None]:
 
 def in_use(folder: Path) -> bool:
     """Whether a bot or another command has the data folder open."""
-    if not (folder / LOCK_FILE).exists():
-        return False
     try:
-        with held(folder):
-            return False
-    except DataFolderError as error:
-        return isinstance(error.__cause__, portalocker.LockException)
+        if (folder / LOCK_FILE).exists():
+            with held(folder):
+                return False
+    except DataFolderError:
+        return True
+    except OSError:  # it is not ours to look into: another check says so
+        return False
+    return False

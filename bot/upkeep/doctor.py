@@ -54,7 +54,7 @@ def check_disk(folder: Path) -> Check:
     """Whether there is room for what comes."""
     there = _nearest(folder)
     free = shutil.disk_usage(there).free
-    detail = f"{free / 2**30:,.1f} GB are free in {there}"
+    detail = f"{free / 2**30:,.1f} GB are free in {there.absolute()}"
     fix = "Free some space, or move the data folder to a larger disk (storage.path)."
     if free < _TOO_LITTLE:
         return failed(DISK, f"{detail}: a full disk stops the bot from remembering", fix)
@@ -86,7 +86,7 @@ def check_secrets(files: Iterable[Path], folder: Path) -> Check:
     held = [*files, *([folder] if folder.is_dir() else [])]
     open_to_all = [str(path) for path in held if path.stat().st_mode & stat.S_IROTH]
     if not open_to_all:
-        return passed(SECRETS, f"{len(held)} files and folders, none readable by other users")
+        return passed(SECRETS, "other users of this machine can read neither secret files nor the data folder")
     fix = f"chmod o-rwx {' '.join(open_to_all)} (in Kubernetes: defaultMode 0440)."
     return warned(SECRETS, f"every user of this machine can read {', '.join(open_to_all)}", fix)
 
