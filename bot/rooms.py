@@ -144,6 +144,7 @@ class Rooms(Core):
             "deadletters": operations.listing_dead_letters(self.queue),
             "migrate": operations.migrating(self.moving),
             "purge": operations.purging(self.purge),
+            "reindex": operations.reindexing(self.reindexer, self.settings, lambda: self.moving.problem),
             "replay": operations.replaying_dead_letters(self.queue, self.worker.wake),
             "import": operations.importing(self.importer),
         }

@@ -4,11 +4,21 @@ import gc
 import sys
 from typing import NoReturn
 
-from bot.cli import doctor, healthcheck, moving, operations, reference, running
+from bot.cli import doctor, healthcheck, moving, operations, reference, reindexing, running
 from bot.cli.common import cli
 from bot.errors import RecollectError
 
-__all__ = ["cli", "doctor", "healthcheck", "main", "moving", "operations", "reference", "running"]
+__all__ = [
+    "cli",
+    "doctor",
+    "healthcheck",
+    "main",
+    "moving",
+    "operations",
+    "reference",
+    "reindexing",
+    "running",
+]
 
 
 def main() -> None:

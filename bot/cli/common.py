@@ -80,14 +80,17 @@ def progress_bars() -> Iterator[Report]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    done = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (*done, TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bars: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int | None) -> None:
             if what not in bars:
-                bars[what] = progress.add_task(what, total=total)
+                bars[what] = progress.add_task(what, total=total, rate="")
             progress.update(bars[what], completed=done, total=total)
+            if speed := progress.tasks[bars[what]].speed:
+                progress.update(bars[what], rate=f"{speed:,.0f}/s")
 
         yield report
 

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bot.capture.importer import Importer
+from bot.errors import RecollectError
+from bot.memory.embeddings import parse_embedding_model
+from bot.memory.fingerprint import settings_for, spec_of
 from bot.memory.index import VectorIndex
 from bot.memory.reconcile import Reconciler
+from bot.memory.reindexer import Reindexer
 from bot.model import Report
+from bot.settings import Settings
 from bot.storage.queue import ExtractionQueue
 from bot.upkeep.backup import Backup
 from bot.upkeep.moving import Moving, Order
@@ -76,6 +81,36 @@ def migrating(moving: Moving) -> Operation:
         return await moving.move(Order(**arguments), report)
 
     return migrate
+
+
+def reindexing(reindexer: Reindexer, settings: Settings, blocked: Callable[[], str | None]) -> Operation:
+    """{discard: true} → {discarded}, else {undo: true} or {embedder: provider[:model[:dimensions]]} → Reindexed.
+
+    Of `Reindexed` there are {points, embedded, seconds, answering}, {former, model} as specs, and `settings`: what is
+    to be set to this before the bot starts again.
+    """
+
+    async def reindex(arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        if problem := blocked():
+            raise RecollectError(problem)
+        if arguments.get("discard"):
+            return {"discarded": await reindexer.discard()}
+        if arguments.get("undo"):
+            done = await reindexer.undo(report)
+        else:
+            done = await reindexer.run(parse_embedding_model(arguments["embedder"], settings), report)
+        set_already = done.model == settings.embedding_model
+        return {
+            "former": spec_of(done.former),
+            "model": spec_of(done.model),
+            "points": done.points,
+            "embedded": done.embedded,
+            "seconds": done.seconds,
+            "answering": done.answering,
+            "settings": {} if set_already else settings_for(done.model),
+        }
+
+    return reindex
 
 
 def replaying_dead_letters(queue: ExtractionQueue, wake: Callable[[], None]) -> Operation:
