@@ -4,7 +4,7 @@ import gc
 import sys
 from typing import NoReturn
 
-from bot.cli import doctor, healthcheck, moving, operations, reference, reindexing, running
+from bot.cli import doctor, healthcheck, models, moving, operations, reference, reindexing, running
 from bot.cli.common import cli
 from bot.errors import RecollectError
 
@@ -13,6 +13,7 @@ __all__ = [
     "doctor",
     "healthcheck",
     "main",
+    "models",
     "moving",
     "operations",
     "reference",
