@@ -113,9 +113,8 @@ def test_each_pod_gets_no_more_than_it_needs(manifests: Manifests) -> None:
 
 def test_each_image_is_pinned_to_one_version(manifests: Manifests) -> None:
     """Every image names an exact version, and all who use it name the same, Compose included."""
-    composed = {one["image"] for one in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].values()}
     images = {one["image"] for pod in manifests.pods for one in containers(pod.spec)}
-    assert {image.removeprefix("registry.example.com/team/") for image in images} <= composed
+    assert {image.removeprefix("registry.example.com/team/") for image in images} <= _images_of_compose()
     assert all(re.fullmatch(r"[a-z./]+:v?\d+\.\d+\.\d+(-unprivileged)?", image) for image in images), images
 
 
@@ -249,9 +248,16 @@ def test_the_bot_asks_for_the_model_that_is_pulled(manifests: Manifests, setting
         assert pull.env["OLLAMA_HOST"] == settings.ollama.url
 
 
+@cache
 def _example_secret() -> Object:
     example: Any = yaml.safe_load((K8S / "secret.example.yaml").read_text())
     return dict(example)
+
+
+@cache
+def _images_of_compose() -> set[str]:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    return {one["image"] for one in services.values()}
 
 
 def _templated(manifests: Manifests, workload: str) -> set[str]:
