@@ -1,8 +1,10 @@
 """What every embedder promises, whoever makes the vectors."""
 
 import asyncio
+import re
 import subprocess
 import sys
+import tomllib
 import traceback
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +22,8 @@ from bot.memory.embeddings import embedder_name, embedder_of, open_embedder, par
 from bot.model import EmbeddingModel
 from bot.sandbox.embedding import Fault
 from bot.settings import Settings
+
+DOCS = Path(__file__).parents[2] / "docs" / "providers.md"
 
 
 @pytest.fixture(autouse=True)
@@ -356,3 +360,9 @@ def test_clients_are_imported_late() -> None:
     """Whoever does not use a service does not pay for its client."""
     code = "import sys, bot.memory.embeddings; sys.exit(bool({'openai', 'fastembed', 'onnxruntime'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL))
+def test_what_the_documentation_says_to_write_can_be_written(block: str) -> None:
+    """Every example of the page on models is a file of settings."""
+    Settings.model_validate(tomllib.loads(block))
