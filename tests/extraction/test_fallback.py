@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 from workshop import GUILD, START, Clock, said
 
+from bot.app import App
 from bot.errors import LLMUnavailable
 from bot.extraction.providers import llm_name, open_llm
 from bot.extraction.questions import Questions
@@ -276,3 +277,25 @@ async def test_an_ollama_that_looks_well_and_fails_questions_is_left_alone_betwe
 
 async def ask(house: House) -> str:
     return "".join([piece async for piece in house.questions.stream("Be brief.", "Question: who keeps bees?", 50)])
+
+
+async def test_the_bot_itself_falls_back_as_its_settings_say(tmp_path: Path) -> None:
+    """Extraction has a breaker of its own, people's questions are Ollama's, and the status names both."""
+    sections: dict[str, Any] = {
+        "storage": {"path": tmp_path / "data"},
+        "extraction": {"fallback": "anthropic"},
+        "ollama": {"url": "http://127.0.0.1:9"},
+        "anthropic": {"api_key": "sk-x"},
+    }
+    async with App(Settings.model_validate(sections)) as app:
+        assert app.llm.name == "Ollama or Anthropic"
+        assert {"Ollama", "Ollama or Anthropic"} <= set(app.breakers.open())
+        with pytest.raises(LLMUnavailable):
+            async for _ in app.questions.stream("Be brief.", "Who keeps bees?", 50):
+                pass
+        assert {name: app.breakers.open()[name] for name in ("Ollama", "Ollama or Anthropic")} == {
+            "Ollama": True,
+            "Ollama or Anthropic": False,
+        }
+        health = await app.worker.health()
+        assert (health.name, health.ok) == ("Ollama or Anthropic", False)
