@@ -120,9 +120,9 @@ def show_trial(trial: "Trial") -> None:
         score = one.score
         table.add_row(
             one.name,
-            f"{score.found} of {score.expected}",
-            f"{score.right} of {score.attributed}",
-            f"{score.traps - score.fallen} of {score.traps}",
+            _of(score.found, score.expected),
+            _of(score.right, score.attributed),
+            _of(score.traps - score.fallen, score.traps),
             ("valid" if one.asked == 1 else "valid at last") if one.valid else "not valid",
             f"{one.seconds:.1f}",
         )
@@ -145,3 +145,7 @@ def show_trial(trial: "Trial") -> None:
         soft_wrap=True,
     )
     console.print(advice(trial), highlight=False, soft_wrap=True)
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{part} of {whole}" if whole else "-"
