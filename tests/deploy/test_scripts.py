@@ -31,7 +31,9 @@ async def test_the_nightly_backup_is_written_by_the_bot_and_old_ones_go(tmp_path
         await asyncio.to_thread(Path(arguments["file"]).write_text, "whole")
         return {"messages": 1, "facts": 0, "points": 1, "size": 5}
 
-    assert (await _run(pod, tmp_path, env, {"/var/backups/recollect": str(backups)}))[0] != 0
+    code, said = await _run(pod, tmp_path, env, {"/var/backups/recollect": str(backups)})
+    assert code != 0
+    assert "recollect:" not in said  # it did not come to the command, which would have opened the data itself
     server = ControlServer(data / SOCKET, {"backup": backup})
     serving = asyncio.create_task(server.run())
     await server.listening.wait()
