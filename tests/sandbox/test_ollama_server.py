@@ -223,6 +223,24 @@ async def test_mem0_reads_its_answer(server: OllamaServer, tmp_path: Path) -> No
     assert server.prompt_tokens > 8000
 
 
+async def test_it_embeds(client: ollama.AsyncClient, server: OllamaServer) -> None:
+    """A vector a text of the model's own size, alike for alike texts; a long one is cut, unless that is forbidden."""
+    server.models.add("nomic-embed-text")
+    answer = await client.embed("nomic-embed-text", ["the cat", "the cat", "x" * 9000])
+    assert [len(vector) for vector in answer.embeddings] == [768] * 3
+    assert answer.embeddings[0] == answer.embeddings[1] != answer.embeddings[2]
+    assert answer.prompt_eval_count == 2 + 2 + 2048
+
+    for model, options, status, said in (
+        ("nomic-embed-text", {"input": "x" * 9000, "truncate": False}, 400, "exceeds the context length"),
+        ("bge-m3", {"input": "hello"}, 404, 'model "bge-m3" not found, try pulling it first'),
+        (MODEL, {"input": "hello"}, 501, "this model does not support embeddings"),
+    ):
+        with pytest.raises(ollama.ResponseError, match=said) as caught:
+            await client.embed(model, **options)
+        assert caught.value.status_code == status
+
+
 def test_it_runs_by_itself() -> None:
     """`python -m bot.sandbox.ollama` prints its address as a line of JSON and serves."""
     command = [sys.executable, "-m", "bot.sandbox.ollama", "--port", "0", "--model", "tiny:1b"]
