@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bot.capture.doctor import DISCORD, check_discord
 from bot.checks import Check, Verdict, bounded, failed, passed, told
+from bot.commands.notice import in_house
 from bot.core import open_index
 from bot.errors import DataFolderError, NotRunning, RecollectError, SettingsError
 from bot.extraction import doctor as extraction
@@ -63,12 +64,22 @@ def _told_of(settings: Settings) -> str:
 
 def _check_machine(settings: Settings, secrets: Sequence[Path], database: Found) -> list[Awaitable[Checks]]:
     folder = settings.storage.path
+    urls = {
+        "discord.api_url": settings.discord.api_url,
+        "ollama.url": settings.ollama.url,
+        "openai.base_url": settings.openai.base_url,
+        "voyage.base_url": settings.voyage.base_url,
+        "anthropic.base_url": settings.anthropic.base_url,
+        "compatible.base_url": settings.compatible.base_url,
+        "qdrant.url": settings.qdrant.url,
+    }
     looks: dict[str, Callable[[], Check]] = {
         machine.FOLDER: lambda: machine.check_folder(folder),
         machine.DISK: lambda: machine.check_disk(folder),
         DATABASE: lambda: database.check,
         machine.JOURNAL: lambda: machine.check_journal(settings.journal_path),
         machine.SECRETS: lambda: machine.check_secrets(secrets, folder),
+        machine.ENCRYPTION: lambda: machine.check_encryption(urls, in_house),
     }
 
     async def look(at: Callable[[], Check]) -> Checks:

@@ -322,6 +322,10 @@ def readable_secret(house: House) -> None:
     house.set(BOT_CONFIG=str(file))
 
 
+def unencrypted(house: House) -> None:
+    house.set(BOT_VOYAGE__BASE_URL="http://embeddings.example.org/v1")
+
+
 def port_taken(house: House) -> None:
     house.set(BOT_WEB__PORT=house.ollama.url.rpartition(":")[2])
 
@@ -394,6 +398,7 @@ BROKEN = [
         Broken(address_of_another_machine, "Web port", "fail", "cannot be used", "web.host"),
     ],
     [Broken(readable_secret, "Secrets", "warn", "settings.toml", "chmod o-rwx")],
+    [Broken(unencrypted, "Encryption", "warn", "voyage.base_url", "https://")],
 ]
 
 

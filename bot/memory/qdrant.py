@@ -1,6 +1,7 @@
 """The collection on a Qdrant server: reaching it, and laying it out as mem0 does, with our keys beside mem0's."""
 
 import math
+import warnings
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -36,12 +37,14 @@ class Refused(IndexUnavailable):
 def connect(settings: QdrantSettings) -> AsyncQdrantClient:
     """A client of the server; it connects when it is first used."""
 
-    return AsyncQdrantClient(
-        url=settings.url,
-        api_key=settings.api_key.get_secret_value() or None,
-        timeout=math.ceil(settings.timeout.total_seconds()),
-        check_compatibility=False,  # asks in a thread of its own and warns where nobody reads it
-    )
+    with warnings.catch_warnings():  # `recollect doctor` says it, and not of a network of one's own
+        warnings.filterwarnings("ignore", "Api key is used with an insecure connection", UserWarning)
+        return AsyncQdrantClient(
+            url=settings.url,
+            api_key=settings.api_key.get_secret_value() or None,
+            timeout=math.ceil(settings.timeout.total_seconds()),
+            check_compatibility=False,  # asks in a thread of its own and warns where nobody reads it
+        )
 
 
 async def answer(request: Awaitable[T]) -> T:

@@ -8,16 +8,17 @@ import socket
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import httpx
 
 from bot.checks import Check, failed, passed, warned
+from bot.settings import shown_url
 from bot.upkeep.journal import JournalDamaged, identify
 
 PROGRAM, FOLDER, DISK = "Program", "Data folder", "Disk space"
-JOURNAL, SECRETS, PORT = "Journal", "Secrets", "Web port"
+JOURNAL, SECRETS, ENCRYPTION, PORT = "Journal", "Secrets", "Encryption", "Web port"
 
 _LITTLE, _TOO_LITTLE = 2 * 2**30, 200 * 2**20  # bytes
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "afs", "glusterfs", "fuse.glusterfs"}
@@ -87,8 +88,17 @@ def check_secrets(files: Iterable[Path], folder: Path) -> Check:
     open_to_all = [str(path) for path in held if path.stat().st_mode & stat.S_IROTH]
     if not open_to_all:
         return passed(SECRETS, "other users of this machine can read neither secret files nor the data folder")
-    fix = f"chmod o-rwx {' '.join(open_to_all)} (in Kubernetes: defaultMode 0440)."
+    fix = f"chmod o-rwx {' '.join(open_to_all)}, and have the bot's user own them (in Kubernetes: defaultMode 0440)."
     return warned(SECRETS, f"every user of this machine can read {', '.join(open_to_all)}", fix)
+
+
+def check_encryption(urls: Mapping[str, str], in_house: Callable[[str], bool]) -> Check:
+    """Whether what leaves one's own network (`in_house`) does so unread; `urls` are those of the settings, by name."""
+    bare = [f"{name} = {shown_url(url)}" for name, url in urls.items() if url.startswith("http:") and not in_house(url)]
+    if not bare:
+        return passed(ENCRYPTION, "what leaves this network is encrypted")
+    fix = "Use https:// there, or reach it through a network of your own (VPN)."
+    return warned(ENCRYPTION, f"keys and texts go over the internet as they are: {', '.join(bare)}", fix)
 
 
 async def check_port(host: str, port: int, running: bool) -> Check:
