@@ -3,14 +3,14 @@
 import asyncio
 import ssl
 from dataclasses import dataclass
-
-import httpx
-from ollama import AsyncClient, ProcessResponse, ResponseError
+from typing import TYPE_CHECKING
 
 from bot.settings import Settings
 
+if TYPE_CHECKING:
+    from ollama import AsyncClient, ProcessResponse
+
 _PATIENCE = 0.5  # seconds: a scrape waits for it
-_NO_ANSWER = (TimeoutError, ResponseError, httpx.HTTPError, ConnectionError, ValueError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Loaded:
 
 
 class LoadedModels:
-    """Asks the server, if there are models of ours on it; makes no connection before."""
+    """Asks the server, if there are models of ours on it. Makes no connection and imports no client before."""
 
     def __init__(self, settings: Settings) -> None:
         ollama = settings.ollama
@@ -35,10 +35,13 @@ class LoadedModels:
         """Each of the models (None: it is not loaded), or None if the server does not answer within a moment."""
         if not self._models:
             return {}
+        import httpx
+        from ollama import ResponseError
+
         try:
             async with asyncio.timeout(_PATIENCE):
                 running = {one.model: one for one in (await self._connected().ps()).models}
-        except _NO_ANSWER:
+        except (TimeoutError, ResponseError, httpx.HTTPError, ConnectionError, ValueError, TypeError, AttributeError):
             return None
         return {model: _taken(running.get(_tagged(model))) for model in self._models}
 
@@ -47,7 +50,10 @@ class LoadedModels:
         if self._client is not None:
             await self._client.close()  # type: ignore[no-untyped-call]  # the library leaves it untyped
 
-    def _connected(self) -> AsyncClient:
+    def _connected(self) -> "AsyncClient":
+        import httpx
+        from ollama import AsyncClient
+
         if self._client is None:
             # To read whom the system trusts takes 30 ms, which a server without TLS does not need.
             secure = self._url.startswith("https:")
@@ -60,5 +66,5 @@ def _tagged(model: str) -> str:
     return model if ":" in model else f"{model}:latest"
 
 
-def _taken(running: ProcessResponse.Model | None) -> Loaded | None:
+def _taken(running: "ProcessResponse.Model | None") -> Loaded | None:
     return None if running is None else Loaded(running.size or 0, running.size_vram or 0)
