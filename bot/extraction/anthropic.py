@@ -7,35 +7,29 @@ the server a moment. Answers are streamed, so the timeout bounds the silence bef
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from bot.errors import AnswerRejected, AnswerTooLong, LLMUnavailable, SettingsError
+import anthropic
+import httpx2
+from anthropic import AsyncStream
+from anthropic.types import RawMessageStreamEvent, ThinkingConfigParam
+
+from bot.errors import AnswerRejected, AnswerTooLong, LLMUnavailable
 from bot.extraction.llm import NAMES, ChatAnswer, ChatRequest, check_read
 from bot.extraction.service import HEALTH_SECONDS, Service, Size, limit_body, strict
 from bot.model import ServiceHealth
 from bot.settings import AnthropicSettings, shown_url
 
-if TYPE_CHECKING:
-    from anthropic import AsyncStream
-    from anthropic.types import RawMessageStreamEvent, ThinkingConfigParam
-
 _ODD = (ValueError, TypeError, AttributeError, LookupError)  # no JSON, or not of Anthropic's shape
-_NO_THINKING: "ThinkingConfigParam" = {"type": "disabled"}
+_NO_THINKING: ThinkingConfigParam = {"type": "disabled"}
 
 
 class AnthropicLLM:
-    """Asks one model. Makes no connection before the first question; raises `SettingsError` without the extra."""
+    """Asks one model. Makes no connection before the first question."""
 
     name: Final = NAMES["anthropic"]
 
     def __init__(self, settings: AnthropicSettings) -> None:
-        try:
-            import anthropic
-            import httpx2
-        except ImportError as error:
-            raise SettingsError(
-                'Extraction with Anthropic needs its client: run `pip install "recollect[anthropic]"`.'
-            ) from error
         own = settings.base_url == AnthropicSettings().base_url
         self._service = Service(
             name=self.name,
@@ -118,9 +112,7 @@ class AnthropicLLM:
 
     async def _ask(
         self, system: str, prompt: str, max_tokens: int, schema: Mapping[str, Any] | None
-    ) -> "AsyncStream[RawMessageStreamEvent]":
-        import anthropic
-
+    ) -> AsyncStream[RawMessageStreamEvent]:
         while True:
             try:
                 return await self._client.messages.create(
@@ -143,9 +135,6 @@ class AnthropicLLM:
 
     def _meaning(self, error: Exception) -> Exception:
         """What a failed request means for whoever asked; what is none of these is a bug and stays as it is."""
-        import anthropic
-        import httpx2
-
         if isinstance(error, anthropic.APIStatusError):
             if error.status_code == 200:
                 return self._service.halfway()
@@ -170,7 +159,7 @@ class _Reading:
         self.written = 0
         self._stopped: str | None = None
 
-    def take(self, event: "RawMessageStreamEvent") -> str:
+    def take(self, event: RawMessageStreamEvent) -> str:
         """The text of an event, if it has any."""
         if event.type == "message_start":
             usage = event.message.usage

@@ -7,7 +7,13 @@ the answer to the schema; each window has its own, which costs the server a mome
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import httpx2
+import openai
+from openai import AsyncStream
+from openai.types.chat import ChatCompletionChunk
+from openai.types.shared_params import ResponseFormatJSONSchema, ResponseFormatText
 
 from bot.errors import AnswerRejected, AnswerTooLong, LLMUnavailable
 from bot.extraction.llm import NAMES, ChatAnswer, ChatRequest, check_read
@@ -15,10 +21,6 @@ from bot.extraction.service import HEALTH_SECONDS, Service, Size, limit_body, st
 from bot.extraction.text import most_tokens
 from bot.model import ServiceHealth
 from bot.settings import CompatibleSettings, OpenAISettings, shown_url
-
-if TYPE_CHECKING:
-    from openai import AsyncStream
-    from openai.types.chat import ChatCompletionChunk
 
 _SILENCE = 120.0  # seconds a model may think before its first word; `openai.timeout` is meant for embeddings
 _THINKING = 2000  # tokens it may think in before plain text, which is a few hundred tokens itself
@@ -44,9 +46,6 @@ class OpenAILLM:
         limit: str,
         context: int | None = None,
     ) -> None:
-        import httpx2
-        import openai
-
         self.name = service.name
         self._service = service
         self._extras = dict(extras)
@@ -106,7 +105,7 @@ class OpenAILLM:
 
     async def _answer(
         self, system: str, prompt: str, max_tokens: int, schema: Mapping[str, Any] | None = None
-    ) -> AsyncGenerator["ChatCompletionChunk", None]:
+    ) -> AsyncGenerator[ChatCompletionChunk, None]:
         """The chunks of one answer, the last of which has the counts."""
         if self._key_missing:
             raise LLMUnavailable(self._without_key())
@@ -130,11 +129,8 @@ class OpenAILLM:
 
     async def _ask(
         self, system: str, prompt: str, max_tokens: int, schema: Mapping[str, Any] | None
-    ) -> "AsyncStream[ChatCompletionChunk]":
+    ) -> AsyncStream[ChatCompletionChunk]:
         """Open the stream, with as many of the extras as the model takes: each refusal names one, or leaves all out."""
-        import openai
-        from openai.types.shared_params import ResponseFormatJSONSchema, ResponseFormatText
-
         form: ResponseFormatText | ResponseFormatJSONSchema = {"type": "text"}
         if schema is not None:
             form = {
@@ -167,9 +163,6 @@ class OpenAILLM:
 
     def _meaning(self, error: Exception) -> Exception:
         """What a failed request means for whoever asked; what is none of these is a bug and stays as it is."""
-        import httpx2
-        import openai
-
         if isinstance(error, openai.APIStatusError):
             return self._service.refused(error.status_code, error.code, error.message)
         if isinstance(error, openai.APIConnectionError | httpx2.HTTPError):
@@ -226,7 +219,7 @@ def compatible_llm(settings: CompatibleSettings) -> OpenAILLM:
     )
 
 
-def _text(chunk: "ChatCompletionChunk") -> str:
+def _text(chunk: ChatCompletionChunk) -> str:
     return "".join(choice.delta.content or "" for choice in chunk.choices)
 
 

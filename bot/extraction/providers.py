@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from bot.errors import SettingsError
 from bot.extraction.fallback import FallbackLLM
 from bot.extraction.llm import LLM, NAMES
 from bot.model import utcnow
 from bot.settings import Settings
 from bot.storage.breaker import Breakers
 from bot.storage.state import StateStore
+
+_NO_ANTHROPIC = 'Extraction with Anthropic needs its client: run `pip install "recollect[anthropic]"`.'
 
 
 def open_provider(settings: Settings, provider: str) -> LLM:
@@ -17,8 +20,10 @@ def open_provider(settings: Settings, provider: str) -> LLM:
     Raises `SettingsError` if its client is not installed.
     """
     if provider == "anthropic":
-        from bot.extraction.anthropic import AnthropicLLM
-
+        try:
+            from bot.extraction.anthropic import AnthropicLLM
+        except ImportError as error:
+            raise SettingsError(_NO_ANTHROPIC) from error
         return AnthropicLLM(settings.anthropic)
     if provider == "openai":
         from bot.extraction.openai import openai_llm

@@ -1,17 +1,17 @@
 """What OpenAI's and Anthropic's protocols have in common: what failures mean, and what a schema must be like.
 
-No sentence made here quotes the server: its own words may quote the prompt.
+Imported with one of their clients only, both of which stand on httpx2. No sentence made here quotes the server: its own
+words may quote the prompt.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+import httpx2
 
 from bot.errors import AnswerRejected, LLMUnavailable, LLMUnreachable, ModelMissing, RecollectError
 from bot.extraction.answer import MAX_ANSWER_CHARACTERS
-
-if TYPE_CHECKING:
-    import httpx2
 
 MAX_BODY_BYTES = 4 * 1024 * 1024  # 4,096 streamed tokens, each in an object of OpenAI's, take 1.5 MB
 HEALTH_SECONDS = 5.0
@@ -110,21 +110,22 @@ def _enum_values(schema: Mapping[str, Any]) -> int:
     return len(schema.get("enum", ())) + sum(map(_enum_values, parts))
 
 
-async def limit_body(response: "httpx2.Response") -> None:
+async def limit_body(response: httpx2.Response) -> None:
     """Response hook: no body may grow without limit before it is looked at."""
-    import httpx2
+    response.stream = _Limited(cast(httpx2.AsyncByteStream, response.stream))
 
-    class Limited(httpx2.AsyncByteStream):
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            size = 0
-            async for chunk in stream:
-                size += len(chunk)
-                if size > MAX_BODY_BYTES:
-                    raise AnswerRejected(f"the answer is larger than {MAX_BODY_BYTES} bytes")
-                yield chunk
 
-        async def aclose(self) -> None:
-            await stream.aclose()
+class _Limited(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
 
-    stream = cast(httpx2.AsyncByteStream, response.stream)
-    response.stream = Limited()
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise AnswerRejected(f"the answer is larger than {MAX_BODY_BYTES} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

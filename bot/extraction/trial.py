@@ -17,7 +17,7 @@ _MISATTRIBUTED = ("unknown source", "foreign subject", "about someone else", "no
 _GOOD = 0.9
 _PASSABLE = 0.75
 _ENOUGH = 0.5
-_SLOW = 120.0  # seconds: an hour's thirty windows would not be read within it
+_SLOW = 120.0  # seconds: 1,000 messages are some twenty windows, which would take most of an hour
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -19,7 +20,6 @@ from bot.errors import (
     ModelMissing,
     SettingsError,
 )
-from bot.extraction import anthropic as anthropic_llm
 from bot.extraction import openai as openai_llm
 from bot.extraction.answer import check
 from bot.extraction.llm import LLM, ChatRequest
@@ -400,10 +400,10 @@ async def test_health_names_the_model(rig: Rig, llm: LLM) -> None:
 
 def test_without_the_extra_the_command_to_install_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """An optional client that is missing is a sentence, not a traceback."""
-    monkeypatch.setitem(__import__("sys").modules, "anthropic", None)
+    monkeypatch.setitem(sys.modules, "anthropic", None)
+    monkeypatch.delitem(sys.modules, "bot.extraction.anthropic", raising=False)
     with pytest.raises(SettingsError, match=r'run `pip install "recollect\[anthropic\]"`'):
         open_provider(Settings(), "anthropic")
-    assert anthropic_llm.AnthropicLLM.name == "Anthropic"
 
 
 def test_a_schema_of_too_many_lines_leaves_their_numbers_to_the_check() -> None:
