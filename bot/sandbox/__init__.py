@@ -1,1 +1,1 @@
-"""Local stand-ins for Discord, Ollama and OpenAI, and the demo they carry; never used in production."""
+"""Local stand-ins for Discord and for the services of models, and the demo they carry; never used in production."""
