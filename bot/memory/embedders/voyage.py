@@ -37,7 +37,7 @@ class VoyageEmbedder(BaseEmbedder):
         self._where = shown_url(settings.base_url)
         self._url = f"{settings.base_url}/embeddings"
         self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {settings.api_key.get_secret_value()}"},
+            headers={b"Authorization": f"Bearer {settings.api_key.get_secret_value()}".encode()},
             timeout=settings.timeout.total_seconds(),
             verify=httpx.create_ssl_context(),
         )
@@ -72,8 +72,10 @@ class VoyageEmbedder(BaseEmbedder):
         status = answer.status_code
         if status == 402:
             return QuotaExhausted()
-        if status in (401, 403):
-            return EmbedderUnavailable(f"Voyage refused the API key ({status}): check voyage.api_key.")
+        if status == 401:
+            return EmbedderUnavailable("Voyage refused the API key (401): check voyage.api_key.")
+        if status == 403:
+            return EmbedderUnavailable("Voyage does not serve the address of this machine (403).")
         if status == 404:
             return EmbedderUnavailable(
                 f"There is no embeddings API at {self._where} (404): voyage.base_url ends in /v1, mostly."
