@@ -130,7 +130,10 @@ class Meters:
             [(stage,) for stage in STAGES],
         )
         self.recall_degraded = Counter(
-            "recollect_recall_degraded", "Recalls answered with less than there is, by reason.", ("reason",)
+            "recollect_recall_degraded",
+            "Recalls answered with less than there is, by reason.",
+            ("reason",),
+            [(_reason(degraded),) for degraded in Degraded],
         )
         self.index_seconds = Histogram(
             "recollect_index_operation_duration_seconds",
@@ -163,7 +166,7 @@ class Meters:
         """A recall that was answered."""
         laps.finish(self.recall_seconds)
         if degraded:
-            self.recall_degraded.add(1, degraded.name.lower())
+            self.recall_degraded.add(1, _reason(degraded))
 
     @contextmanager
     def request(self, dependency: str, durations: Histogram, *labels: str) -> Iterator[None]:
@@ -189,3 +192,7 @@ def cause(error: BaseException) -> str:
         return "given_up"  # whoever asked waited no longer
     kinds = (kind.__name__ for kind in type(error).__mro__ if kind.__module__ == RecollectError.__module__)
     return re.sub(r"(?<=.)(?=[A-Z][a-z])", "_", next(kinds, "Unexpected")).lower()
+
+
+def _reason(degraded: Degraded) -> str:
+    return degraded.name.lower()
