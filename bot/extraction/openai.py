@@ -32,8 +32,9 @@ _SHOWN_MODELS = 3
 class OpenAILLM:
     """Asks one model on one server. Makes no connection before the first question.
 
-    `extras` are parameters that not every model takes; those it refuses are left out from then on. `context` is how
-    many tokens prompt and answer may have together, None where the server's own limit is far away.
+    `fixed` goes with every question. `extras` are parameters that not every model takes; those it refuses are left out
+    from then on. `limit` is the name under which the server takes the longest answer. `context` is how many tokens
+    prompt and answer may have together, None where the server's own limit is far away.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class OpenAILLM:
         base_url: str,
         api_key: str,
         silence: float,
-        extras: Mapping[str, Any],
         limit: str,
+        fixed: Mapping[str, Any],
+        extras: Mapping[str, Any],
         context: int | None = None,
     ) -> None:
         self.name = service.name
         self._service = service
+        self._fixed = fixed
         self._extras = dict(extras)
         self._limit = limit
         self._context = context
@@ -149,7 +152,7 @@ class OpenAILLM:
                     response_format=form,
                     stream=True,
                     stream_options={"include_usage": True},
-                    extra_body={self._limit: max_tokens, **extras},
+                    extra_body={self._limit: max_tokens, **self._fixed, **extras},
                 )
             except openai.BadRequestError as error:
                 if not extras or isinstance(self._meaning(error), LLMUnavailable):
@@ -193,14 +196,15 @@ def openai_llm(settings: OpenAISettings) -> OpenAILLM:
         settings.base_url,
         settings.api_key.get_secret_value(),
         max(settings.timeout.total_seconds(), _SILENCE),
+        limit="max_completion_tokens",
+        fixed={"store": False},  # for new accounts it is true by default
         # Models that think refuse a temperature, others refuse an effort.
         extras={"temperature": 0, "reasoning_effort": "low"},
-        limit="max_completion_tokens",
     )
 
 
 def compatible_llm(settings: CompatibleSettings) -> OpenAILLM:
-    """Any other server that speaks OpenAI's chat; `limit` is the older name, which all of them know."""
+    """Any other server that speaks OpenAI's chat, by the older names, which all of them know."""
     return OpenAILLM(
         Service(
             name=NAMES["compatible"],
@@ -213,8 +217,9 @@ def compatible_llm(settings: CompatibleSettings) -> OpenAILLM:
         settings.base_url,
         settings.api_key.get_secret_value(),
         settings.timeout.total_seconds(),
-        extras={"temperature": 0},
         limit="max_tokens",
+        fixed={"temperature": 0},
+        extras={},
         context=settings.context,
     )
 

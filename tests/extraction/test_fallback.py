@@ -243,7 +243,7 @@ async def test_peoples_questions_never_go_to_the_cloud(town: Town) -> None:
 
 
 async def test_a_fallback_that_is_out_too_leaves_messages_waiting(town: Town) -> None:
-    """Its failure uses up nothing of the day, and its answers that are refused are asked for anew, in halves."""
+    """Its failure uses up nothing of the day, and an answer of its that is refused is asked for anew."""
     async with town.process() as house:
         await town.ollama.stop()
         await house.talk()
@@ -255,7 +255,10 @@ async def test_a_fallback_that_is_out_too_leaves_messages_waiting(town: Town) ->
         town.claude.replies.append(GARBAGE)
         await house.due(minutes=10)
         assert (town.claude.calls, await house.waiting()) == (3, 0)
+        assert (await house.llm.health()).ok
         await town.claude.stop()
+        assert (await house.llm.health()).ok  # a cloud is not asked at every probe
+        town.clock.forward(minutes=1)
         health = await house.llm.health()
         assert not health.ok and town.claude.url in health.detail
 

@@ -346,6 +346,7 @@ async def test_openai_is_asked_without_what_its_model_refuses(rig: Rig, llm: LLM
     assert (first.get("temperature"), first["reasoning_effort"]) == (None, "low")
     assert first["max_completion_tokens"] == 4096 and "max_tokens" not in first
     assert first == second
+    assert first["store"] is False
     assert first["response_format"]["json_schema"]["strict"] is True
     rig.server.thinking = False
     other = rig.open()
