@@ -61,21 +61,29 @@ def check_points(points: Mapping[int | None, int]) -> list[Check]:
 
 async def check_server(settings: Settings, index: "VectorIndex") -> list[Check]:
     """The collection on a Qdrant server; where there is none yet, none is made."""
-    from bot.memory.qdrant import answer, connect
+    from bot.memory.index import Key
+    from bot.memory.qdrant import answer, connect, current_collection, layout_of
 
-    collection, where = settings.qdrant.collection, shown_url(settings.qdrant.url)
+    where = shown_url(settings.qdrant.url)
     client = connect(settings.qdrant)
     try:
+        collection = await current_collection(client, settings.qdrant.collection)
         if not await answer(client.collection_exists(collection)):
             return [passed(INDEX, f"{where} answers; the collection {collection} is made at the first start")]
         await index.open()
-        points = (await answer(client.count(collection, exact=False))).count
+        layout = await layout_of(client, collection)
+        info = await answer(client.get_collection(collection))
     except (IndexMismatch, IndexUnavailable) as error:
         return [broken(error, f"Start Qdrant, or set qdrant.url to where it listens, not {where}.")]
     finally:
         await index.close()
         await client.close()
-    return [passed(INDEX, f"{collection} at {where}, {points:,} points")]
+    if info.status == "red":
+        return [failed(INDEX, f"{collection} at {where} is damaged (status red)", "See Qdrant's log.")]
+    if lacking := set(Key) - (layout.keys if layout else set()):
+        names = ", ".join(sorted(key.value or "the text's vector" for key in lacking))
+        return [warned(INDEX, f"{collection} at {where} lacks {names}: recall finds less", "Update Qdrant to 1.18.")]
+    return [passed(INDEX, f"{collection} at {where}, {info.points_count or 0:,} points")]
 
 
 def none_yet(folder: Path) -> Check:
