@@ -225,15 +225,15 @@ class OllamaSettings(Section):
 
 class OpenAISettings(Section):
     api_key: SecretStr = SecretStr("")
-    """The key for embeddings; without one, recall searches by keywords only."""
+    """The key, for embeddings and for extraction by OpenAI; without one, recall searches by keywords only."""
     base_url: HttpUrl = "https://api.openai.com/v1"
-    """Base of the API; any server that speaks OpenAI's embeddings will do, a local one included."""
+    """Base of the API; any server that speaks OpenAI's embeddings will do, and is asked to chat, too."""
     embedding_model: str = Field(default="text-embedding-3-small", min_length=1)
     """The embedding model; changing it later needs every memory embedded again."""
     dimensions: int = Field(default=1536, ge=8, le=8192)
     """The size of an embedding."""
     timeout: Duration = timedelta(seconds=30)
-    """How long one request may take."""
+    """How long a request for embeddings may take; a model that extracts may think for two minutes."""
     chat_model: str = Field(default="gpt-5-mini", min_length=1)
     """The model that extracts facts, where OpenAI is to."""
 
