@@ -7,14 +7,17 @@ import sys
 import tomllib
 import traceback
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import stamina
 import structlog
+from house import House, everywhere, said
 from stands import NEVER_TAKEN, OVER_A_WIRE, STANDS, FastembedStand, OllamaStand, ServerStand, Stand, VoyageStand
 
 from bot.errors import EmbedderUnavailable, QuotaExhausted, SettingsError
+from bot.memory.edge import EdgeIndex
 from bot.memory.embedders import base
 from bot.memory.embedders.base import Purpose
 from bot.memory.embedders.prefixes import prefix
@@ -218,6 +221,19 @@ async def test_neither_text_nor_key_is_told(stand: Stand) -> None:
     assert [log["event"] for log in logs] == ["texts_without_vector"]
     assert "private " not in shown
     assert "sk-secret" not in shown
+
+
+async def test_what_was_said_is_found_by_meaning(stand: Stand, house: House, tmp_path: Path) -> None:
+    """A message that was indexed with a provider's vectors is found by the question's, and the size fits the index."""
+    with_vectors = replace(house, index=EdgeIndex(tmp_path / "vectors", stand.size))
+    await with_vectors.index.open()
+    await with_vectors.messages.capture_many([said(1, "the kiln arrives on monday"), said(2, "lunch is on me")])
+    await with_vectors.indexer(stand.embedder).drain()
+    recalled = await with_vectors.recall(stand.embedder).recall("when does the kiln arrive?", everywhere(), 5)
+    await with_vectors.index.close()
+
+    assert (recalled.hits[0].memory.sources, recalled.degraded) == ((1,), None)
+    assert recalled.hits[0].signals["dense"] > 0
 
 
 async def test_ollama_says_what_to_pull(ollama: OllamaStand) -> None:
