@@ -4,9 +4,11 @@ import asyncio
 import importlib.util
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Awaitable, Callable
 from configparser import RawConfigParser
 from pathlib import Path
@@ -41,6 +43,15 @@ def test_both_stages_stand_on_the_same_patch_release() -> None:
     bases = {argument.split()[0] for name, argument in dockerfile.instructions() if name == "FROM"}
     assert len(bases) == 1
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", bases.pop())
+
+
+def test_the_image_bears_the_version_of_the_package() -> None:
+    """Its label and the tag that compose and the manual give it say what pyproject.toml says."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    labels = dict(pair.split("=", 1) for argument in dockerfile.of_image("LABEL") for pair in shlex.split(argument))
+    assert labels["org.opencontainers.image.version"] == version
+    for file in ("Dockerfile", "compose.yaml", "docs/install.md"):
+        assert set(re.findall(r"\brecollect:(\d[\w.]*)", (ROOT / file).read_text())) == {version}
 
 
 def test_the_image_is_of_a_user_without_rights() -> None:
