@@ -171,8 +171,10 @@ class FallbackLLM:
             await self._note(replace(book, since=None, taken_over=False))
 
     async def _instead(self, request: ChatRequest) -> ChatAnswer:
-        """Ask the second, if today's budget allows for the longest answer."""
+        """Ask the second, if it may step in and today's budget allows for the longest answer."""
         book = await self._read()
+        if not self._may_step_in(book):  # whatever led here: no conversation leaves the house too early
+            raise LLMUnavailable(self._breaker.state.reason)
         most = most_tokens(request.system + request.prompt + json.dumps(request.schema)) + request.max_tokens
         used = self._used(book)
         if used + most > self._daily_tokens:
