@@ -8,7 +8,6 @@ from structlog.testing import capture_logs
 
 from bot.checks import Check, Verdict, bounded, passed, told
 
-
 KEY = "sk-secret"
 
 

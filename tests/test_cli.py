@@ -32,7 +32,7 @@ def at(server: DiscordServer, **variables: str) -> dict[str, str]:
 async def test_help_names_every_command(tmp_path: Path) -> None:
     """Without arguments a newcomer sees what there is."""
     _, out, err = await recollect(tmp_path, "--help")
-    for command in ("run", "backup", "restore", "import", "purge", "deadletters", "adopt", "demo", "bench"):
+    for command in ("run", "doctor", "backup", "restore", "import", "purge", "deadletters", "adopt", "demo", "bench"):
         assert command in out
     assert err == ""
 
