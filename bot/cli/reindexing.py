@@ -45,7 +45,8 @@ def _sentences(done: Mapping[str, Any], undone: bool) -> str:
     sentences = [f"{found}; {done['embedded']:,} had to be embedded, in {done['seconds']:,.1f} s."]
     if done["settings"]:
         values = [f"{name} = {json.dumps(value)}" for name, value in done["settings"].items()]
-        sentences.append(f"Before the bot starts again, set {', '.join(values[:-1])} and {values[-1]}.")
+        set_these = f"{', '.join(values[:-1])} and {values[-1]}"
+        sentences.append(f"Before the bot starts again, set {set_these}: its notice to members goes by that, too.")
     if not done["answering"]:
         sentences.append("Questions are answered by keywords until then.")
     if undone:

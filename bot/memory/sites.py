@@ -69,17 +69,22 @@ class EdgeSites:
         shutil.rmtree(self._removed, ignore_errors=True)
 
     def current(self, fingerprint: Fingerprint) -> VectorIndex:
-        return _edge(self._folder, fingerprint)
+        from bot.memory.edge import EdgeIndex
+
+        return EdgeIndex(self._folder, fingerprint.embedding.dimensions, fingerprint=fingerprint)
 
     async def stored(self) -> Fingerprint | None:
         return stamps.read(self._folder)
 
     async def other(self) -> Beside | None:
+        from bot.memory.edge import EdgeIndex
+
         folder = self._beside()
         fingerprint = stamps.read(folder) if folder else None
         if folder is None or fingerprint is None:
             return None
-        return Beside(_edge(folder, fingerprint), fingerprint, former=folder == self._previous)
+        index = EdgeIndex(folder, fingerprint.embedding.dimensions, fingerprint=fingerprint, lean=True)
+        return Beside(index, fingerprint, former=folder == self._previous)
 
     async def make(self, fingerprint: Fingerprint) -> None:
         try:
@@ -125,9 +130,3 @@ def open_sites(settings: Settings, folder: Path) -> Sites:
 
         return ServerSites(settings.qdrant)
     return EdgeSites(folder)
-
-
-def _edge(folder: Path, fingerprint: Fingerprint) -> VectorIndex:
-    from bot.memory.edge import EdgeIndex
-
-    return EdgeIndex(folder, fingerprint.embedding.dimensions, fingerprint=fingerprint)
