@@ -133,8 +133,9 @@ class Core(ABC):
         self.index = Mirrored(sites, Fingerprint(settings.embedding_model))
         self.index_name = "Qdrant" if settings.qdrant.url else "Search index"  # as people know it
         opened.push_async_callback(self.index.close)
+        metered = partial(MeteredEmbedder, meters=self.meters, price=settings.embedding.price_per_million)
         configured = open_embedder(settings)
-        self.embedder = CurrentEmbedder(MeteredEmbedder(configured, self.meters)) if configured else None
+        self.embedder = CurrentEmbedder(metered(configured)) if configured else None
         self.embedder_name = embedder_name(settings)
         if self.embedder:
             opened.push_async_callback(self.embedder.close)
@@ -218,7 +219,7 @@ class Core(ABC):
             Texts(self.messages, self.retraction, embed_messages),
             self.embedder,
             self.breakers.of(self.embedder_name),
-            lambda model: MeteredEmbedder(embedder_of(settings, model), self.meters),
+            lambda model: metered(embedder_of(settings, model)),
             give_way=self.recall.quiet,
         )
 

@@ -122,6 +122,17 @@ class Meters:
             _OVER_A_NETWORK,
             ("dependency", "use"),
         )
+        self.embedding_requests = Counter(
+            "recollect_embedding_requests", "Requests the embedder answered.", ("dependency",)
+        )
+        self.embedding_tokens = Counter(
+            "recollect_embedding_tokens", "Tokens the embedder counted in them.", ("dependency",)
+        )
+        self.embedding_cost = Counter(
+            "recollect_embedding_cost_dollars",
+            "What they cost, by embedding.price_per_million: an estimate.",
+            ("dependency",),
+        )
         self.recall_seconds = Histogram(
             "recollect_recall_duration_seconds",
             "How long a recall took, by stage.",

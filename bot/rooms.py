@@ -150,7 +150,7 @@ class Rooms(Core):
         }
 
     def _metrics(self) -> Metrics:
-        model, settings = self.settings.embedding_model, self.settings.embedding
+        model = self.settings.embedding_model
         return Metrics(
             self.meters,
             self.queue,
@@ -159,8 +159,6 @@ class Rooms(Core):
             self.alerts,
             self.breakers,
             self.client,
-            self.embedder,
-            price=0.0 if settings.provider in ("ollama", "fastembed") else settings.price_per_million,
             models=Lately(self.models.look, _ASKED, self.clock),
             folder=self.settings.storage.path,
             refused_events=lambda: self.observer.refused,

@@ -29,7 +29,6 @@ async def page(metrics: Metrics) -> tuple[bytes, str]:
     families = [
         *_of_bot(metrics, answers=bool(of_guilds)),
         *of_guilds,
-        *_of_embedder(metrics),
         *await _of_models(metrics),
         *await asyncio.to_thread(lambda: list(_of_disk(metrics))),
         *map(_family, metrics.meters.all),
@@ -111,17 +110,6 @@ async def _held(metrics: Metrics) -> list[Metric]:
             "lacks",
         ),
     ]
-
-
-def _of_embedder(metrics: Metrics) -> Iterator[Metric]:
-    requests, tokens = (metrics.embedder.usage.requests, metrics.embedder.usage.tokens) if metrics.embedder else (0, 0)
-    yield _counter("recollect_embedding_requests", "Requests the embedder answered.", requests)
-    yield _counter("recollect_embedding_tokens", "Tokens the embedder counted in them.", tokens)
-    yield _counter(
-        "recollect_embedding_cost_dollars",
-        "What they cost, by embedding.price_per_million: an estimate.",
-        tokens * metrics.price / 1e6,
-    )
 
 
 async def _of_models(metrics: Metrics) -> list[Metric]:

@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 
 from bot.capture.client import Client
 from bot.extraction.loaded import Loaded
-from bot.memory.embeddings import Embedder
 from bot.meters import Meters
 from bot.storage.breaker import Breakers
 from bot.storage.census import Census
@@ -44,7 +43,7 @@ class Metrics:
     """Where the values come from.
 
     `models` are those of ours that may be in an Ollama server's memory, None while it does not answer.
-    `price` is what a million embedded tokens cost in US dollars, and `about` the labels of the build.
+    `about` are the labels of the build.
     """
 
     meters: Meters
@@ -54,8 +53,6 @@ class Metrics:
     alerts: Alerts
     breakers: Breakers
     client: Client
-    embedder: Embedder | None
-    price: float
     models: Callable[[], Awaitable[dict[str, Loaded | None] | None]]
     folder: Path
     refused_events: Callable[[], int]

@@ -118,10 +118,10 @@ async def test_what_the_bot_does_can_be_scraped(stage: Stage) -> None:
     assert now[f"recollect_ollama_model_loaded/{MODEL}"] == 1
     assert now[f"recollect_ollama_model_memory_bytes/{MODEL}"] == 6000
     assert now[f"recollect_ollama_model_vram_bytes/{MODEL}"] == 5000
-    assert now["recollect_embedding_requests_total"] == stage.openai.requests
-    tokens = now["recollect_embedding_tokens_total"]
+    assert now["recollect_embedding_requests_total/OpenAI"] == stage.openai.requests
+    tokens = now["recollect_embedding_tokens_total/OpenAI"]
     assert tokens > 0
-    assert now["recollect_embedding_cost_dollars_total"] == pytest.approx(tokens / 1000)
+    assert now["recollect_embedding_cost_dollars_total/OpenAI"] == pytest.approx(tokens / 1000)
     assert now["recollect_embedding_request_duration_seconds_count/OpenAI/query"] == 1
     assert now["recollect_embedding_request_duration_seconds_count/OpenAI/document"] >= 1
     assert now["recollect_index_operation_duration_seconds_count/search"] == 1
