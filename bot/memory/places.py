@@ -21,6 +21,8 @@ from bot.errors import RecollectError
 from bot.memory import fingerprint
 from bot.memory.fingerprint import Fingerprint
 from bot.memory.index import VectorIndex
+from bot.memory.migrate import Source
+from bot.memory.reading import reading
 from bot.memory.shard_copy import copy_shards
 from bot.memory.shard_folders import ShardFolders, dimensions_of, discard
 from bot.settings import QdrantSettings, shown_url
@@ -83,7 +85,7 @@ def parse(spec: str, collection: str, api_key: SecretStr) -> Place:
 
 
 @asynccontextmanager
-async def open_source(place: Place, settings: QdrantSettings, aside: Path) -> AsyncIterator[tuple[VectorIndex, Made]]:
+async def open_source(place: Place, settings: QdrantSettings, aside: Path) -> AsyncIterator[tuple[Source, Made]]:
     """An index to be read, of which nothing is changed: what lies in a folder is copied to `aside` and read there.
 
     Raises `RecollectError` if there is none.
@@ -98,7 +100,10 @@ async def open_source(place: Place, settings: QdrantSettings, aside: Path) -> As
         made = await site.made()
         if made is None:
             raise RecollectError(f"There are no memories in {place}.")
-        yield await opened.enter_async_context(_opened(site.index(made, read_only=True))), made
+        if place.kind is Kind.EDGE:
+            yield await opened.enter_async_context(reading(aside, made.dimensions)), made
+        else:
+            yield await opened.enter_async_context(_opened(site.index(made, read_only=True))), made
 
 
 @asynccontextmanager
