@@ -280,8 +280,8 @@ async def test_a_prompt_beyond_the_models_size_is_rejected(rig: Rig, llm: LLM) -
 
 @every()
 async def test_an_absurdly_long_answer_is_refused_while_it_streams(rig: Rig, llm: LLM) -> None:
-    """10 MB stop at a limit, and the next question is answered."""
-    rig.server.replies.append(Reply(text="x" * 10_000_000))
+    """A megabyte stops at a limit, and the next question is answered."""
+    rig.server.replies.append(Reply(text="x" * 1_000_000))
     assert isinstance(await failure(llm), AnswerRejected)
     assert (await llm.chat(REQUEST)).text
 
@@ -325,7 +325,7 @@ async def test_something_else_at_the_address_says_which_setting_to_check(rig: Ri
 async def test_a_body_without_end_is_refused(rig: Rig) -> None:
     """What never gets to the end of a line is cut off at the limit, not collected."""
     async with Strange() as strange:
-        strange.body, strange.kind = "data: " + "x" * 10_000_000, "text/event-stream"
+        strange.body, strange.kind = "data: " + "x" * 5_000_000, "text/event-stream"
         llm = rig.open(base_url=strange.url)
         error = await failure(llm)
         assert isinstance(error, AnswerRejected) and "larger than" in str(error)
