@@ -219,7 +219,9 @@ def compatible_llm(settings: CompatibleSettings) -> OpenAILLM:
         settings.timeout.total_seconds(),
         limit="max_tokens",
         fixed={"temperature": 0},
-        extras={},
+        extras={
+            "chat_template_kwargs": {"enable_thinking": False}
+        },  # as vLLM and llama.cpp take it for Qwen and others
         context=settings.context,
     )
 

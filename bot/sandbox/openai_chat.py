@@ -25,7 +25,8 @@ class OpenAIChatServer(Listener):
 
     `replies` are used up one a request, then `always` (if set) answers every request. `requests` are the bodies that
     were taken, `refused` how many were not. A `thinking` model takes an effort and no temperature, another one no
-    effort; `own` is OpenAI's dialect, which wants `max_completion_tokens`. `context` is the model's size.
+    effort; `own` is OpenAI's dialect, which wants `max_completion_tokens`. `context` is the model's size. Parameters in
+    `unknown` are refused without being named.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class OpenAIChatServer(Listener):
         thinking: bool = True,
         own: bool = True,
         context: int = 400_000,
+        unknown: Iterable[str] = (),
     ) -> None:
         super().__init__(port)
         self.answer = answer
@@ -44,6 +46,7 @@ class OpenAIChatServer(Listener):
         self.thinking = thinking
         self.own = own
         self.context = context
+        self.unknown = set(unknown)
         self.replies: deque[Reply] = deque()
         self.always: Reply | None = None
         self.requests: list[dict[str, Any]] = []
@@ -96,6 +99,8 @@ class OpenAIChatServer(Listener):
             return _unsupported("temperature")
         if self.own and not self.thinking and "reasoning_effort" in body:
             return _unsupported("reasoning_effort")
+        if self.unknown & body.keys():
+            return _error(400, "Extra inputs are not permitted.", "BadRequestError", "400")
         form = body.get("response_format", {})
         if form.get("type") == "json_schema" and (wrong := _not_strict(form["json_schema"])):
             return _error(400, f"Invalid schema for response_format: {wrong}", "invalid_request_error", None)

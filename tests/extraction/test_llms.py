@@ -372,6 +372,19 @@ async def test_prompt_and_answer_share_the_context_of_a_compatible_server(rig: R
     assert [body["temperature"] for body in rig.server.requests] == [0, 0]
 
 
+@every(["compatible"])
+async def test_a_compatible_server_is_asked_not_to_think_if_it_knows_how(rig: Rig, llm: LLM) -> None:
+    """As vLLM and llama.cpp take it; a server that refuses the parameter, whatever it says, is asked without it."""
+    assert isinstance(rig.server, OpenAIChatServer)
+    await llm.chat(REQUEST)
+    assert rig.server.requests[-1]["chat_template_kwargs"] == {"enable_thinking": False}
+    rig.server.unknown = {"chat_template_kwargs"}
+    for _ in range(2):
+        await llm.chat(REQUEST)
+    assert rig.server.refused == 1
+    assert "chat_template_kwargs" not in rig.server.requests[-1]
+
+
 @every(["anthropic"])
 async def test_a_claude_that_always_thinks_is_left_to_it(rig: Rig, llm: LLM) -> None:
     """Others are told not to, for the answer's room is counted."""
