@@ -158,7 +158,7 @@ async def test_a_killed_reindex_is_repeated_and_goes_on(tmp_path: Path) -> None:
     """The old index stays in use until the end; a bot whose settings are not changed then says what to set."""
     async with OpenAIServer() as openai, PausingVoyage(pause_after=2) as voyage:
         async with App(settings(tmp_path, openai, voyage)) as app:
-            await hear(app, *(f"line {number} of the long poem" for number in range(80)))
+            await hear(app, *(f"line {number} of the long poem" for number in range(144)))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bot", "reindex", "--embedder", SPEC),
             cwd=tmp_path,
@@ -174,7 +174,7 @@ async def test_a_killed_reindex_is_repeated_and_goes_on(tmp_path: Path) -> None:
             assert await best(app, "line 17 of the poem") == "line 17 of the long poem"
             assert await sizes(app) == {512}
             done = await app.operations()["reindex"]({"embedder": SPEC}, ignore)
-            assert (done["points"], done["embedded"]) == (80, 16)
+            assert (done["points"], done["embedded"]) == (144, 16)
         async with App(settings(tmp_path, openai, voyage)) as app:
             with pytest.raises(
                 IndexMismatch, match=r"with voyage:voyage-4-lite .* set embedding.provider = \"voyage\""

@@ -22,7 +22,8 @@ from bot.storage.retraction import Retraction
 
 log = structlog.get_logger(__name__)
 
-_PAGE = 64
+_PAGE = 128  # points that are embedded together
+_READ = 32  # points with their keys at once: an embedded index holds the GIL for 10 ms to read so many
 _LISTED = 512  # points without their keys, in a page
 _SAMPLED = 50
 _NEAREST = 10
@@ -105,7 +106,7 @@ class Filling:
                 held = await _held(self._other, guild_id, [one.id for one in page])
                 lacking = [one.id for one in page if one.id not in held and not self._changed(guild_id, one.id)]
                 done += len(page) - len(lacking)
-                for ids in _steps(lacking):
+                for ids in _steps(lacking, _PAGE):
                     await self._copy(guild_id, ids)
                     done += len(ids)
                     self._report("Embedding", done, max(done, total))
@@ -165,7 +166,7 @@ class Filling:
 
     async def _copy(self, guild_id: int | None, ids: Sequence[str]) -> None:
         await self._give_way()
-        points = await self._index.retrieve(guild_id, ids, keys=True)
+        points = [one for step in _steps(ids, _READ) for one in await self._index.retrieve(guild_id, step, keys=True)]
         dense = await self._texts.dense(points, self._embedder)
         made = [replace(one, dense=dense[one.id]) for one in points if one.id in dense]
         async with self._lock:  # nothing is written or removed while it is found to be there still
@@ -191,5 +192,5 @@ async def _held(index: VectorIndex, guild_id: int | None, ids: Iterable[str]) ->
     return {one.id for one in await index.retrieve(guild_id, list(ids))}
 
 
-def _steps(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))
+def _steps(ids: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
