@@ -16,10 +16,9 @@ from pydantic import SecretStr
 
 from bot.errors import RecollectError
 from bot.memory.checkpoint import Checkpoint
-from bot.memory.fingerprint import Fingerprint
-from bot.memory.index import VectorIndex
 from bot.memory.migrate import Migrated, Migration
 from bot.memory.places import Kind, Made, Place, open_source, open_target, parse
+from bot.memory.shadow import Mirrored
 from bot.model import Report
 from bot.settings import Settings, shown_url
 from bot.storage.database import hold, holds_data
@@ -83,7 +82,7 @@ async def move_stopped(order: Order, settings: Settings, report: Report) -> dict
 class Moving:
     """The running bot's own way to move its index. `problem` says, once it has, what its admins have to do."""
 
-    def __init__(self, settings: Settings, index: VectorIndex, lock: asyncio.Lock) -> None:
+    def __init__(self, settings: Settings, index: Mirrored, lock: asyncio.Lock) -> None:
         self._settings = settings
         self._index = index
         self._lock = lock  # held around every write to the index
@@ -100,7 +99,7 @@ class Moving:
             raise RecollectError(f"The bot that runs here works with {own}: name that with --from, or stop the bot.")
         if move.target.kind is Kind.LOCAL:
             raise RecollectError("qdrant-client's local mode keeps a running bot from its work: stop the bot first.")
-        made = Made(settings.embedding_model.dimensions, Fingerprint(settings.embedding_model))
+        made = Made(self._index.fingerprint.embedding.dimensions, self._index.fingerprint)
         report("Waiting for a pause of the index", 0, None)
         await self._lock.acquire()
         try:
