@@ -11,6 +11,7 @@ BOT = Path(__file__).parent.parent / "bot"
 ROOMS = [
     "errors",
     "model",
+    "settings_types",
     "settings",
     "settings_sources",
     "settings_reference",
