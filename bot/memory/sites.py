@@ -66,6 +66,8 @@ class EdgeSites:
         )
         if not folder.exists() and self._next.exists() and self._previous.exists():
             self._next.rename(folder)
+        if not (self._next / stamps.FILE).exists():  # half made
+            shutil.rmtree(self._next, ignore_errors=True)
         shutil.rmtree(self._removed, ignore_errors=True)
 
     def current(self, fingerprint: Fingerprint) -> VectorIndex:

@@ -15,7 +15,7 @@ from bot.memory import filling
 from bot.memory.current_embedder import CurrentEmbedder
 from bot.memory.embedders.base import Usage
 from bot.memory.filling import Texts
-from bot.memory.fingerprint import Fingerprint
+from bot.memory.fingerprint import Fingerprint, write
 from bot.memory.index import IndexPoint, Key
 from bot.memory.indexer import Indexer
 from bot.memory.recall import Recall
@@ -385,6 +385,20 @@ async def test_a_switch_cut_short_between_its_renames_is_settled(house: House, t
         assert await again.first("where does the cat sleep") == "the cat sleeps on the sofa"
         assert former.exists()
         assert not coming.exists()
+
+
+async def test_what_a_crash_left_half_made_or_half_removed_is_swept(tmp_path: Path) -> None:
+    """Neither is taken for an index."""
+    folder, coming, former, removed = (
+        tmp_path / f"memory{suffix}" for suffix in ("", ".next", ".previous", ".removed")
+    )
+    for each in (folder, coming, former, removed):
+        (each / "7").mkdir(parents=True)
+    write(former, Fingerprint(OLD))
+    other = await EdgeSites(folder).other()
+    assert other is not None
+    assert other.former
+    assert [each.exists() for each in (folder, coming, former, removed)] == [True, False, True, False]
 
 
 async def test_collections_of_others_are_left_alone(house: House, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from house import ANN, GUILD, said
 from saved import back_up, files, fill, ignore, opened, settings_of
 
 from bot.errors import IndexUnavailable, RecollectError
+from bot.memory.fingerprint import Fingerprint
+from bot.model import EmbeddingModel
 from bot.sandbox.openai import OpenAIServer
 
 
@@ -64,6 +66,27 @@ async def test_a_backup_at_work_is_of_one_moment(tmp_path: Path, openai: OpenAIS
     assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert database.execute("SELECT count(*) FROM message WHERE id <= 60").fetchone() == (60,)
     database.close()
+
+
+async def test_a_backup_has_the_vectors_of_one_model(tmp_path: Path, openai: OpenAIServer) -> None:
+    """The manifest names the model of the index in use; a switch to another while it is read spoils the backup."""
+    async with opened(settings_of(tmp_path, openai)) as app:
+        app.index.fingerprint = Fingerprint(EmbeddingModel("voyage", "voyage-4-lite", 64))
+        await app.backup.write(tmp_path / "b.zip", False, ignore)
+        with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+            manifest = json.loads(archive.read("manifest.json"))
+        assert [manifest[key] for key in ("provider", "embedding_model", "dimensions")] == [
+            "voyage",
+            "voyage-4-lite",
+            64,
+        ]
+
+        def switch(*_: object) -> None:
+            app.index.fingerprint = Fingerprint(EmbeddingModel("ollama", "nomic-embed-text", 64))
+
+        with pytest.raises(RecollectError, match="changed while the index was read"):
+            await app.backup.write(tmp_path / "c.zip", False, switch)
+    assert "c.zip" not in files(tmp_path)
 
 
 async def test_an_existing_file_is_kept_unless_told(tmp_path: Path, openai: OpenAIServer) -> None:
