@@ -147,6 +147,19 @@ def test_the_bot_finds_its_neighbours_and_keeps_everything_in_its_volume(
         assert set(services[qdrant]["networks"]) & set(bot["networks"])
 
 
+def test_the_manual_names_every_variable() -> None:
+    """docs/install.md has each variable of the compose files, with its default, and no other."""
+    asked = {
+        found for file in ROOT.glob("compose*.yaml") for found in re.findall(r"\$\{(\w+):-(.*?)\}", file.read_text())
+    }
+    rows = re.findall(r"^\| (`[A-Z_`, ]+`) \|([^|]*)\|", (ROOT / "docs/install.md").read_text(), re.MULTILINE)
+    told: set[tuple[str, str]] = set()
+    for names, defaults in rows:
+        variables = re.findall(r"\w+", names)
+        told |= set(zip(variables, re.findall(r"`(.+?)`", defaults) or [""] * len(variables), strict=True))
+    assert told - {("COMPOSE_FILE", "compose.yaml")} == asked  # which is Compose's own
+
+
 @pytest.mark.parametrize("variation", [""], indirect=True)
 def test_qdrant_is_healthy_when_readyz_says_so(project: Object) -> None:
     """The check by bash alone: yes to a 200, no to a 503, no where nothing listens."""
