@@ -11,11 +11,11 @@ import struct
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bot.errors import IndexUnavailable
+from bot.errors import IndexUnavailable, RecollectError
 from bot.memory.index import IndexPoint, Key, SparseVector
 
 _LENGTH = struct.Struct("<I")
@@ -113,19 +113,21 @@ def _answered(shards: Any, name: str, arguments: tuple[Any, ...]) -> Any:
 
 
 def main(folder: Path, dimensions: int) -> None:
-    """Answer until stdin ends. Then leave at once: what closing would write, is not wanted any more."""
+    """Answer until stdin ends. Then leave at once: what closing would write is not wanted any more."""
     from bot.memory.shards import Shards
 
     shards = Shards(folder, dimensions, open_shards=2, lean=True)
-    questions, answers = sys.stdin.buffer, sys.stdout.buffer
-    while head := questions.read(_LENGTH.size):
-        name, arguments = marshal.loads(questions.read(_LENGTH.unpack(head)[0]))  # noqa: S302  (of our own process)
-        try:
-            answer = marshal.dumps((None, _answered(shards, name, arguments)))
-        except IndexUnavailable as error:
-            answer = marshal.dumps((str(error), None))
-        answers.write(_LENGTH.pack(len(answer)) + answer)
-        answers.flush()
+    questions, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever is printed, is no answer
+    with suppress(BrokenPipeError):  # who asked was killed
+        while head := questions.read(_LENGTH.size):
+            name, arguments = marshal.loads(questions.read(_LENGTH.unpack(head)[0]))  # noqa: S302  (of our own process)
+            try:
+                answer = marshal.dumps((None, _answered(shards, name, arguments)))
+            except RecollectError as error:
+                answer = marshal.dumps((str(error), None))
+            answers.write(_LENGTH.pack(len(answer)) + answer)
+            answers.flush()
     os._exit(0)
 
 

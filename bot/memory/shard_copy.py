@@ -4,8 +4,10 @@ It settles what its log still holds, and rewrites the files that say what it has
 index while it is copied.
 """
 
+import errno
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from bot.memory import fingerprint
@@ -31,11 +33,28 @@ def copy_shards(root: Path, aside: Path) -> None:
 
 def _copy_file(source: str, target: str) -> None:
     """Edge's files are mostly holes, which stay holes."""
-    hole = bytes(_PIECE)
+    empty = bytes(_PIECE)
     with open(source, "rb", buffering=0) as read, open(target, "xb", buffering=0) as written:
-        while piece := read.read(_PIECE):
-            if piece == hole:
-                written.seek(_PIECE, os.SEEK_CUR)
-            else:
-                written.write(piece)
-        written.truncate(os.fstat(read.fileno()).st_size)
+        size = os.fstat(read.fileno()).st_size
+        written.truncate(size)
+        for start, end in _data(read.fileno(), size):
+            for position in range(start, end, _PIECE):
+                piece = os.pread(read.fileno(), min(_PIECE, end - position), position)
+                if piece != empty[: len(piece)]:
+                    os.pwrite(written.fileno(), piece, position)
+
+
+def _data(file: int, size: int) -> Iterator[tuple[int, int]]:
+    """The parts of an open file that are no holes, as far as the system can tell."""
+    end = 0 if hasattr(os, "SEEK_DATA") else size
+    if end:
+        yield 0, end
+    while end < size:
+        try:
+            start = os.lseek(file, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a hole up to its end
+                return
+            raise
+        end = os.lseek(file, start, os.SEEK_HOLE)
+        yield start, end
