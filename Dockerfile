@@ -1,5 +1,5 @@
 # The bot in one image: docker build --tag recollect:0.1.0 .
-# Optional providers come with --build-arg EXTRAS="anthropic voyage fastembed".
+# Optional providers come with --build-arg EXTRAS="anthropic fastembed".
 
 FROM python:3.13.16-slim-trixie AS builder
 ARG EXTRAS=""
