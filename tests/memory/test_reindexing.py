@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from zlib import crc32
 
 import pytest
-from house import DIMENSIONS, GUILD, House, everywhere, fact_of, holding, said, texts
+from house import GUILD, House, everywhere, fact_of, holding, said, texts
 from qdrant_server import QdrantServer
 
 from bot.errors import EmbedderUnavailable, IndexMismatch, RecollectError
@@ -25,9 +26,9 @@ from bot.memory.sites import EdgeSites, Sites, open_sites
 from bot.model import EmbeddingModel, Scope, ServiceHealth
 from bot.settings import Settings
 
-OLD = EmbeddingModel("openai", "old", DIMENSIONS)
+OLD = EmbeddingModel("openai", "old", 128)
 NEW = EmbeddingModel("ollama", "new", 64)
-THIRD = EmbeddingModel("voyage", "third", DIMENSIONS)
+THIRD = EmbeddingModel("voyage", "third", 128)
 
 
 def ignore(*_: object) -> None:
@@ -71,7 +72,7 @@ class WordEmbedder:
     def _vector(self, text: str) -> list[float]:
         vector = [0.0] * self.dimensions
         for word in text.lower().replace(":", " ").split():
-            vector[hash((self.model, word)) % self.dimensions] += 1.0
+            vector[crc32(f"{self.model} {word}".encode()) % self.dimensions] += 1.0
         return vector
 
 
@@ -174,7 +175,7 @@ async def test_every_memory_is_embedded_again_and_used_at_once(work: Work) -> No
     fact = fact_of("Friday is the day of the meeting", [said(2, "we meet on Friday")])
     await work.house.learn(fact)
     await work.indexer.drain()
-    foreign = IndexPoint("00000000-0000-0000-0000-0000000000aa", {"data": "tea"}, {Key.DENSE: [1.0] * DIMENSIONS})
+    foreign = IndexPoint("00000000-0000-0000-0000-0000000000aa", {"data": "tea"}, {Key.DENSE: [1.0] * 128})
     await work.index.upsert(None, [foreign])
     before, alien = await work.points(), await work.points(None)
     told: list[tuple[str, int, int | None]] = []
@@ -198,42 +199,42 @@ async def test_every_memory_is_embedded_again_and_used_at_once(work: Work) -> No
     assert await work.sizes() == {64}
 
 
-async def test_what_happens_meanwhile_reaches_the_new_index(work: Work) -> None:
+async def test_what_happens_meanwhile_reaches_the_new_index(embedded: Work) -> None:
     """Captured, edited and forgotten while the texts are at the embedder: the answer afterwards is as it should be."""
 
     async def meanwhile() -> None:
-        await work.say("a new plan about the harbour", first=10)
-        await work.house.edit(2, "we meet on Sunday", said(30, "").created_at)
-        await work.indexer.drain()
-        memories = [one.memory for one in (await work.recall.recall("bring cake", everywhere(), 1)).hits]
-        await work.house.forget(work.indexer).memories(GUILD, memories)
+        await embedded.say("a new plan about the harbour", first=10)
+        await embedded.house.edit(2, "we meet on Sunday", said(30, "").created_at)
+        await embedded.indexer.drain()
+        memories = [one.memory for one in (await embedded.recall.recall("bring cake", everywhere(), 1)).hits]
+        await embedded.house.forget(embedded.indexer).memories(GUILD, memories)
 
-    work.to_come.append(WordEmbedder(NEW, meanwhile))
-    await work.reindexer.run(NEW, ignore)
-    assert set(await work.points()) == {
+    embedded.to_come.append(WordEmbedder(NEW, meanwhile))
+    await embedded.reindexer.run(NEW, ignore)
+    assert set(await embedded.points()) == {
         "the cat sleeps on the sofa",
         "we meet on Sunday",
         "a new plan about the harbour",
     }
-    assert await work.sizes() == {64}
-    assert await work.index.count(GUILD) == 3
+    assert await embedded.sizes() == {64}
+    assert await embedded.index.count(GUILD) == 3
 
 
 async def test_an_interrupted_reindex_goes_on_where_it_was(
-    work: Work, house: House, sites: Callable[[], Sites], monkeypatch: pytest.MonkeyPatch
+    embedded: Work, house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old index answers in between, after a restart too, and what is done is not paid for again."""
     monkeypatch.setattr(filling, "_PAGE", 4)
-    await work.say(*(f"number {n} of a long list" for n in range(20)), first=100)
+    await embedded.say(*(f"number {n} of a long list" for n in range(20)), first=100)
     failing = WordEmbedder(NEW)
     failing.fails_after = 20
-    work.to_come.append(failing)
+    embedded.to_come.append(failing)
     with pytest.raises(EmbedderUnavailable):
-        await work.reindexer.run(NEW, ignore)
+        await embedded.reindexer.run(NEW, ignore)
     assert failing.closed
-    assert await work.first("number 17") == "number 17 of a long list"
-    await work.index.close()
-    async with at_work(house, sites()) as again:
+    assert await embedded.first("number 17") == "number 17 of a long list"
+    await embedded.index.close()
+    async with at_work(house, EdgeSites(tmp_path / "memory")) as again:
         await again.say("while nobody was embedding", first=300)
         await house.retraction.messages_deleted(GUILD, [100], "deleted")
         await again.indexer.drain()
@@ -266,7 +267,7 @@ async def test_the_former_index_is_kept_and_gone_back_to(work: Work, house: Hous
         assert await other.index.count(GUILD) == 1  # what was said beside the deleted one has another window now
         done = await after.reindexer.undo(ignore)
         assert (done.model, done.embedded) == (OLD, 2)
-        assert await after.sizes() == {DIMENSIONS}
+        assert await after.sizes() == {128}
         assert set(await after.points()) == {"the cat sleeps on the sofa", "we meet on Friday", "a word said since"}
         with pytest.raises(RecollectError, match="no former index"):
             await after.reindexer.undo(ignore)
@@ -275,19 +276,19 @@ async def test_the_former_index_is_kept_and_gone_back_to(work: Work, house: Hous
         assert await after.sizes() == {64}
 
 
-async def test_another_reindex_and_a_discard_drop_the_former(work: Work) -> None:
+async def test_another_reindex_and_a_discard_drop_the_former(embedded: Work) -> None:
     """At most one index is kept beside the one in use."""
-    await work.reindexer.run(NEW, ignore)
-    await work.reindexer.run(THIRD, ignore)
-    assert (other := await work.index.other())
+    await embedded.reindexer.run(NEW, ignore)
+    await embedded.reindexer.run(THIRD, ignore)
+    assert (other := await embedded.index.other())
     assert other.fingerprint.embedding == NEW
-    assert await work.first("where does the cat sleep") == "the cat sleeps on the sofa"
-    assert await work.reindexer.discard()
-    assert await work.index.other() is None
-    assert not await work.reindexer.discard()
-    assert await work.first("where does the cat sleep") == "the cat sleeps on the sofa"
+    assert await embedded.first("where does the cat sleep") == "the cat sleeps on the sofa"
+    assert await embedded.reindexer.discard()
+    assert await embedded.index.other() is None
+    assert not await embedded.reindexer.discard()
+    assert await embedded.first("where does the cat sleep") == "the cat sleeps on the sofa"
     with pytest.raises(RecollectError, match="no former index"):
-        await work.reindexer.undo(ignore)
+        await embedded.reindexer.undo(ignore)
 
 
 async def test_settings_changed_first_are_followed(embedded: Work, house: House, tmp_path: Path) -> None:
@@ -336,7 +337,7 @@ async def test_a_model_that_does_not_answer_changes_nothing(embedded: Work) -> N
             await embedded.reindexer.run(NEW, ignore)
         assert embedder.closed
     assert await embedded.index.other() is None
-    assert await embedded.sizes() == {DIMENSIONS}
+    assert await embedded.sizes() == {128}
 
 
 async def test_a_question_during_the_switch_is_asked_again(embedded: Work) -> None:
