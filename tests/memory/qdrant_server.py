@@ -14,7 +14,8 @@ from bot.sandbox.listener import Listener
 class QdrantServer(Listener):
     """`async with QdrantServer() as server:` listens at `server.url`.
 
-    `refuses` holds parts of the protocol an older server does not know: "idf", "vector names", "metadata".
+    `refuses` holds parts of the protocol an older server does not know: "idf", "vector names", "metadata"; "aliases"
+    is what a key for one collection may not ask for.
     `requests` are the (method, path, body) it answered.
     """
 
@@ -38,6 +39,8 @@ class QdrantServer(Listener):
         body = await request.json() if request.can_read_body else None
         self.requests.append((request.method, request.path, body))
         match request.path.strip("/").split("/"):
+            case ["aliases"] if "aliases" in self.refuses:
+                return _refusal(403)
             case ["aliases"]:
                 return _result(await self.local.get_aliases())
             case ["collections", "aliases"]:

@@ -135,6 +135,13 @@ async def test_a_collection_deleted_by_someone_is_made_anew(server: QdrantServer
     assert await index.count(GUILD) == 0
 
 
+async def test_a_key_for_the_collection_alone_is_enough(server: QdrantServer, index: ServerIndex) -> None:
+    """Who may not ask which collection is in use works with the one of the settings."""
+    server.refuses = {"aliases"}
+    await index.upsert(GUILD, [point(1)])
+    assert await index.count(GUILD) == 1
+
+
 async def test_another_vector_size_is_one_sentence(server: QdrantServer, index: ServerIndex) -> None:
     """A collection made for other vectors names both sizes and what to do, whoever made it."""
     await made_by_mem0(server, size=16)
