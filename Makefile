@@ -59,6 +59,10 @@ UV_COMPILE = uv pip compile pyproject.toml --quiet --upgrade --universal --pytho
 lock:
 	$(UV_COMPILE) --output-file requirements.lock
 	$(UV_COMPILE) --extra dev --output-file requirements-dev.lock
+	echo setuptools | uv pip compile - --quiet --upgrade --generate-hashes --no-header --no-annotate > build.lock.new
+	(head -1 deploy/build.lock; cat build.lock.new) > deploy/build.lock.new
+	rm build.lock.new
+	mv deploy/build.lock.new deploy/build.lock
 
 clean:
 	rm -rf .venv build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

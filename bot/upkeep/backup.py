@@ -66,13 +66,16 @@ class Backup:
         Raises `RecollectError` if the file exists and may not be replaced, or cannot be written, and
         `ServiceUnavailable` if the database or the index does not answer.
         """
-        _refuse(file, self._folder, replace)
         unfinished, copy = file.with_name(f"{file.name}.partial"), file.with_name(f"{file.name}.partial-db")
+        try:
+            _refuse(file, self._folder, replace)
+        except OSError as error:
+            raise _unwritable(file, error) from error
         try:
             manifest = await self._write(unfinished, copy, report)
             size = await in_thread(_put_in_place, unfinished, file)
         except OSError as error:
-            raise RecollectError(f"The backup {file} cannot be written ({error.strerror or error}).") from error
+            raise _unwritable(file, error) from error
         finally:
             _remove(unfinished, copy)
         return BackedUp(manifest.messages, manifest.facts, manifest.points, size)
@@ -158,6 +161,11 @@ class _Writer:
                 await in_thread(digest.update, piece)
                 size += len(piece)
         self.parts[name] = Part(sha256=digest.hexdigest(), size=size)
+
+
+def _unwritable(file: Path, error: OSError) -> RecollectError:
+    reason = error.strerror or error
+    return RecollectError(f"The backup {file} cannot be written ({reason}): name a place the bot's user may write to.")
 
 
 def _refuse(file: Path, folder: Path, replace: bool) -> None:

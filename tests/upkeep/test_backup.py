@@ -101,7 +101,15 @@ async def test_an_existing_file_is_kept_unless_told(tmp_path: Path, openai: Open
     assert zipfile.is_zipfile(tmp_path / "b.zip")
 
 
-@pytest.mark.parametrize(("where", "sentence"), [("data/b.zip", "outside the data folder"), ("no/b.zip", "No such")])
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [
+        ("data/b.zip", "outside the data folder"),
+        ("no/b.zip", "No such"),
+        ("x" * 300, "name a place the bot's user may"),
+    ],
+    ids=["inside", "no folder", "impossible"],
+)
 async def test_a_place_that_will_not_do_is_one_sentence(
     tmp_path: Path, openai: OpenAIServer, where: str, sentence: str
 ) -> None:
