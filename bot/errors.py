@@ -36,6 +36,10 @@ class LLMUnreachable(LLMUnavailable):
     """The language model cannot be reached: nobody listens, it does not answer in time, or its server fails."""
 
 
+class AnswerLost(LLMUnreachable):
+    """The language model was asked, and the connection broke before its answer was complete."""
+
+
 class ModelMissing(LLMUnavailable):
     """The language model is not installed on the Ollama server."""
 

@@ -10,11 +10,12 @@ from typing import Any, cast
 
 import httpx2
 
-from bot.errors import AnswerRejected, LLMUnavailable, LLMUnreachable, ModelMissing, RecollectError
+from bot.errors import AnswerLost, AnswerRejected, LLMUnavailable, LLMUnreachable, ModelMissing, RecollectError
 from bot.extraction.answer import MAX_ANSWER_CHARACTERS
 
 MAX_BODY_BYTES = 4 * 1024 * 1024  # 4,096 streamed tokens, each in an object of OpenAI's, take 1.5 MB
 HEALTH_SECONDS = 5.0
+_UNASKED = (httpx2.ConnectError, httpx2.ConnectTimeout)
 _TOO_LONG = ("context", "too long", "too large")
 # OpenAI allows 1,000 enum values in a schema, and allowed 500; a grammar of so many is slow to compile elsewhere, too.
 # (https://platform.openai.com/docs/guides/structured-outputs#supported-schemas)
@@ -56,14 +57,16 @@ class Service:
         """The sentence for a model that is not there."""
         return f"{self.where} does not have the model {self.model}: check {self.model_setting}"
 
-    def halfway(self) -> LLMUnreachable:
+    def halfway(self) -> AnswerLost:
         """An error in the middle of a stream."""
-        return LLMUnreachable(f"{self.where} answered with an error halfway")
+        return AnswerLost(f"{self.where} answered with an error halfway")
 
     def unreachable(self, error: Exception, timed_out: bool) -> LLMUnreachable:
         """No connection, a broken one, or silence."""
         what = "does not answer in time" if timed_out else "cannot be reached"
-        return LLMUnreachable(f"{self.where} {what} ({type(error).__name__})")
+        unasked = any(isinstance(one, _UNASKED) for one in (error, error.__cause__))  # the clients wrap it
+        failed = LLMUnreachable if unasked else AnswerLost
+        return failed(f"{self.where} {what} ({type(error).__name__})")
 
     def odd(self, protocol: str) -> LLMUnavailable:
         """Something answers, but not in this protocol."""
