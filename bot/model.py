@@ -255,11 +255,12 @@ class EmbeddingModel:
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
-    """One outside service as last seen: `detail` is one sentence for people."""
+    """One outside service as last seen: `detail` is one sentence for people; `reachable` is whether it answered."""
 
     name: str
     ok: bool
     detail: str
+    reachable: bool = True
 
 
 class Visibility(Protocol):

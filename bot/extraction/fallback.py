@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bot.errors import AnswerRejected, LLMUnavailable, LLMUnreachable, StorageUnavailable
+from bot.errors import AnswerLost, AnswerRejected, LLMUnavailable, LLMUnreachable, StorageUnavailable
 from bot.extraction.llm import LLM, ChatAnswer, ChatRequest
 from bot.extraction.text import most_tokens
 from bot.model import ServiceHealth, utcnow
@@ -28,9 +28,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Book:
-    """What is kept over restarts: since when the first is out of reach, who reads, and what a UTC day used up."""
+    """What is kept over restarts: since when the first is out of reach and was last seen to be, who reads, and what a
+    UTC day used up."""
 
     since: str | None = None  # ISO 8601
+    seen: str | None = None
     taken_over: bool = False
     day: str = ""
     tokens: int = 0
@@ -39,6 +41,7 @@ class _Book:
 class FallbackLLM:
     """Asks `first`; for facts also `second`, once `first` has been out of reach for `after`.
 
+    An outage counts while it is looked at: one that nobody saw going on for `after` begins anew with the next failure.
     `daily_tokens` is what `second` may use up in a day (UTC), read and written.
     `breaker` is the first's, shared with people's questions. Whoever asks this needs another one, for when neither
     answers. Before each call of `second` the most it can use up is kept as used, and after it what it did use: a
@@ -64,7 +67,7 @@ class FallbackLLM:
         self._daily_tokens = daily_tokens
         self._clock = clock
         self._book: _Book | None = None
-        self._looked_down = False
+        self._looked_out = False
         self._second_health: tuple[datetime, ServiceHealth] | None = None
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:
@@ -72,7 +75,7 @@ class FallbackLLM:
         book = await self._read()
         if not self._may_step_in(book):
             self._breaker.end_pause()  # who asks has waited already
-        elif not await self._looks_well():
+        elif await self._looks_out():
             return await self._instead(request)
         if not self._breaker.allows():
             return await self._instead(request)
@@ -113,6 +116,8 @@ class FallbackLLM:
             book = await self._read()
         except StorageUnavailable:
             return ServiceHealth(self.name, health.ok, health.detail)
+        if not health.reachable:
+            self._book = book = self._seen_out(book)
         if not self._may_step_in(book) or (health.ok and not self._breaker.waiting):
             return ServiceHealth(self.name, health.ok, health.detail)
         trouble = (self._breaker.state.reason if health.ok else health.detail) or health.detail
@@ -137,15 +142,36 @@ class FallbackLLM:
         await self._second.close()
 
     def _may_step_in(self, book: _Book) -> bool:
-        return book.since is not None and self._clock() - datetime.fromisoformat(book.since) >= self._after
+        return (
+            book.since is not None
+            and self._watched(book)
+            and self._clock() - datetime.fromisoformat(book.since) >= self._after
+        )
 
-    async def _looks_well(self) -> bool:
-        """Whether the first is to be asked again; one that comes back is not left waiting for its pause to end."""
-        well = (await self._first.health()).ok
-        if well and self._looked_down:
+    def _watched(self, book: _Book) -> bool:
+        """Whether the outage was seen going on: a failure, hours of silence and another one may be two short ones."""
+        seen = book.seen or book.since
+        longest = max(self._after, 2 * self._breaker.pauses.longest_pause)
+        return seen is not None and self._clock() - datetime.fromisoformat(seen) <= longest
+
+    def _seen_out(self, book: _Book) -> _Book:
+        """The first is out of reach now; if it was not known to be, nothing begins: only a failed question counts."""
+        return replace(book, seen=self._clock().isoformat()) if self._watched(book) else book
+
+    async def _looks_out(self) -> bool:
+        """Whether there is no use in asking the first; one that comes back is not left waiting for its pause to end.
+
+        A server that answers without its model is asked, and says so: that is no outage.
+        """
+        health = await self._first.health()
+        if not health.reachable:
+            self._looked_out = True
+            await self._note(self._seen_out(await self._read()))
+            return True
+        if self._looked_out or not health.ok:
             self._breaker.end_pause()
-        self._looked_down = not well
-        return well
+        self._looked_out = False
+        return False
 
     async def _learn(self, outage: LLMUnavailable) -> bool:
         """Whether the second may be asked after this failure of the first; the first outage is when the wait begins."""
@@ -153,9 +179,9 @@ class FallbackLLM:
             await self._back()
             return False
         book = await self._read()
-        if book.since is None:
-            book = replace(book, since=self._clock().isoformat())
-            await self._note(book)
+        now = self._clock().isoformat()
+        book = replace(book, since=book.since if self._watched(book) else now, seen=now)
+        await self._note(book)
         return self._may_step_in(book)
 
     async def _answered(self) -> None:
@@ -168,7 +194,7 @@ class FallbackLLM:
         if book.taken_over:
             _log.info("fallback_ended", service=self._first.name, fallback=self._second.name)
         if book.since is not None:
-            await self._note(replace(book, since=None, taken_over=False))
+            await self._note(replace(book, since=None, seen=None, taken_over=False))
 
     async def _instead(self, request: ChatRequest) -> ChatAnswer:
         """Ask the second, if it may step in and today's budget allows for the longest answer."""
@@ -185,10 +211,12 @@ class FallbackLLM:
         await self._keep(replace(book, taken_over=True, day=today, tokens=used + most))
         try:
             answer = await self._second.chat(request)
+        except AnswerLost:
+            raise
         except LLMUnavailable:
             await self._spend(today, most, 0)
             raise
-        # A server that does not count is taken to have used all of it, as is one whose answer was refused.
+        # What does not tell is taken to have used all of it: an answer without counts, one lost halfway, or refused.
         await self._spend(today, most, answer.prompt_tokens + answer.answer_tokens or most)
         return answer
 
@@ -213,7 +241,8 @@ class FallbackLLM:
     async def _read(self) -> _Book:
         if self._book is None:
             kept = await self._state.get(_STATE)
-            self._book = _Book(**json.loads(kept)) if kept else _Book()
+            if self._book is None:  # still: whoever else read it may have noted something
+                self._book = _Book(**json.loads(kept)) if kept else _Book()
         return self._book
 
     async def _keep(self, book: _Book) -> None:

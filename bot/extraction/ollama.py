@@ -129,6 +129,10 @@ class OllamaLLM:
         failed = LLMUnreachable if error.status_code >= 500 or error.status_code < 0 else LLMUnavailable
         return failed(self._failed(error.status_code))
 
+    def _refused(self, status: int) -> ServiceHealth:
+        """A server that fails is as good as out, here as for a question."""
+        return ServiceHealth(self.name, False, self._failed(status), reachable=status < 500)
+
     def _failed(self, status: int) -> str:
         # -1: an error in the middle of a stream.
         return f"{self._where} answered with " + (f"error {status}" if status > 0 else "an error halfway")
@@ -149,11 +153,11 @@ class OllamaLLM:
             installed = {model.model for model in (await self._probe.list()).models}
             loaded = {model.model: model for model in (await self._probe.ps()).models}
         except ResponseError as error:
-            return ServiceHealth(self.name, False, self._failed(error.status_code))
+            return self._refused(error.status_code)
         except httpx.HTTPStatusError as error:
-            return ServiceHealth(self.name, False, self._failed(error.response.status_code))
+            return self._refused(error.response.status_code)
         except (httpx.HTTPError, ConnectionError) as error:
-            return ServiceHealth(self.name, False, self._unreachable(error))
+            return ServiceHealth(self.name, False, self._unreachable(error), reachable=False)
         except (*_NOT_OLLAMA, AnswerRejected):
             return ServiceHealth(self.name, False, f"{self._where} does not answer as Ollama does")
         model = self._settings.model if ":" in self._settings.model else f"{self._settings.model}:latest"

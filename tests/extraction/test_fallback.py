@@ -124,7 +124,7 @@ async def test_it_takes_over_after_the_wait_and_gives_back_at_once(town: Town) -
             assert re.search(r"cannot be reached.*; Anthropic reads conversations in its place", health.detail)
             assert re.search(r"\(\d{3} of 200,000 tokens used today\)", health.detail)
             await house.talk()
-            await house.due(hours=2)
+            await house.due(hours=1)
             assert (town.claude.calls, await house.waiting()) == (2, 0)
             await town.ollama.start()
             await house.talk()
@@ -145,7 +145,9 @@ async def test_the_wait_and_the_budget_survive_restarts(town: Town) -> None:
         await house.talk()
         await house.due()
     async with town.process() as house:
-        await house.due(minutes=61)
+        await house.due(minutes=30)
+        assert town.claude.calls == 0
+        await house.due(minutes=31)
         assert town.claude.calls == 1
         used = (await house.llm.health()).detail
     async with town.process() as house:
@@ -176,7 +178,8 @@ async def test_a_used_up_budget_waits_for_ollama_or_tomorrow(town: Town) -> None
             assert not health.ok
             assert "the 6,000 tokens Anthropic may use up today do not suffice" in health.detail
             assert "wait for Ollama or tomorrow" in health.detail
-            await house.due(hours=2)
+            for _ in range(2):
+                await house.due(hours=1)
             assert town.clock().date() > START.date()
             assert (town.claude.calls, await house.waiting()) == (2, 0)
     told = [line["reason"] for line in log if line["event"] == "service_down" and "do not suffice" in line["reason"]]
@@ -212,6 +215,46 @@ async def test_only_an_outage_of_the_server_hands_over(town: Town) -> None:
         assert town.claude.calls == 0  # it was back in between, without its model
 
 
+async def test_a_server_that_comes_back_without_its_model_is_no_outage_any_more(town: Town) -> None:
+    """Also once the cloud reads in its place: it is asked, and its answer ends the cloud's turn."""
+    async with town.process() as house:
+        await town.ollama.stop()
+        await house.talk()
+        await house.due()
+        await house.due(hours=1)
+        assert (town.claude.calls, await house.waiting()) == (1, 0)
+        town.ollama.models.clear()
+        await town.ollama.start()
+        await house.talk()
+        for _ in range(7):
+            await house.due(minutes=10)
+        assert (town.claude.calls, await house.waiting()) == (1, 1)
+        assert "ollama pull" in (await house.llm.health()).detail
+
+
+async def test_two_short_outages_are_not_a_long_one(town: Town) -> None:
+    """Nobody asked in between, or no bot ran: Ollama may have been there, so the wait begins anew."""
+    async with town.process() as house:
+        await town.ollama.stop()
+        with pytest.raises(LLMUnavailable):
+            await ask(house)  # a person's question; nothing waits that would be asked about again
+    async with town.process() as house:
+        await house.talk()
+        await house.due(hours=10)
+        assert (town.claude.calls, await house.waiting()) == (0, 1)
+        for _ in range(5):
+            await house.due(minutes=10)
+        assert town.claude.calls == 0
+        await house.due(minutes=10)
+        assert (town.claude.calls, await house.waiting()) == (1, 0)
+        for _ in range(9):  # a quiet night: who looks at the bot's health sees Ollama out all the time
+            town.clock.forward(hours=1)
+            assert (await house.llm.health()).ok
+        await house.talk()
+        await house.due()
+        assert town.claude.calls == 2
+
+
 async def test_without_being_asked_for_nothing_is_sent(town: Town) -> None:
     """The default lets messages wait."""
     town.extraction = {}
@@ -242,8 +285,15 @@ async def test_peoples_questions_never_go_to_the_cloud(town: Town) -> None:
         assert (town.claude.calls, town.ollama.calls) == (1, 2)
 
 
+async def used_today(house: House) -> int:
+    """Tokens, as the status tells it."""
+    told = re.search(r"\(([\d,]+) of [\d,]+ tokens used today\)", (await house.llm.health()).detail)
+    assert told
+    return int(told[1].replace(",", ""))
+
+
 async def test_a_fallback_that_is_out_too_leaves_messages_waiting(town: Town) -> None:
-    """Its failure uses up nothing of the day, and an answer of its that is refused is asked for anew."""
+    """What it refuses uses up nothing of the day; an answer that breaks off uses up all it may."""
     async with town.process() as house:
         await town.ollama.stop()
         await house.talk()
@@ -252,9 +302,14 @@ async def test_a_fallback_that_is_out_too_leaves_messages_waiting(town: Town) ->
         await house.due(hours=1)
         assert (town.claude.calls, await house.waiting()) == (1, 1)
         assert "(0 of 200,000 tokens" in (await house.llm.health()).detail
+        town.claude.replies.append(Reply(broken_off=True, error="overloaded"))
+        await house.due(minutes=10)
+        lost = await used_today(house)
+        assert (town.claude.calls, lost > 4000) == (2, True)  # it may have been read, and will be billed
         town.claude.replies.append(GARBAGE)
         await house.due(minutes=10)
-        assert (town.claude.calls, await house.waiting()) == (3, 0)
+        assert (town.claude.calls, await house.waiting()) == (4, 0)
+        assert await used_today(house) > lost
         assert (await house.llm.health()).ok
         await town.claude.stop()
         assert (await house.llm.health()).ok  # a cloud is not asked at every probe
