@@ -50,7 +50,7 @@ class OpenAIEmbedder(BaseEmbedder):
             # The client's own objects of a large answer would hold up the event loop.
             return await asyncio.to_thread(read_answer, answer.content)
         except openai.APIStatusError as error:
-            raise self._refusal(error) from error
+            raise self._refusal(error) from None  # its own words may quote what was sent
         except openai.APIConnectionError as error:
             raise Temporary(f"The embedder at {shown_url(self._settings.base_url)} cannot be reached.") from error
         except (openai.OpenAIError, LookupError, TypeError, ValueError) as error:  # the client hardly checks
