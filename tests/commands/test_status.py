@@ -82,7 +82,7 @@ async def test_status_shows_an_outage(town: Town, ollama: OllamaServer) -> None:
 async def test_status_shows_a_broken_part_of_the_index(town: Town) -> None:
     """A damaged folder of this server's, which nothing else would tell an admin, with what to do about it."""
     await town.says(town.ada, "My teapot is blue")
-    index = town.app.index
+    index = town.app.index._current
     assert isinstance(index, EdgeIndex)
     index.shards.close()  # a shard that is open does not notice
     for file in (town.app.settings.storage.path / "index" / str(town.guild.id)).rglob("*.json"):
