@@ -21,7 +21,6 @@ from bot.storage.breaker import Breaker
 from bot.storage.state import StateStore
 
 _STATE = "extraction fallback"
-_HEALTH_LASTS = timedelta(minutes=1)  # probes ask often, and a cloud is not to be asked as often
 
 _log = structlog.get_logger(__name__)
 
@@ -68,7 +67,6 @@ class FallbackLLM:
         self._clock = clock
         self._book: _Book | None = None
         self._looked_out = False
-        self._second_health: tuple[datetime, ServiceHealth] | None = None
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:
         """See `LLM.chat`. Raises `StorageUnavailable` if what the second uses up cannot be kept."""
@@ -121,7 +119,7 @@ class FallbackLLM:
         if not self._may_step_in(book) or (health.ok and not self._breaker.waiting):
             return ServiceHealth(self.name, health.ok, health.detail)
         trouble = (self._breaker.state.reason if health.ok else health.detail) or health.detail
-        second, used = await self._health_of_second(), self._used(book)
+        second, used = await self._second.health(), self._used(book)
         if not second.ok:
             return ServiceHealth(self.name, False, f"{trouble}; {second.detail}")
         if used >= self._daily_tokens:
@@ -129,12 +127,6 @@ class FallbackLLM:
         spent = f"{used:,} of {self._daily_tokens:,} tokens used today"
         reads = f"{self._second.name} reads conversations in its place ({spent})"
         return ServiceHealth(self.name, True, f"{trouble.rstrip('.')}; {reads}")
-
-    async def _health_of_second(self) -> ServiceHealth:
-        now = self._clock()
-        if self._second_health is None or now - self._second_health[0] >= _HEALTH_LASTS:
-            self._second_health = (now, await self._second.health())
-        return self._second_health[1]
 
     async def close(self) -> None:
         """Close the connections of both."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from bot.errors import SettingsError
 from bot.extraction.fallback import FallbackLLM
 from bot.extraction.llm import LLM, NAMES
+from bot.extraction.seldom import SeldomProbed
 from bot.model import utcnow
 from bot.settings import Settings
 from bot.storage.breaker import Breakers
@@ -50,10 +51,10 @@ def open_llm(
     Without `breakers` and `state`, in which the fallback remembers, it is the model alone. Raises `SettingsError`.
     """
     extraction = settings.extraction
-    llm = watch(open_provider(settings, extraction.provider))
+    llm = watch(_probed(open_provider(settings, extraction.provider), clock))
     if not extraction.fallback or breakers is None or state is None:
         return llm
-    other = watch(open_provider(settings, extraction.fallback))
+    other = watch(_probed(open_provider(settings, extraction.fallback), clock))
     return FallbackLLM(
         llm,
         other,
@@ -63,6 +64,10 @@ def open_llm(
         extraction.fallback_daily_tokens,
         clock,
     )
+
+
+def _probed(llm: LLM, clock: Callable[[], datetime]) -> LLM:
+    return llm if llm.name == NAMES["ollama"] else SeldomProbed(llm, clock)
 
 
 def llm_name(settings: Settings) -> str:

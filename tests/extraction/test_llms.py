@@ -24,7 +24,7 @@ from bot.extraction import openai as openai_llm
 from bot.extraction.answer import check
 from bot.extraction.llm import LLM, ChatRequest
 from bot.extraction.prompt import build
-from bot.extraction.providers import llm_name, open_llm, open_provider
+from bot.extraction.providers import llm_name, open_provider
 from bot.extraction.service import strict
 from bot.model import Window
 from bot.sandbox.anthropic import CLAUDE, AnthropicServer
@@ -55,7 +55,7 @@ class Rig:
         )
 
     def open(self, **other: Any) -> LLM:
-        return open_llm(self.settings(**other))
+        return open_provider(self.settings(**other), self.provider)
 
 
 MAKE: dict[str, Callable[[], tuple[Server, dict[str, Any]]]] = {
