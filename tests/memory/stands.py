@@ -164,6 +164,7 @@ class FastembedStand(Stand):
         super().__init__(folder, patch)
         self.loaded: list[dict[str, Any]] = []
         self.threads: set[str] = set()
+        self.begun = threading.Event()
         self.released = threading.Event()
         self._texts: list[str] = []
         self._requests = 0
@@ -221,6 +222,7 @@ class FastembedStand(Stand):
     def _embedded(self, texts: list[str]) -> Iterator[Any]:
         self.threads.add(threading.current_thread().name)
         if self._fault is Fault.HANG:
+            self.begun.set()
             self.released.wait(10)
         if any(NEVER_TAKEN in text for text in texts):
             raise ValueError(f"cannot read {texts}")

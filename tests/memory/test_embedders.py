@@ -285,6 +285,17 @@ async def test_fastembed_loads_its_model_once_beside_the_event_loop(local: Faste
     assert local.threads == {"embedder_0"}
 
 
+async def test_fastembed_keeps_nobody_from_stopping(local: FastembedStand) -> None:
+    """The first text may wait for a download of gigabytes; a bot that stops does not."""
+    local.show(Fault.HANG)
+    waiting = asyncio.create_task(local.embedder.documents(["one"]))
+    await asyncio.to_thread(local.begun.wait)
+    await local.embedder.close()
+    assert not (local.released.is_set() or waiting.done())
+    waiting.cancel()
+    await asyncio.wait({waiting})
+
+
 async def test_fastembed_takes_a_folder(local: FastembedStand, tmp_path: Path) -> None:
     """A model on disk is never looked for elsewhere, and a folder that is none is told at the start."""
     embedder = local.opened(folder=str(tmp_path), model="nomic-ai/nomic-embed-text-v1.5")

@@ -45,8 +45,11 @@ class FastEmbedder(BaseEmbedder):
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="embedder")
 
     async def close(self) -> None:
-        """See `Embedder`. Waits for the request under way."""
-        await asyncio.to_thread(self._worker.shutdown, cancel_futures=True)
+        """See `Embedder`. Leaves the request under way to the end of the process.
+
+        It may be a download of gigabytes, and a bot that is told to stop has everything else to put away in time.
+        """
+        self._worker.shutdown(wait=False, cancel_futures=True)
 
     async def _request(self, texts: list[str], purpose: Purpose) -> Embedded:
         return await asyncio.get_running_loop().run_in_executor(self._worker, self._encode, texts, purpose)
