@@ -23,7 +23,10 @@ from bot.storage.observations import Observation, Source
 _LANGUAGE_MODELS = {
     "api.openai.com": "a language model of OpenAI",
     "api.anthropic.com": "a language model of Anthropic",
+    "ollama.com": "a language model in Ollama's cloud",
 }
+# An Ollama of one's own hands questions to such a model on to this (https://docs.ollama.com/cloud).
+_OLLAMA_CLOUD, _CLOUD_MODEL = "https://ollama.com", ("-cloud", ":cloud")
 _EMBEDDERS = {"api.openai.com": "OpenAI", "api.voyageai.com": "Voyage AI"}
 _HOUSE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa", ".localhost")
 
@@ -216,7 +219,9 @@ def _language_models(settings: Settings) -> list[str]:
 
 
 def _reads_at(settings: Settings, provider: str) -> str:
-    """The URL that conversations are sent to."""
+    """The URL that conversations are sent to in the end."""
+    if provider == "ollama" and settings.ollama.model.endswith(_CLOUD_MODEL):
+        return _OLLAMA_CLOUD
     return {
         "ollama": settings.ollama.url,
         "openai": settings.openai.base_url,

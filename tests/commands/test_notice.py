@@ -114,6 +114,9 @@ def test_whoever_embeds_is_named(sections: dict[str, Any], told: str | None) -> 
             {"extraction": {"provider": "anthropic"}, "anthropic": {"base_url": "https://gateway.example.com"}},
             "a language model at gateway.example.com",
         ),
+        ({"ollama": {"model": "gpt-oss:120b-cloud"}}, "a language model in Ollama's cloud"),
+        ({"ollama": {"model": "kimi-k2.5:cloud"}}, "a language model in Ollama's cloud"),
+        ({"ollama": {"url": "https://ollama.com", "model": "gpt-oss:120b"}}, "a language model in Ollama's cloud"),
     ],
 )
 def test_whoever_reads_conversations_is_named(sections: dict[str, Any], told: str) -> None:
