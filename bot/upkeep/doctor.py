@@ -106,7 +106,7 @@ async def check_port(host: str, port: int, running: bool) -> Check:
     if port == 0:
         return passed(PORT, "any free one is taken")
     try:
-        with socket.create_server((host, port)):
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return passed(PORT, f"{host}:{port} is free")
     except OSError as error:
         if error.errno != errno.EADDRINUSE:

@@ -71,8 +71,10 @@ class HealthServer:
                     server.should_exit = True
 
     def _bind(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        every = self.host == "::" and socket.has_dualstack_ipv6()
         try:
-            return socket.create_server((self.host, self.port), backlog=64)
+            return socket.create_server((self.host, self.port), family=family, backlog=64, dualstack_ipv6=every)
         except OSError as error:
             raise RecollectError(
                 f"The health probes cannot listen on {self.host}:{self.port} ({error.strerror}); "

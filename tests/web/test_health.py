@@ -5,24 +5,26 @@ import socket
 import httpx
 import pytest
 
+from bot.checks import Verdict
 from bot.errors import RecollectError
 from bot.model import ServiceHealth
+from bot.upkeep.doctor import check_port
 from bot.web.health import HealthServer, Readiness
 
 
-def server(readiness: Readiness, port: int = 0) -> HealthServer:
+def server(readiness: Readiness, port: int = 0, host: str = "127.0.0.1") -> HealthServer:
     async def state() -> Readiness:
         return readiness
 
     async def page() -> tuple[bytes, str]:
         return b"", "text/plain"
 
-    return HealthServer("127.0.0.1", port, state, page)
+    return HealthServer(host, port, state, page)
 
 
-async def get(health: HealthServer, path: str) -> httpx.Response:
+async def get(health: HealthServer, path: str, host: str = "127.0.0.1") -> httpx.Response:
     async with httpx.AsyncClient() as client:
-        return await client.get(f"http://127.0.0.1:{health.port}{path}")
+        return await client.get(f"http://{host}:{health.port}{path}")
 
 
 async def test_a_process_that_runs_is_live() -> None:
@@ -49,6 +51,15 @@ async def test_not_ready_without_either(state: Readiness) -> None:
     async with health.serving():
         answer = await get(health, "/readyz")
     assert (answer.status_code, answer.json()["ready"]) == (503, False)
+
+
+async def test_probes_come_by_ipv6_too() -> None:
+    """A cluster without IPv4 needs it, and the doctor knows such an address."""
+    health = server(Readiness(gateway=True, database=True), host="::1")
+    async with health.serving():
+        assert (await get(health, "/livez", "[::1]")).status_code == 200
+        assert "the running bot answers" in (await check_port("::1", health.port, running=True)).detail
+    assert (await check_port("::1", health.port, running=False)).verdict is Verdict.PASS
 
 
 async def test_a_taken_port_is_one_sentence() -> None:
