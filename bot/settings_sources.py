@@ -149,6 +149,11 @@ def _secret_files(folder: Path) -> Iterator[tuple[Path, tuple[str, str]]]:
 
 
 def _well_known(values: Mapping[str, str]) -> dict[str, Any]:
+    provider = values.get("MEM0_LLM_PROVIDER", "").strip()
+    if provider not in ("", "ollama"):  # what was set for another program sends no conversation to a cloud
+        raise SettingsError(
+            f"MEM0_LLM_PROVIDER is {provider}: to have it read conversations, unset this and set extraction.provider."
+        )
     found: dict[str, dict[str, str]] = {}
     for name, (section, key) in _WELL_KNOWN.items():
         if value := values.get(name, "").strip():

@@ -187,7 +187,7 @@ def test_a_wrong_file_is_one_sentence(text: str, sentence: str, tmp_path: Path) 
         ("BOT_BATCH__INTRVAL", "1h", "BOT_BATCH__INTRVAL: batch.intrval is not a setting, did you mean batch.interval"),
         ("BOT_DISCORD_TOKEN", "x", "BOT_DISCORD_TOKEN is not a setting, did you mean BOT_DISCORD__TOKEN"),
         ("BOT_BTCH__INTERVAL", "1h", "BOT_BTCH__INTERVAL names no section of the settings, did you mean batch"),
-        ("MEM0_LLM_PROVIDER", "groq", "MEM0_LLM_PROVIDER: extraction.provider is wrong"),
+        ("MEM0_LLM_PROVIDER", "openai", "MEM0_LLM_PROVIDER is openai: to have it read"),
         ("OLLAMA_HOST", "ftp://x", "OLLAMA_HOST or OLLAMA_BASE_URL: ollama.url is wrong"),
         ("BOT_BATCH__WINDOW_TOKENS", "8000", "batch.window_tokens must be at most half of ollama.num_ctx"),
         ("BOT_CONFIG", "nowhere.toml", "There is no settings file nowhere.toml"),

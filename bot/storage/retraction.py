@@ -26,6 +26,7 @@ from bot.storage.tables import fact, message, removal
 
 STEP = 1000  # rows removed in one transaction: whoever captures waits for no more than one
 _PAGE = 100 * STEP  # ids looked up at once
+_ERASED_AT_ONCE = 5  # steps: while the index is freed as well, each statement waits for its turn with the interpreter
 
 R = TypeVar("R")
 Step = Callable[[Connection, int], R]
@@ -168,7 +169,7 @@ class Retraction:
         """The further steps of `member_forgotten`: what they removed."""
         one, total = buried.erasure, Retracted()
         held = extent.held_of(one.guild_id, one.user_id, one.before).limit(_PAGE)
-        async for ids in self._steps(held):
+        async for ids in self._steps(held, _ERASED_AT_ONCE * STEP):
             total += await self._transact(partial(_erase, guild_id=one.guild_id, ids=ids, reason=buried.reason))
         everything = extent.written_by(one.guild_id, one.user_id, _PAGE)  # also by a clock that is ahead of ours
         return total + await self._remove_messages(one.guild_id, everything, buried.reason)
@@ -248,18 +249,18 @@ class Retraction:
     async def _remove_messages(self, guild_id: int, messages: extent.Messages, reason: str | None) -> Retracted:
         """Remove all that a query finds."""
         total = Retracted()
-        async for ids in self._steps(messages):
+        async for ids in self._steps(messages, STEP):
             total += await self._delete(guild_id, ids, reason)
         return total
 
-    async def _steps(self, messages: extent.Messages) -> AsyncIterator[list[int]]:
+    async def _steps(self, messages: extent.Messages, step: int) -> AsyncIterator[list[int]]:
         """What a query finds, in steps, until it finds nothing: each has to be removed before the next is asked for.
 
         By their ids, as they lie on the disk; the newest first, for what came last leaves the index fastest.
         """
         while ids := sorted(set(await self._ids(messages)), reverse=True):
-            for start in range(0, len(ids), STEP):
-                yield ids[start : start + STEP]
+            for start in range(0, len(ids), step):
+                yield ids[start : start + step]
 
     async def _in_steps(self, step: Step[Retracted]) -> Retracted:
         """Repeat a step until it finds nothing more to remove."""

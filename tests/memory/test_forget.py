@@ -157,6 +157,7 @@ async def test_a_member_is_forgotten_in_steps_that_can_be_repeated(
 ) -> None:
     """A database that fails in between is told as such, nothing is shown any more, and once more does the rest."""
     monkeypatch.setattr("bot.storage.retraction.STEP", 1)
+    monkeypatch.setattr("bot.storage.retraction._ERASED_AT_ONCE", 1)
     late = said(4, "the kiln is late")
     await known.messages.capture(late)
     transact, steps = known.retraction._transact, itertools.count()
