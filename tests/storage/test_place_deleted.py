@@ -105,6 +105,7 @@ def crashing(vault: Vault, after_steps: int) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(retraction, "STEP", 10)
+        patch.setattr(retraction, "_ERASED_AT_ONCE", 1)
         patch.setattr(vault.database, "transact", crash)
         yield
 
