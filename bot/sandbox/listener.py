@@ -1,6 +1,8 @@
 """What every HTTP stand-in does alike: listen on 127.0.0.1, go away, and come back on the same port."""
 
-from collections.abc import Iterable
+import argparse
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from aiohttp import web
@@ -50,6 +52,22 @@ class Listener:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+
+def serve_alone(name: str, make: Callable[[int], Listener]) -> None:
+    """The main function of a stand-in for `name` that runs by itself: on `--port`, until interrupted."""
+
+    async def serve(port: int) -> None:
+        async with make(port) as server:
+            print(f"{name} stand-in at {server.url}", flush=True)
+            await asyncio.Event().wait()
+
+    parser = argparse.ArgumentParser(description=f"A stand-in for {name}'s embeddings API.")
+    parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 takes any free one")
+    try:
+        asyncio.run(serve(parser.parse_args().port))
+    except KeyboardInterrupt:
+        return
 
 
 @web.middleware

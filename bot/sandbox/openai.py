@@ -1,7 +1,5 @@
 """A stand-in for OpenAI's embeddings API: the real protocol, limits and error shapes on 127.0.0.1."""
 
-import argparse
-import asyncio
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from bot.sandbox.embedding import Asked, BadRequest, EmbeddingDesk, Fault, Vector, embed, encoded, tokens_of
-from bot.sandbox.listener import Listener
+from bot.sandbox.listener import Listener, serve_alone
 
 __all__ = ["Fault", "OpenAIServer", "embed"]
 
@@ -128,21 +126,5 @@ def _error(status: int, message: str, kind: str, code: str | None) -> web.Respon
     return web.json_response({"error": {"message": message, "type": kind, "param": None, "code": code}}, status=status)
 
 
-async def _serve(port: int) -> None:
-    async with OpenAIServer(port) as server:
-        print(f"OpenAI stand-in at {server.url}", flush=True)
-        await asyncio.Event().wait()
-
-
-def main() -> None:
-    """Serve until interrupted."""
-    parser = argparse.ArgumentParser(description="A stand-in for OpenAI's embeddings API.")
-    parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 takes any free one")
-    try:
-        asyncio.run(_serve(parser.parse_args().port))
-    except KeyboardInterrupt:
-        return
-
-
 if __name__ == "__main__":
-    main()
+    serve_alone("OpenAI", OpenAIServer)

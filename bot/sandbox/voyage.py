@@ -3,8 +3,6 @@
 Run it by itself with `python -m bot.sandbox.voyage --port 0`.
 """
 
-import argparse
-import asyncio
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from bot.sandbox.embedding import Asked, BadRequest, EmbeddingDesk, Fault, Vector, encoded, tokens_of
-from bot.sandbox.listener import Listener
+from bot.sandbox.listener import Listener, serve_alone
 
 MODELS = {"voyage-4-lite": 1_000_000, "voyage-4": 320_000, "voyage-4-large": 120_000}  # most tokens of a request
 SIZES = (256, 512, 1024, 2048)
@@ -109,21 +107,5 @@ def _error(status: int, message: str) -> web.Response:
     return web.json_response({"detail": message}, status=status)
 
 
-async def _serve(port: int) -> None:
-    async with VoyageServer(port) as server:
-        print(f"Voyage stand-in at {server.url}", flush=True)
-        await asyncio.Event().wait()
-
-
-def main() -> None:
-    """Serve until interrupted."""
-    parser = argparse.ArgumentParser(description="A stand-in for Voyage AI's embeddings API.")
-    parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 takes any free one")
-    try:
-        asyncio.run(_serve(parser.parse_args().port))
-    except KeyboardInterrupt:
-        return
-
-
 if __name__ == "__main__":
-    main()
+    serve_alone("Voyage", VoyageServer)
