@@ -1,4 +1,4 @@
-"""Migrations: they make exactly the tables, run only when needed, and refuse what they do not know."""
+"""The schema: made at once or by migrations it is the same; these run only when needed and refuse what is newer."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ from bot.errors import DataFolderError
 from bot.storage import schema
 from bot.storage.database import FILE, Database
 from bot.storage.rows import message_row
-from bot.storage.tables import message, metadata
+from bot.storage.tables import message
 
 
 @pytest.fixture(autouse=True)
@@ -37,24 +37,32 @@ def connection() -> Iterator[Connection]:
 
 
 def definitions(connection: Connection) -> dict[str, str]:
-    """Name and SQL of every table and index that is not Alembic's, the full-text search's or SQLite's own.
+    """Name and SQL of every table, index and trigger, Alembic's and the full-text search's included.
 
-    Without quotes: a table that a migration made anew has its name in them.
+    Without line breaks, and without quotes: a table that a migration made anew has its name in them.
     """
-    query = text("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql IS NOT NULL")
-    rows = connection.execute(query).all()
-    return {
-        row.name: row.sql.replace('"', "") for row in rows if "_fts" not in row.name and row.name != "alembic_version"
-    }
+    rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).all()
+    return {row.name: " ".join(row.sql.replace('"', "").split()).replace("( ", "(").replace(" )", ")") for row in rows}
 
 
-def test_the_migrations_make_exactly_the_tables(connection: Connection) -> None:
-    """A migrated database has the very tables and indexes tables.py declares, partial ones included."""
-    metadata.create_all(connection)
-    declared = definitions(connection)
-    metadata.drop_all(connection)
+def made_by(file: Path, revision: str) -> None:
+    """A database as the version with this schema made it."""
+    engine = sqlalchemy.create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        command.upgrade(schema._config(connection, schema.VERSIONS), revision)
+    engine.dispose()
+
+
+def test_a_new_database_is_as_all_migrations_make_it(connection: Connection) -> None:
+    """tables.py and the migrations agree to the last trigger, and so do the revisions they leave behind."""
     schema.migrate(connection)
-    assert definitions(connection) == declared
+    migrated, revision = definitions(connection), schema.stored(connection)
+    engine = sqlalchemy.create_engine("sqlite://")
+    with engine.begin() as new:
+        schema.create(new)
+        assert definitions(new) == migrated
+        assert schema.stored(new) == revision == schema.revisions()[-1]
+    engine.dispose()
 
 
 def test_windows_of_which_nothing_was_recorded_are_made_anew(connection: Connection) -> None:
@@ -87,8 +95,8 @@ def test_a_migration_can_be_drafted(tmp_path: Path) -> None:
     assert "downgrade" not in drafted
 
 
-async def test_alembic_is_not_even_imported_when_nothing_is_to_do(tmp_path: Path) -> None:
-    """The second start of the same version does without Alembic, which costs memory and time."""
+async def test_alembic_is_imported_only_for_an_older_database(tmp_path: Path) -> None:
+    """The first start and the next ones of the same version do without Alembic, which costs memory and time."""
     script = f"""
 import asyncio, pathlib, sys
 from bot.storage.database import Database
@@ -98,9 +106,19 @@ async def main():
 asyncio.run(main())
 print("alembic" in sys.modules)
 """
-    for answer in (b"True\n", b"False\n"):
+
+    async def imports_alembic() -> bool:
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
-        assert (await process.communicate())[0] == answer
+        return (await process.communicate())[0] == b"True\n"
+
+    assert not await imports_alembic()
+    assert not await imports_alembic()
+    (tmp_path / FILE).unlink()
+    made_by(tmp_path / FILE, "0003")
+    assert await imports_alembic()
+    file = sqlite3.connect(tmp_path / FILE)
+    assert file.execute("SELECT version_num FROM alembic_version").fetchone() == (schema.revisions()[-1],)
+    file.close()
 
 
 async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
@@ -121,12 +139,13 @@ async def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monk
         migrate(connection)
         raise RuntimeError("power cut")
 
+    made_by(tmp_path / FILE, "0003")
     migrate = schema.migrate
     with monkeypatch.context() as patch:
         patch.setattr(schema, "migrate", fail)
         with pytest.raises(RuntimeError):
             await Database.open(tmp_path)
     file = sqlite3.connect(tmp_path / FILE)
-    assert file.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    assert file.execute("SELECT version_num FROM alembic_version").fetchone() == ("0003",)
     file.close()
     await (await Database.open(tmp_path)).close()
