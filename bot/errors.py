@@ -64,6 +64,10 @@ class IndexUnavailable(ServiceUnavailable):
     """The vector index did not answer; writes wait and recall falls back to keyword search."""
 
 
+class IndexClosed(IndexUnavailable):
+    """Nothing is written to the vector index for now; it still answers."""
+
+
 class IndexMismatch(RecollectError):
     """The index was made with another embedding model than the settings name."""
 

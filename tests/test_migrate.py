@@ -121,6 +121,8 @@ async def test_the_running_bot_moves_its_index(discord_server: DiscordServer, tm
         assert out.startswith(f"edge:{moved} holds 200 memories of 1 server, each compared with its original. Stop the")
         await discord_server.say(channel, ada, "the canary sings in the coal mine")
         await captured(tmp_path / "data" / FILE)
+        await bot.logged("indexing_postponed")
+        assert not [one for one in bot.events if one["event"] == "service_down" and "index" in one["service"]]
         assert await bot.terminate() == 0
     index.rename(former)
     moved.rename(index)

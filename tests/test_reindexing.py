@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from bot.app import App
 from bot.cli import cli
-from bot.errors import IndexMismatch, RecollectError
+from bot.errors import IndexClosed, IndexMismatch, RecollectError
 from bot.model import Message, Recalled, Scope
 from bot.sandbox.openai import OpenAIServer
 from bot.sandbox.voyage import VoyageServer
@@ -185,6 +185,26 @@ async def test_a_killed_reindex_is_repeated_and_goes_on(tmp_path: Path) -> None:
             assert await best(app, "line 17 of the poem") == "line 17 of the long poem"
             with pytest.raises(RecollectError, match="already"):
                 await app.operations()["reindex"]({"embedder": "voyage"}, ignore)
+
+
+async def test_nobody_waits_for_an_index_that_was_moved(tmp_path: Path) -> None:
+    """After a move a reindex says so, a member is forgotten at once, and questions are answered as before."""
+    async with OpenAIServer() as openai, PausingVoyage(pause_after=1) as voyage:
+        async with at_work(settings(tmp_path, openai, voyage)) as app:
+            await hear(app, "the kettle is on the stove")
+            reindex = asyncio.create_task(app.operations()["reindex"]({"embedder": SPEC}, ignore))
+            await voyage.reached.wait()
+            there = {"source": f"edge:{tmp_path / 'data'}", "target": f"edge:{tmp_path / 'there'}"}
+            assert (await app.operations()["migrate"](there, ignore))["memories"] == 1
+            voyage.go_on.set()
+            async with asyncio.timeout(10):
+                with pytest.raises(RecollectError, match=r"were moved to edge:.*there, and nothing new is indexed"):
+                    await reindex
+                with pytest.raises(IndexClosed, match="were moved to"):
+                    await hear(app, "bring cake on Friday", first=2)
+                assert await best(app, "kettle") == "the kettle is on the stove"
+                assert not (await app.forget.member(GUILD, ANN)).complete
+            assert not (await ask(app, "kettle")).hits
 
 
 @pytest.mark.parametrize("asked", [[], ["--undo", "--discard"], ["--undo", "--embedder", "voyage"]])

@@ -16,6 +16,7 @@ import structlog
 
 from bot.errors import (
     EmbedderUnavailable,
+    IndexClosed,
     IndexMismatch,
     IndexUnavailable,
     QuotaExhausted,
@@ -28,6 +29,7 @@ from bot.memory.index import VectorIndex
 from bot.memory.keys import DenseKeys, dense_keys, points_of, sparse_keys
 from bot.memory.lexicon import Lexicon
 from bot.memory.reach import Reach
+from bot.memory.write_lock import WriteLock
 from bot.model import ServiceHealth, utcnow
 from bot.storage.breaker import QUOTA_PAUSE, Breaker, BreakerState
 from bot.storage.erasure import Erasure
@@ -75,7 +77,7 @@ class Indexer:
         give_way: Callable[[], Awaitable[None]] | None = None,
         index_name: str = "Qdrant",
     ) -> None:
-        self.lock = asyncio.Lock()  # held around every write to the index, whoever writes
+        self.lock = WriteLock()  # held around every write to the index, whoever writes
         self._draining = asyncio.Lock()  # of two batches at once, one could write what the other had read anew
         self._opened = False
         self._backlog = Backlog(messages, facts, embed_messages)
@@ -112,11 +114,11 @@ class Indexer:
                 bug = BreakerState()
             except IndexMismatch:
                 raise
-            except IndexUnavailable as error:
-                self._index_breaker.failed(str(error))
-            except StorageUnavailable as error:
+            except (StorageUnavailable, IndexClosed) as error:
                 self._outages.began("indexing_postponed", str(error))
                 busy = True
+            except IndexUnavailable as error:
+                self._index_breaker.failed(str(error))
             except Exception:
                 now = self._clock()
                 bug = bug.after_failure("a bug", now, self._index_breaker.pauses)
@@ -254,8 +256,8 @@ class Indexer:
             await self._reach.ping()
         try:
             written = await self.drain(min(_GATHERING_SECONDS, self._interval.total_seconds()))
-        except StorageUnavailable:
-            self._index_breaker.end_pause()  # that says nothing about the index
+        except (StorageUnavailable, IndexClosed):
+            self._index_breaker.end_pause()  # that says nothing about what the index answers
             raise
         self._index_breaker.succeeded()
         return written > 0

@@ -4,7 +4,6 @@ While the bot moves its index, nothing else writes to it, and once it has, nothi
 what is captured and taken back meanwhile waits in the database, and goes into whichever index the bot starts on.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from bot.memory.checkpoint import Checkpoint
 from bot.memory.migrate import Migrated, Migration
 from bot.memory.places import Kind, Made, Place, open_source, open_target, parse
 from bot.memory.shadow import Mirrored
+from bot.memory.write_lock import WriteLock
 from bot.model import Report
 from bot.settings import Settings, shown_url
 from bot.storage.database import hold, holds_data
@@ -82,10 +82,10 @@ async def move_stopped(order: Order, settings: Settings, report: Report) -> dict
 class Moving:
     """The running bot's own way to move its index. `problem` says, once it has, what its admins have to do."""
 
-    def __init__(self, settings: Settings, index: Mirrored, lock: asyncio.Lock) -> None:
+    def __init__(self, settings: Settings, index: Mirrored, lock: WriteLock) -> None:
         self._settings = settings
         self._index = index
-        self._lock = lock  # held around every write to the index
+        self._lock = lock
         self.problem: str | None = None
 
     async def move(self, order: Order, report: Report) -> dict[str, Any]:
@@ -101,17 +101,14 @@ class Moving:
             raise RecollectError("qdrant-client's local mode keeps a running bot from its work: stop the bot first.")
         made = Made(self._index.fingerprint.embedding.dimensions, self._index.fingerprint)
         report("Waiting for a pause of the index", 0, None)
-        await self._lock.acquire()
-        try:
+        async with self._lock.closing(f"The memories are being moved to {move.target}: repeat this after it."):
             async with open_target(move.target, settings.qdrant, made, _BOTS_STEP) as target:
                 migration = Migration(self._index, target, Checkpoint(move.checkpoint), move.into, _BOTS_PAGE)
                 done = await migration.run(report)
-        except BaseException:
-            self._lock.release()
-            raise
         self.problem = (
             f"The memories were moved to {move.target}, and nothing new is indexed until the bot is restarted."
         )
+        self._lock.closed = self.problem
         return _result(done, move, settings)
 
 

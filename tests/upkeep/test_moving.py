@@ -1,6 +1,5 @@
 """A move as it is asked for: which places and keys are meant, and what a running bot refuses."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from bot.memory.fingerprint import Fingerprint
 from bot.memory.index import IndexPoint, Key
 from bot.memory.shadow import Mirrored
 from bot.memory.sites import EdgeSites
+from bot.memory.write_lock import WriteLock
 from bot.settings import Settings
 from bot.storage.database import FILE
 from bot.upkeep.moving import Moving, Order, understood
@@ -60,7 +60,7 @@ def test_a_key_is_shown_to_its_server_alone(tmp_path: Path) -> None:
 
 async def test_a_running_bot_moves_its_own_index_or_nothing(tmp_path: Path) -> None:
     """After a refusal or a failure it writes to its index again; after a move, not before it is restarted."""
-    settings, lock = settings_of(tmp_path), asyncio.Lock()
+    settings, lock = settings_of(tmp_path), WriteLock()
     index = Mirrored(EdgeSites(tmp_path / "data" / "index"), Fingerprint(settings.embedding_model))
     await index.open()
     await index.upsert(None, [IndexPoint("6f1d6f3c-0000-4000-8000-000000000001", {}, {Key.DENSE: [1.0] * 8})])
@@ -72,9 +72,9 @@ async def test_a_running_bot_moves_its_own_index_or_nothing(tmp_path: Path) -> N
     ):
         with pytest.raises(RecollectError, match=said):
             await moving.move(order, ignore)
-        assert (lock.locked(), moving.problem) == (False, None)
+        assert (lock.closed, moving.problem) == (None, None)
     done = await moving.move(Order(own, there), ignore)
-    assert (done["memories"], done["guilds"], lock.locked()) == (1, 0, True)
+    assert (done["memories"], done["guilds"], lock.closed) == (1, 0, moving.problem)
     with pytest.raises(RecollectError, match="until the bot is restarted"):
         await moving.move(Order(own, there), ignore)
     await index.close()
