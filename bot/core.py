@@ -221,6 +221,7 @@ class Core(ABC):
             self.breakers.of(self.embedder_name),
             lambda model: metered(embedder_of(settings, model)),
             give_way=self.recall.quiet,
+            members_know=self._members_know,
         )
 
     def _open_extraction(self, opened: AsyncExitStack) -> None:
@@ -255,6 +256,10 @@ class Core(ABC):
     @abstractmethod
     def _has_left(self, guild_id: int) -> bool:
         """Whether it is certain that the bot is in this guild no longer."""
+
+    @abstractmethod
+    async def _members_know(self, provider: str) -> bool:
+        """Whether members were told whom this provider's embeddings are made by, where that is somebody else."""
 
     @abstractmethod
     async def _compare(self, guild_id: int) -> None:

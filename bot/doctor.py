@@ -8,7 +8,6 @@ from pathlib import Path
 
 from bot.capture.doctor import DISCORD, check_discord
 from bot.checks import Check, Verdict, bounded, failed, passed, told
-from bot.commands.notice import in_house
 from bot.core import open_index
 from bot.errors import DataFolderError, NotRunning, RecollectError, SettingsError
 from bot.extraction import doctor as extraction
@@ -17,6 +16,7 @@ from bot.extraction.ollama import OllamaLLM
 from bot.extraction.providers import open_provider
 from bot.memory import doctor as memory
 from bot.memory.embeddings import open_embedder
+from bot.outside import in_house
 from bot.settings import Settings, shown_url
 from bot.settings_sources import load, secret_files
 from bot.storage.doctor import DATABASE, Found, check_engine, held, in_use, read_database

@@ -26,6 +26,7 @@ from bot.commands.status import HealthCheck, read_health, read_status, unsaved
 from bot.commands.tree import build_tree
 from bot.core import Core
 from bot.errors import RecallPaused, ServiceUnavailable
+from bot.outside import told_of_embedder
 from bot.storage.census import take_census
 from bot.storage.cursors import Cursors
 from bot.storage.keepsakes import Keepsakes
@@ -82,7 +83,7 @@ class Rooms(Core):
             clock=self.clock,
         )
         notices = Notices(settings, self.configs, self.consent)
-        news = TermsNews(self.client, self.observations, self.state, notices)
+        self.news = news = TermsNews(self.client, self.observations, self.state, notices)
         self.client.announce, self.client.announce_interval = notices.observed, notices.opened
         self.client.announce_terms = news.tell
         limit = Limit(settings.ask.per_minute)
@@ -193,6 +194,10 @@ class Rooms(Core):
 
     def _has_left(self, guild_id: int) -> bool:
         return self.client.ready.is_set() and self.client.get_guild(guild_id) is None
+
+    async def _members_know(self, provider: str) -> bool:
+        told = await self.news.told_services()
+        return all(told_of_embedder(services, self.settings, provider) for services in told)
 
     async def _compare(self, guild_id: int) -> None:
         await self.catchup.recheck(guild_id)

@@ -132,6 +132,8 @@ class ExtractionSettings(Section):
 class EmbeddingSettings(Section):
     provider: Literal["openai", "ollama", "voyage", "fastembed"] = "openai"
     """Who turns texts into vectors; with ollama or fastembed no text leaves your machines for it."""
+    next: Literal["", "openai", "ollama", "voyage", "fastembed"] = ""
+    """Who is to take over by `recollect reindex`; members are told of a service outside before it is sent anything."""
     price_per_million: float = Field(default=0.02, ge=0)
     """US dollars for a million tokens, for the cost in /metrics; 0 for your own hardware."""
 

@@ -15,6 +15,7 @@ ROOMS = [
     "settings",
     "settings_sources",
     "settings_reference",
+    "outside",
     "telemetry",
     "meters",
     "checks",

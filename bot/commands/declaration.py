@@ -1,8 +1,9 @@
 """`/privacy policy`: what becomes of what members write, made from the settings in force, so that it is true."""
 
 from bot.commands.consent_button import AGREE
-from bot.commands.notice import Terms, in_house, kept, outside_services
+from bot.commands.notice import Terms, kept
 from bot.commands.text import counted
+from bot.outside import in_house, outside_services
 
 _PERSON_FACTS = {
     "self": "Facts about a person are noted from that person's own words only.",

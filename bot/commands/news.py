@@ -49,6 +49,19 @@ class TermsNews:
         self._telling = asyncio.Lock()
         self._outages = Outages(log)
 
+    async def told_services(self) -> list[str]:
+        """Of each guild with an observed channel, the services its members were told of last, as a `services_key`.
+
+        Where nothing was told yet it is an empty one. Raises `StorageUnavailable`.
+        """
+        async with self._telling:
+            told = self._told = await self._read()
+            return [
+                told[guild_id].keys[News.SERVICES] if guild_id in told else "{}"
+                for guild_id in self._observations.guilds()
+                if self._observed(guild_id) and not self._has_left(guild_id)
+            ]
+
     async def know(self, guild_id: int) -> None:
         """Note what the members of a guild know by now; to be called before it changes. Raises `StorageUnavailable`."""
         async with self._telling:
@@ -93,8 +106,7 @@ class TermsNews:
 
     async def _look(self, guild_ids: Iterable[int]) -> dict[int, _Told]:
         """What guilds know, with what is new in these. A channel is told of the terms when it is switched on."""
-        if self._told is None:
-            self._told = _read(await self._state.get(_STATE))
+        self._told = await self._read()
         told, formerly = dict(self._told), None
         for guild_id in guild_ids:
             keys = {str(news): key for news, key in self._notices.terms(guild_id).keys.items()}
@@ -110,6 +122,9 @@ class TermsNews:
             await self._keep(told)
         return told
 
+    async def _read(self) -> dict[int, _Told]:
+        return _parsed(await self._state.get(_STATE)) if self._told is None else self._told
+
     async def _keep(self, told: dict[int, _Told]) -> None:
         rows = {
             guild_id: {"keys": one.keys, "news": sorted(one.news), "left": sorted(one.left)}
@@ -121,6 +136,9 @@ class TermsNews:
     def _observed(self, guild_id: int) -> set[int]:
         """The channels of a guild that are observed now."""
         return {one.channel_id for one in self._observations.active(guild_id)}
+
+    def _has_left(self, guild_id: int) -> bool:
+        return self._client.is_ready() and self._client.get_guild(guild_id) is None
 
     async def _post(self, channel_id: int, guild_id: int, news: set[News]) -> bool:
         try:
@@ -135,7 +153,7 @@ class TermsNews:
         return True
 
 
-def _read(value: str | None) -> dict[int, _Told]:
+def _parsed(value: str | None) -> dict[int, _Told]:
     rows: dict[str, Any] = json.loads(value or "{}")
     return {
         int(guild_id): _Told(row["keys"], frozenset(row["news"]), frozenset(row["left"]))

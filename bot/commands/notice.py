@@ -1,12 +1,9 @@
-"""What members are told about where their words go; it follows from the settings, so it cannot go stale."""
+"""What members are told about where their words go."""
 
-import ipaddress
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 import discord
 from discord.utils import MISSING
@@ -15,20 +12,11 @@ from bot.capture.convert import Observable
 from bot.commands.consent_button import AGREE, OBJECT, posted_buttons
 from bot.commands.replies import NO_PINGS
 from bot.commands.text import counted, dated
+from bot.outside import outside_services, services_key
 from bot.settings import Settings
 from bot.storage.consent import Consent
 from bot.storage.guild_configs import ConsentMode, GuildConfig, GuildConfigs
 from bot.storage.observations import Observation, Source
-
-_LANGUAGE_MODELS = {
-    "api.openai.com": "a language model of OpenAI",
-    "api.anthropic.com": "a language model of Anthropic",
-    "ollama.com": "a language model in Ollama's cloud",
-}
-# An Ollama of one's own hands questions to such a model on to this (https://docs.ollama.com/cloud).
-_OLLAMA_CLOUD, _CLOUD_MODEL = "https://ollama.com", ("-cloud", ":cloud")
-_EMBEDDERS = {"api.openai.com": "OpenAI", "api.voyageai.com": "Voyage AI"}
-_HOUSE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa", ".localhost")
 
 FORUM_POST_TITLE = "I remember what is said in this forum"
 
@@ -173,84 +161,3 @@ def kept(config: GuildConfig) -> str:
     return (
         f"I keep the messages themselves for {counted(config.raw_days, 'day')}, and the facts noted from them {until}."
     )
-
-
-def outside_services(settings: Settings) -> list[str]:
-    """One line for each service beyond this process that sees text, and what it sees."""
-    services = _language_models(settings)
-    if embeds_at := _embeds_at(settings):
-        what = "messages, facts and questions" if settings.memory.embed_messages else "facts and questions, no messages"
-        services.append(f"{_embedder(embeds_at)}, to make them searchable: {what}")
-    if settings.qdrant.url and not in_house(settings.qdrant.url):
-        services.append(f"a Qdrant server at {_host(settings.qdrant.url)}, which stores the memories")
-    return services
-
-
-def services_key(settings: Settings) -> str:
-    """What `outside_services` tells, in a form that stays the same when only its wording changes."""
-    embeds_at, qdrant = _embeds_at(settings), settings.qdrant.url
-    told: dict[str, str | bool] = {"reads": _whose(_reads_at(settings, settings.extraction.provider))}
-    if fallback := settings.extraction.fallback:
-        told |= {"reads_instead": _whose(_reads_at(settings, fallback))}
-    if embeds_at:
-        told |= {"embeds": _whose(embeds_at), "messages": settings.memory.embed_messages}
-    if qdrant and not in_house(qdrant):
-        told |= {"stores": _whose(qdrant)}
-    return json.dumps(told)
-
-
-def in_house(url: str) -> bool:
-    """Whether a URL names this machine or its private network: loopback, private addresses, names without a dot."""
-    host = _host(url)
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
-        return "." not in host or host.endswith(_HOUSE_SUFFIXES)
-
-
-def _language_models(settings: Settings) -> list[str]:
-    extraction = settings.extraction
-    first = _language_model(_reads_at(settings, extraction.provider))
-    lines = [f"{first}; it reads conversations to note facts, and questions with the memories that may answer them"]
-    if extraction.fallback:
-        other = _language_model(_reads_at(settings, extraction.fallback))
-        lines.append(f"{other}, when the one above has long been out of reach; it reads conversations to note facts")
-    return lines
-
-
-def _reads_at(settings: Settings, provider: str) -> str:
-    """The URL that conversations are sent to in the end."""
-    if provider == "ollama" and settings.ollama.model.endswith(_CLOUD_MODEL):
-        return _OLLAMA_CLOUD
-    return {
-        "ollama": settings.ollama.url,
-        "openai": settings.openai.base_url,
-        "anthropic": settings.anthropic.base_url,
-        "compatible": settings.compatible.base_url,
-    }[provider]
-
-
-def _language_model(url: str) -> str:
-    if in_house(url):
-        return "a language model that the operator of this bot runs"
-    return _LANGUAGE_MODELS.get(_host(url), f"a language model at {_host(url)}")
-
-
-def _embeds_at(settings: Settings) -> str | None:
-    """The URL that texts are sent to for their embeddings; None if none are made, or in this process."""
-    urls = {"openai": settings.openai.base_url, "ollama": settings.ollama.url, "voyage": settings.voyage.base_url}
-    return urls.get(settings.embedding.provider) if settings.embeds else None
-
-
-def _embedder(url: str) -> str:
-    if in_house(url):
-        return "an embedding model that the operator of this bot runs"
-    return _EMBEDDERS.get(_host(url), _host(url))
-
-
-def _whose(url: str) -> str:
-    return "house" if in_house(url) else _host(url)
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or url

@@ -7,12 +7,13 @@ from bot.commands.access import MemberVisibility, member
 from bot.commands.cards import Page, lines_pages
 from bot.commands.consent_button import Deciding
 from bot.commands.declaration import declared
-from bot.commands.notice import Notices, kept, outside_services
+from bot.commands.notice import Notices, kept
 from bot.commands.places import in_sight
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import ago, counted
 from bot.commands.views import Pages
 from bot.model import fact_memory
+from bot.outside import outside_services
 from bot.policy import may_look_at
 from bot.storage.consent import Consent
 from bot.storage.facts import FactStore

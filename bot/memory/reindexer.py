@@ -16,7 +16,7 @@ from bot.errors import RecollectError
 from bot.memory.current_embedder import CurrentEmbedder
 from bot.memory.embeddings import Embedder
 from bot.memory.filling import Filling, Texts
-from bot.memory.fingerprint import Fingerprint, spec_of
+from bot.memory.fingerprint import Fingerprint, in_settings, spec_of
 from bot.memory.indexer import Indexer
 from bot.memory.reconcile import Reconciler
 from bot.memory.shadow import Mirrored
@@ -46,7 +46,11 @@ class Reindexed:
 
 
 class Reindexer:
-    """Fills the other index and switches to it, while everything else goes on. For one call at a time."""
+    """Fills the other index and switches to it, while everything else goes on. For one call at a time.
+
+    `members_know` says whether a provider's embedder may be sent what members write: they were told of it, or it is
+    none of somebody else.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class Reindexer:
         breaker: Breaker,
         make_embedder: Callable[[EmbeddingModel], Embedder],
         give_way: Callable[[], Awaitable[None]],
+        members_know: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._index = index
         self._indexer = indexer
@@ -67,12 +72,13 @@ class Reindexer:
         self._breaker = breaker
         self._make_embedder = make_embedder
         self._give_way = give_way
+        self._members_know = members_know
 
     async def run(self, model: EmbeddingModel, report: Report) -> Reindexed:
         """Have everything embedded by this model, and use it from then on.
 
-        Raises `RecollectError` if it is in use already or cannot be used, and `ServiceUnavailable` where a service
-        fails: what is done stays done, and the same call goes on from there.
+        Raises `RecollectError` if it is in use already, cannot be used or is not known to members, and
+        `ServiceUnavailable` where a service fails: what is done stays done, and the same call goes on from there.
         """
         as_set = await self._index.take_as_stored()
         wanted = Fingerprint(model)
@@ -80,6 +86,8 @@ class Reindexer:
             raise RecollectError(f"The index is made with {model} already.")
         embedder = self._make_embedder(model)
         try:
+            if not await self._members_know(model.provider):
+                raise RecollectError(self._tell_first(embedder.name, model.provider, as_set))
             await _try(embedder, model)
             other = await self._index.other()
             if other is None or other.fingerprint != wanted:
@@ -91,6 +99,16 @@ class Reindexer:
         finally:
             if self._embedder is None or not self._embedder.uses(embedder):
                 await embedder.close()
+
+    def _tell_first(self, service: str, provider: str, as_set: bool) -> str:
+        """What to do before a service is sent what members write; `as_set` if the bot starts with its settings."""
+        settings = f'embedding.next = "{provider}"'
+        if not as_set:
+            settings = f"{in_settings(self._index.fingerprint.embedding)} again, with {settings},"
+        return (
+            f"Members were not told of {service} yet: set {settings} and start the bot, so that it names {service} in "
+            "the observed channels, then repeat this command."
+        )
 
     async def undo(self, report: Report) -> Reindexed:
         """Go back to the former index, with what came since embedded by its model. Raises as `run`."""

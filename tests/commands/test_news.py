@@ -9,10 +9,12 @@ from structlog.testing import capture_logs
 from town import connected, eventually
 
 from bot.app import App
-from bot.commands.notice import services_key
-from bot.errors import StorageUnavailable
+from bot.errors import RecollectError, StorageUnavailable
+from bot.outside import services_key
 from bot.sandbox.discord import Channel, DiscordServer, Guild, Permission
 from bot.sandbox.discord.components import buttons_of
+from bot.sandbox.voyage import VoyageServer
+from bot.settings import Settings
 
 OPENAI = {"openai": {"api_key": "sk-x"}}
 
@@ -172,3 +174,33 @@ async def test_what_was_known_by_an_earlier_version_is_not_told_again(
     assert notices(server, general) == []
     [notice] = notices(server, staff)
     assert notice.startswith("🧠 **Other services see the text of this channel now**")
+
+
+async def test_an_embedder_outside_is_told_before_it_is_sent_anything(
+    server: DiscordServer, tmp_path: Path, sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reindex is refused until the channels were told of the service, and no matter what the settings say since."""
+    guild = server.world.add_guild(name="tea club")
+    general = server.world.add_channel(guild, "general")
+    async with VoyageServer() as voyage:
+        monkeypatch.setattr("bot.outside.in_house", lambda url: url != voyage.url)
+        keyed = sections | {"voyage": {"api_key": "pa-x", "base_url": voyage.url, "dimensions": 256}}
+        coming = keyed | {"embedding": {"next": "voyage"}}
+
+        async def reindex(app: App) -> dict[str, Any]:
+            return await app.operations()["reindex"]({"embedder": "voyage"}, lambda *_: None)
+
+        async with connected(server, tmp_path, keyed) as app:
+            await switched_on(server, app, guild, general)
+            with pytest.raises(RecollectError, match="Members were not told of Voyage yet"):
+                await reindex(app)
+        async with App(Settings.model_validate({"storage": {"path": tmp_path}, **coming})) as stopped:
+            with pytest.raises(RecollectError, match="Members were not told of Voyage yet"):
+                await reindex(stopped)
+        assert (voyage.requests, notices(server, general)) == (0, [])
+        async with connected(server, tmp_path, coming) as app:
+            await told(app)
+        assert "which is to make them searchable from some day on" in notices(server, general)[-1]
+        async with App(Settings.model_validate({"storage": {"path": tmp_path}, **keyed})) as stopped:
+            assert (await reindex(stopped))["model"] == "voyage:voyage-4-lite:256"
+        assert voyage.requests == 1

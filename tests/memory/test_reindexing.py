@@ -47,6 +47,9 @@ class WordEmbedder:
         self.hook: Callable[[], object] | None = before
         self.closed = False
 
+    async def prepare(self) -> None:
+        """It is prepared."""
+
     async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Sequence[float] | None]:
         if self.fails_after is not None and len(self.sent) >= self.fails_after:
             raise EmbedderUnavailable("The embedder is out for a walk.")
@@ -89,6 +92,7 @@ class Work:
     reindexer: Reindexer
     made: list[WordEmbedder] = field(default_factory=list)
     to_come: list[WordEmbedder] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
 
     async def say(self, *words: str, first: int = 1) -> None:
         """Have messages captured and indexed."""
@@ -118,11 +122,15 @@ async def at_work(house: House, sites: Sites, model: EmbeddingModel = OLD) -> As
     embedder = CurrentEmbedder(WordEmbedder(model))
     indexer = house.indexer(embedder)
     made: list[WordEmbedder] = []
+    unknown: set[str] = set()
     to_come: list[WordEmbedder] = []
 
     def make(model: EmbeddingModel) -> WordEmbedder:
         made.append(to_come.pop(0) if to_come else WordEmbedder(model))
         return made[-1]
+
+    async def members_know(provider: str) -> bool:
+        return provider not in unknown
 
     async def at_once() -> None:
         """Nobody waits for an answer."""
@@ -137,9 +145,10 @@ async def at_work(house: House, sites: Sites, model: EmbeddingModel = OLD) -> As
         house.breakers.of("OpenAI"),
         make,
         at_once,
+        members_know,
     )
     try:
-        yield Work(house, sites, index, indexer, recall, embedder, reindexer, made, to_come)
+        yield Work(house, sites, index, indexer, recall, embedder, reindexer, made, to_come, unknown)
     finally:
         await index.close()
 
@@ -338,6 +347,24 @@ async def test_a_model_that_does_not_answer_changes_nothing(embedded: Work) -> N
         assert embedder.closed
     assert await embedded.index.other() is None
     assert await embedded.sizes() == {128}
+
+
+async def test_what_members_do_not_know_of_is_sent_nothing(house: House, tmp_path: Path) -> None:
+    """The refusal says what to set; also where the settings name the new model already, with which no bot starts."""
+    sentences = []
+    for model in (OLD, THIRD):
+        async with at_work(house, EdgeSites(tmp_path / "memory"), model) as work:
+            if model == OLD:
+                await work.say("the cat sleeps on the sofa")
+            work.unknown.add(THIRD.provider)
+            with pytest.raises(RecollectError, match="Members were not told") as refused:
+                await work.reindexer.run(THIRD, ignore)
+            sentences.append(str(refused.value))
+            assert [(one.sent, one.closed) for one in work.made] == [([], True)]
+            assert await work.index.other() is None
+    assert 'set embedding.next = "voyage" and start the bot' in sentences[0]
+    assert 'set embedding.provider = "openai", openai.embedding_model = "old"' in sentences[1]
+    assert 'again, with embedding.next = "voyage", and start the bot' in sentences[1]
 
 
 async def test_a_question_during_the_switch_is_asked_again(embedded: Work) -> None:
