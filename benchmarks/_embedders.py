@@ -78,6 +78,10 @@ class Remembering:
         self._asked = 0  # questions under way
         self._since = 0.0
 
+    async def prepare(self) -> None:
+        """See `Embedder`."""
+        await self._embedder.prepare()
+
     async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Vector | None]:
         """See `Embedder`. Not bound by `within`: vectors that come too late would only be missing."""
         new = [text for text in dict.fromkeys(texts) if self._key(text) not in self._vectors]

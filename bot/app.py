@@ -49,6 +49,7 @@ class App(Rooms):
                     tasks.create_task(self.purge.run(), name="purging"),
                     tasks.create_task(self.sampling.run(), name="sampling"),
                     tasks.create_task(self.client.serve(token), name="gateway"),
+                    tasks.create_task(self._prepare(), name="preparing"),
                 ]
                 log.info("started", probes=f"{self.web.host}:{self.web.port}", data=str(self.settings.storage.path))
                 await self._stopping.wait()
@@ -59,6 +60,12 @@ class App(Rooms):
         except* RecollectError as group:
             raise _first(group) from None
         log.info("stopped")
+
+    async def _prepare(self) -> None:
+        """Spare whoever asks first the second that the embedder's client takes to load, and the start as well."""
+        await self.client.ready.wait()
+        if self.embedder:
+            await self.embedder.prepare()
 
     def stop(self) -> None:
         """Ask `serve` to drain and return; calling it again changes nothing."""

@@ -1,17 +1,22 @@
 """The embedder that goes with the index in use, for everyone who embeds: a switch of the index changes it at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from bot.errors import EmbedderUnavailable
 from bot.memory.embedders.base import Usage
 from bot.memory.embeddings import Embedder
 from bot.model import ServiceHealth
 
 
 class CurrentEmbedder:
-    """An `Embedder` that can be replaced while others use it: what was asked of the former one is still answered."""
+    """An `Embedder` that can be replaced while others use it: what was asked of the former one is still answered.
 
-    def __init__(self, embedder: Embedder) -> None:
+    It counts as out of order while `untold` says why nothing may be sent to it yet.
+    """
+
+    def __init__(self, embedder: Embedder, untold: Callable[[], str | None] = lambda: None) -> None:
         self._embedder = embedder
+        self._untold = untold
         self._former: list[Embedder] = []
 
     @property
@@ -43,12 +48,18 @@ class CurrentEmbedder:
         """Whether it is this one."""
         return self._embedder is embedder
 
+    async def prepare(self) -> None:
+        """See `Embedder`."""
+        await self._embedder.prepare()
+
     async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Sequence[float] | None]:
         """See `Embedder`."""
+        self._check()
         return await self._embedder.documents(texts, within)
 
     async def queries(self, texts: Sequence[str]) -> list[Sequence[float]]:
         """See `Embedder`."""
+        self._check()
         return await self._embedder.queries(texts)
 
     def known(self, text: str) -> Sequence[float] | None:
@@ -63,3 +74,7 @@ class CurrentEmbedder:
         """See `Embedder`."""
         for embedder in (*self._former, self._embedder):
             await embedder.close()
+
+    def _check(self) -> None:
+        if reason := self._untold():
+            raise EmbedderUnavailable(reason)

@@ -70,6 +70,10 @@ class Embedder(Protocol):
         """What the service has done so far."""
         ...
 
+    async def prepare(self) -> None:
+        """Load what the first request would have to wait for; nothing is sent."""
+        ...
+
     async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Sequence[float] | None]:
         """One vector a text, in order, made within this many seconds.
 

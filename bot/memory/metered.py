@@ -34,6 +34,10 @@ class MeteredEmbedder:
         self.usage = embedder.usage
         self._count()  # from 0, so that the first request is an increase
 
+    async def prepare(self) -> None:
+        """See `Embedder`."""
+        await self._embedder.prepare()
+
     async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Sequence[float] | None]:
         """See `Embedder`."""
         with self._request("document"):

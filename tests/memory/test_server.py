@@ -1,8 +1,6 @@
 """What is particular to the index on a server: outages, keys, other people's collections, the wire."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -240,9 +238,3 @@ async def test_unmapped_points_are_counted_over_pages(index: ServerIndex) -> Non
     assert (len(page), after) == (5, id_of(6))
     assert await index.scroll(None, after, limit=6) == ([], None)
     assert (await index.count(None), await index.count(77)) == (5, 3)
-
-
-def test_the_client_is_imported_late() -> None:
-    """Whoever has no server does not pay for the client."""
-    code = "import sys, bot.app, bot.memory.edge; sys.exit('qdrant_client' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,8 +1,6 @@
 """Metrics, as Prometheus reads them from the bot at work beside stand-ins."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -230,9 +228,3 @@ async def test_stages_that_fail_count_too() -> None:
 def test_a_cause_is_one_of_a_few_words(error: BaseException, word: str) -> None:
     """Never what the error says, which may differ each time or quote somebody."""
     assert cause(error) == word
-
-
-def test_the_client_is_imported_at_the_first_scrape() -> None:
-    """Who has no Prometheus does not pay for its library."""
-    check = "import sys, bot.app; sys.exit('prometheus_client' in sys.modules)"
-    subprocess.run([sys.executable, "-c", check], check=True)

@@ -110,6 +110,9 @@ class BaseEmbedder(ABC):
     async def close(self) -> None:
         """Release everything."""
 
+    async def prepare(self) -> None:  # noqa: B027  (most have nothing to load)
+        """See `Embedder`."""
+
     async def documents(self, texts: Sequence[str], within: float | None = None) -> list[Vector | None]:
         """See `Embedder`. Sends as few requests as the service's limits allow, one after the other."""
         vectors: list[Vector | None] = [self._zero] * len(texts)

@@ -25,26 +25,42 @@ _LIMITS = Limits(inputs=2048, bytes=300_000)
 
 
 class OpenAIEmbedder(BaseEmbedder):
-    """The `Embedder` on OpenAI's embeddings API; `openai` is imported with the first instance."""
+    """The `Embedder` on OpenAI's embeddings API.
+
+    Its client is made with the first request, in a worker thread: importing `openai` takes most of a second.
+    """
 
     service = "OpenAI"
 
     def __init__(self, settings: OpenAISettings) -> None:
         super().__init__(settings.embedding_model, settings.dimensions, "openai.dimensions", _LIMITS)
         self._settings = settings
-        self._client = _client(settings)
+        self._client: AsyncOpenAI | None = None
+        self._connecting = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """See `Embedder`."""
+        await self._connected()
 
     async def close(self) -> None:
         """See `Embedder`."""
-        await self._client.close()
+        if self._client is not None:
+            await self._client.close()
+
+    async def _connected(self) -> "AsyncOpenAI":
+        async with self._connecting:
+            if self._client is None:
+                self._client = await asyncio.to_thread(_client, self._settings)
+            return self._client
 
     async def _request(self, texts: list[str], purpose: Purpose) -> Embedded:
+        client = await self._connected()
         import openai
 
         # Only the third generation can shorten its vectors; other models refuse the parameter.
         dimensions = self.dimensions if self.model.startswith("text-embedding-3") else openai.omit
         try:
-            answer = await self._client.embeddings.with_raw_response.create(
+            answer = await client.embeddings.with_raw_response.create(
                 input=texts, model=self.model, dimensions=dimensions, encoding_format="base64"
             )
             # The client's own objects of a large answer would hold up the event loop.
