@@ -108,11 +108,15 @@ def _not_json(reason: str) -> str:
 
 def _config_file(config: Path | None) -> Path | None:
     named = config or (Path(os.environ["BOT_CONFIG"]) if os.environ.get("BOT_CONFIG") else None)
-    if named is None:
-        return Path("config.toml") if Path("config.toml").is_file() else None
-    if not named.is_file():
+    file = named or Path("config.toml")
+    try:
+        there = file.is_file()
+    except PermissionError:
+        where = "start in a folder that this user may enter, or name another file with --config"
+        raise SettingsError(f"This user may not look for the settings file {file}: {where}.") from None
+    if named and not there:
         raise SettingsError(f"There is no settings file {named}; copy config.example.toml there and edit it.")
-    return named
+    return file if there else None
 
 
 def _toml(file: Path) -> TomlConfigSettingsSource:
@@ -143,8 +147,13 @@ def _secret_files(folder: Path) -> Iterator[tuple[Path, tuple[str, str]]]:
     known = {name.lower(): path for name, path in _WELL_KNOWN.items()}
     for section, field in Settings.model_fields.items():
         known |= {f"{section}__{key}": (section, key) for key in _keys(field)}
-    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if (path := known.get(file.name.lower())) and file.is_file():
+    try:
+        files = [file for file in sorted(folder.iterdir()) if file.is_file()] if folder.is_dir() else []
+    except PermissionError:
+        whom = "let this user read it, or have BOT_SECRETS_DIR name another"
+        raise SettingsError(f"The folder of secrets {folder} cannot be read: {whom}.") from None
+    for file in files:
+        if path := known.get(file.name.lower()):
             yield file, path
 
 

@@ -203,6 +203,24 @@ def test_a_wrong_variable_is_one_sentence(
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("closed", "named", "fix"),
+    [("is_file", "config.toml", "--config"), ("iterdir", "secrets", "BOT_SECRETS_DIR")],
+)
+def test_a_folder_closed_to_this_user_is_named(
+    closed: str, named: str, fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's folder, be it the working folder or that of the secrets, is one sentence with the fix."""
+    (tmp_path / "secrets").mkdir()
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, closed, refused)
+    with pytest.raises(SettingsError, match=rf"{named}.*: .*{fix}"):
+        load()
+
+
 def test_secrets_never_print(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the settings' repr nor an error about one holds a secret."""
     monkeypatch.setenv("DISCORD_TOKEN", "s3cret")
