@@ -4,13 +4,17 @@ import json
 import os
 import shutil
 import stat
+import sys
+import tomllib
 import uuid
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import pytest
 from processes import recollect, running
 
+from bot.__main__ import main as script
 from bot.app import App
 from bot.cli import main
 from bot.memory.edge import EdgeIndex
@@ -180,6 +184,40 @@ def test_a_command_stopped_by_ctrl_c_says_so(
         main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "recollect: Stopped before the end; repeat the command.\n"
+
+
+def test_ctrl_c_before_the_command_line_is_there_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing takes a moment in which somebody changes their mind; the console script begins where that is caught."""
+
+    class Interrupted(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "bot.cli", Interrupted("bot.cli"))
+    with pytest.raises(SystemExit) as ended:
+        script()
+    assert ended.value.code == 130
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["scripts"] == {"recollect": "bot.__main__:main"}
+
+
+def test_a_folder_of_another_user_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It names the file and says as whom to give the command."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "data/recollect.db")
+
+    monkeypatch.setattr("bot.cli.common._ask", refused)
+    monkeypatch.setattr("sys.argv", ["recollect", "purge"])
+    monkeypatch.setattr("bot.cli.common.configured", lambda config: Settings())
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    err = capsys.readouterr().err
+    assert "data/recollect.db" in err
+    assert "as the user the bot runs as" in err
 
 
 async def test_a_bot_restored_without_its_journal_checks_discord_first(

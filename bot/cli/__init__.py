@@ -29,6 +29,9 @@ def main() -> None:
         cli()
     except RecollectError as error:
         _fail(str(error))
+    except PermissionError as error:
+        whose = f"{error.filename} is closed to this user ({error.strerror})"
+        _fail(f"{whose}: give the command as the user the bot runs as, or let this one read and write there.")
 
 
 def _fail(sentence: str) -> NoReturn:
