@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -57,10 +57,17 @@ def unchecked(name: str, waits_for: str) -> Check:
     return warned(name, "not checked", f"Mend “{waits_for}” first, then run this again.")
 
 
-async def bounded(
+def bounded(
     name: str, checking: Awaitable[Sequence[Check]], fix: str, seconds: float = PATIENCE
-) -> Sequence[Check]:
-    """What comes of some checks; one failure with this fix if they take too long or break down themselves."""
+) -> Coroutine[None, None, Sequence[Check]]:
+    """What comes of some checks; one failure with this fix if they take too long or break down themselves.
+
+    They begin at once, so that none is left without ever having been awaited if the examination is stopped.
+    """
+    return _bounded(name, asyncio.ensure_future(checking), fix, seconds)
+
+
+async def _bounded(name: str, checking: Awaitable[Sequence[Check]], fix: str, seconds: float) -> Sequence[Check]:
     try:
         async with asyncio.timeout(seconds):
             return await checking

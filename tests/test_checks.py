@@ -1,6 +1,7 @@
 """The rows of `recollect doctor`, and what becomes of a check that hangs or breaks down."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -38,6 +39,15 @@ async def test_a_check_that_breaks_down_is_a_failure_that_quotes_nothing() -> No
     assert "break_down" in logs[0]["stack"]
     assert KEY not in str(logs)
     assert await bounded("Disk", answer(), "Plug it in.") == [passed("Disk", "there is one")]
+
+
+async def test_checks_that_are_stopped_before_they_begin_leave_no_warning() -> None:
+    """After Ctrl-C nothing is said of coroutines that nobody awaited: here a warning is an error."""
+    examination = asyncio.create_task(bounded("Disk", hang(), "Plug it in."))
+    examination.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await examination
+    gc.collect()
 
 
 @pytest.mark.parametrize(
