@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from bot.cli import doctor, healthcheck, models, moving, operations, reference, reindexing, running
 from bot.cli.common import cli
-from bot.errors import RecollectError
+from bot.errors import RecollectError, ServiceUnavailable
 
 __all__ = [
     "cli",
@@ -23,10 +23,13 @@ __all__ = [
 
 
 def main() -> None:
-    """The console script. A failure we foresee is one sentence on stderr and exit code 1."""
+    """Run a command. A failure we foresee is one sentence on stderr and exit code 1."""
     gc.set_threshold(50_000, 20, 100)  # what a start imports stays: looking through it takes a tenth of the time
     try:
         cli()
+    except ServiceUnavailable as error:
+        sentence = str(error)  # what is wrong, and often after a colon what to do
+        _fail(sentence if ": " in sentence else f"{sentence.rstrip('.')}. `recollect doctor` says what it needs.")
     except RecollectError as error:
         _fail(str(error))
     except PermissionError as error:

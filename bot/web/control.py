@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bot.errors import NotRunning, RecollectError
+from bot.errors import NotRunning, RecollectError, ServiceUnavailable
 from bot.model import Report
 
 SOCKET = "control.sock"
@@ -104,7 +104,7 @@ class ControlServer:
             result = await _while_connected(operation(arguments, _reporting_to(writer)), reader)
         except RecollectError as error:
             log.info("operation_failed", operation=name, reason=str(error))
-            return {"error": str(error)}
+            return {"error": str(error), "unavailable": isinstance(error, ServiceUnavailable)}
         except (asyncio.CancelledError, ConnectionError):
             log.info("operation_cancelled", operation=name)
             raise
@@ -161,7 +161,7 @@ async def call(path: Path, name: str, arguments: Mapping[str, Any], report: Repo
                 if progress := answer.get("progress"):
                     report(progress["what"], progress["done"], progress["total"])
                 elif "error" in answer:
-                    raise RecollectError(answer["error"])
+                    raise (ServiceUnavailable if answer.get("unavailable") else RecollectError)(answer["error"])
                 else:
                     result: dict[str, Any] = answer["result"]
                     return result

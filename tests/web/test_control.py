@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bot.errors import NotRunning, RecollectError
+from bot.errors import LLMUnreachable, NotRunning, RecollectError, ServiceUnavailable
 from bot.model import Report
 from bot.web.control import SOCKET, ControlServer, Operation, call
 
@@ -109,9 +109,14 @@ async def test_a_foreseen_failure_is_the_bots_sentence(tmp_path: Path) -> None:
     async def fail(_: Mapping[str, Any], __: Report) -> dict[str, Any]:
         raise RecollectError("The moon is full.")
 
-    async with serving(tmp_path / SOCKET, fail=fail):
+    async def down(_: Mapping[str, Any], __: Report) -> dict[str, Any]:
+        raise LLMUnreachable("The moon is down.")
+
+    async with serving(tmp_path / SOCKET, fail=fail, down=down):
         with pytest.raises(RecollectError, match="The moon is full"):
             await call(tmp_path / SOCKET, "fail", {}, ignore)
+        with pytest.raises(ServiceUnavailable, match="The moon is down"):
+            await call(tmp_path / SOCKET, "down", {}, ignore)
 
 
 async def test_an_unforeseen_failure_is_logged_and_others_go_on(tmp_path: Path) -> None:
