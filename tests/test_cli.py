@@ -17,6 +17,7 @@ from processes import recollect, running
 from bot.__main__ import main as script
 from bot.app import App
 from bot.cli import main
+from bot.errors import EmbedderUnavailable, LLMUnreachable
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import IndexPoint
 from bot.sandbox.discord import DiscordServer, Intent
@@ -77,9 +78,10 @@ async def test_a_second_process_on_the_same_folder_is_refused(discord_server: Di
     """The second one ends with a sentence; the first goes on."""
     async with running(tmp_path, **at(discord_server)) as bot:
         await bot.logged("ready")
+        assert bot.events[0]["event"] == "starting"
         code, _, err = await recollect(tmp_path, "run", **at(discord_server))
-        assert (code, err.count("\n")) == (1, 1)
-        assert "held by another process" in err
+        assert (code, err.count("\n")) == (1, 2)
+        assert "held by another process" in err.splitlines()[1]
         assert await bot.terminate() == 0
 
 
@@ -120,7 +122,7 @@ async def test_malformed_settings_are_one_sentence(tmp_path: Path) -> None:
 async def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     """The sentence names the folder and the setting."""
     code, _, err = await recollect(tmp_path, "run", BOT_STORAGE__PATH="/proc/recollect")
-    assert (code, err.count("\n")) == (1, 1)
+    assert (code, err.count("\n")) == (1, 2)
     assert "/proc/recollect" in err
     assert "storage.path" in err
 
@@ -147,7 +149,10 @@ async def test_adopt_gives_unmapped_memories_to_a_channel(tmp_path: Path) -> Non
     await index.upsert(None, [IndexPoint(str(uuid.uuid4()), stray)])
     await index.close()
     assert await recollect(tmp_path, "adopt", "1", "2") == (0, "1 memory belongs to channel 2 now.\n", "")
-    assert await recollect(tmp_path, "adopt", "1", "2") == (0, "0 memories belong to channel 2 now.\n", "")
+    nothing = "There is no memory without a server and a channel.\n"
+    code, out, err = await recollect(tmp_path, "adopt", "1", "2", TTY_COMPATIBLE="1")
+    assert (code, out) == (0, nothing)
+    assert "Opening the data folder" in err  # on a terminal alone
 
 
 async def test_a_backup_of_a_running_bot_and_of_one_at_rest(discord_server: DiscordServer, tmp_path: Path) -> None:
@@ -163,6 +168,8 @@ async def test_a_backup_of_a_running_bot_and_of_one_at_rest(discord_server: Disc
         assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
         assert await bot.terminate() == 0
     assert await recollect(tmp_path, "deadletters", "list") == (0, "No message was put aside.\n", "")
+    code, out, _ = await recollect(tmp_path, "deadletters", "replay", "5")
+    assert (code, "None of these messages was put aside" in out) == (0, True)
     code, out, err = await recollect(tmp_path, "backup", "two.zip")
     assert (code, err) == (0, "")
     assert "holds 0 messages, 0 facts" in out
@@ -218,6 +225,29 @@ def test_a_folder_of_another_user_is_one_sentence(
     err = capsys.readouterr().err
     assert "data/recollect.db" in err
     assert "as the user the bot runs as" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (LLMUnreachable("Ollama cannot be reached (ConnectError)"), "). `recollect doctor` says what it needs.\n"),
+        (EmbedderUnavailable("Ollama has no model 'x': run `ollama pull x`."), "run `ollama pull x`.\n"),
+    ],
+)
+def test_a_service_that_is_down_comes_with_what_to_do(
+    error: Exception, ending: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the sentence itself does not say so, it names the command that does."""
+
+    def down(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bot.cli.common._ask", down)
+    monkeypatch.setattr("bot.cli.common.configured", lambda config: Settings())
+    monkeypatch.setattr("sys.argv", ["recollect", "reindex", "--undo"])
+    with pytest.raises(SystemExit):
+        main()
+    assert ending in capsys.readouterr().err
 
 
 async def test_a_bot_restored_without_its_journal_checks_discord_first(

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,16 +51,17 @@ async def _ask(settings: Settings, operation: str, needs_data: bool, arguments: 
     from bot.storage.database import holds_data
     from bot.web.control import SOCKET, call
 
-    with progress_bars() as report:
-        try:
-            return await call(settings.storage.path / SOCKET, operation, arguments, report)
-        except NotRunning:
-            if needs_data and not holds_data(settings.storage.path):
-                raise DataFolderError(f"There is no data in {settings.storage.path}: check storage.path.") from None
+    with progress_bars() as report, suppress(NotRunning):
+        return await call(settings.storage.path / SOCKET, operation, arguments, report)
+    if needs_data and not holds_data(settings.storage.path):
+        raise DataFolderError(f"There is no data in {settings.storage.path}: check storage.path.")
+    async with AsyncExitStack() as stack:
+        with waiting("Opening the data folder…"):
             from bot.app import App
 
-            async with App(settings) as app:
-                return await app.operations()[operation](arguments, report)
+            app = await stack.enter_async_context(App(settings))
+        with progress_bars() as report:
+            return await app.operations()[operation](arguments, report)
 
 
 @contextmanager
@@ -71,6 +72,16 @@ def told_when_stopped() -> Iterator[None]:
     except KeyboardInterrupt:
         print("recollect: Stopped before the end; repeat the command.", file=sys.stderr)
         raise
+
+
+@contextmanager
+def waiting(what_for: str) -> Iterator[None]:
+    """Say on the terminal what takes a moment; nothing where stderr is a file."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status(what_for) if console.is_terminal else nullcontext():
+        yield
 
 
 @contextmanager

@@ -4,13 +4,12 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
 
-from bot.cli.common import AsJson, Config, cli
+from bot.cli.common import AsJson, Config, cli, waiting
 
 if TYPE_CHECKING:
     from bot.checks import Check
@@ -24,16 +23,13 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
 
     The exit code is 1 if a check failed.
     """
-    from rich.console import Console
+    with waiting("Looking into everything…"):
+        from bot.checks import Verdict
+        from bot.doctor import examine
+        from bot.settings import LogSettings
+        from bot.telemetry import configure_logging
 
-    from bot.checks import Verdict
-    from bot.doctor import examine
-    from bot.settings import LogSettings
-    from bot.telemetry import configure_logging
-
-    configure_logging(LogSettings(level="error"))  # what is wrong becomes a row
-    console = Console(stderr=True)
-    with console.status("Looking into everything…") if console.is_terminal else nullcontext():
+        configure_logging(LogSettings(level="error"))  # what is wrong becomes a row
         checks = asyncio.run(examine(config))
     if as_json:
         print(json.dumps([asdict(check) for check in checks], indent=2, ensure_ascii=False))

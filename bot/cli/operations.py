@@ -27,7 +27,8 @@ def adopt(
     Until then they are shown to nobody.
     """
     count = ask(config, "adopt", guild=guild, channel=channel)["memories"]
-    print(f"{count} {'memory belongs' if count == 1 else 'memories belong'} to channel {channel} now.")
+    belong = f"{count:,} {'memory belongs' if count == 1 else 'memories belong'} to channel {channel} now."
+    print(belong if count else "There is no memory without a server and a channel.")
 
 
 @cli.command()
@@ -107,7 +108,9 @@ def replay_dead_letters(
 ) -> None:
     """Have messages that were put aside read again."""
     made = ask(config, "replay", needs_data=True, guild=guild, ids=ids or None)
-    tell(made, f"{counted(made['replayed'], 'message')} will be read again.", as_json)
+    none = "None of these messages was put aside: `recollect deadletters list` names those that were."
+    again = f"{counted(made['replayed'], 'message')} will be read again."
+    tell(made, again if made["replayed"] else none if ids else "No message was put aside.", as_json)
 
 
 @cli.command("import")

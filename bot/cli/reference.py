@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.cli.common import cli
+from bot.cli.common import cli, waiting
 
 if TYPE_CHECKING:
     from bot.commands.tree import Tree
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 @cli.command()
 def commands() -> None:
     """Print what the bot can be asked in Discord, as Markdown."""
-    print(asyncio.run(_reference()), end="")
+    with waiting("Looking through the commands…"):
+        page = asyncio.run(_reference())
+    print(page, end="")
 
 
 @cli.command()

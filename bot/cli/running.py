@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +16,14 @@ from bot.errors import RecollectError
 @cli.command()
 def run(config: Config = None) -> None:
     """Run the bot until it is told to stop (Ctrl-C or SIGTERM)."""
+    import structlog
+
+    settings = configured(config)
+    structlog.get_logger(__name__).info("starting", version=version("recollect"))  # what follows takes a second or two
+
     from bot.app import run as serve
 
-    asyncio.run(serve(configured(config)))
+    asyncio.run(serve(settings))
 
 
 @cli.command()
