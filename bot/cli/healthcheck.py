@@ -27,26 +27,30 @@ def healthcheck(
     from bot.settings_sources import load
 
     probe = "/readyz" if ready else "/livez"
-    address, answered = _asked(load(config).web, probe)
-    if not answered:
+    address, status = _asked(load(config).web, probe)
+    if status is None:
+        raise RecollectError(f"No bot listens on {address}: start it with `recollect run`, or correct web.port.")
+    if status != http.client.OK:
         raise RecollectError(f"The bot on {address} did not say yes to {probe}; its log says why.")
     print(f"The bot on {address} is {'ready' if ready else 'alive'}.")
 
 
-def _asked(web: WebSettings, probe: str) -> tuple[str, bool]:
-    """Where it was asked, and whether it said yes."""
+def _asked(web: WebSettings, probe: str) -> tuple[str, int | None]:
+    """Where it was asked, and what it said: a status of HTTP, 0 for no answer, or `None` if nobody listens there."""
     if web.port == 0:
         raise RecollectError("The port of the probes is unknown while web.port is 0; set it to a fixed one.")
     host = _reachable(web.host)
     connection = http.client.HTTPConnection(host, web.port, timeout=_PATIENCE)
     try:
         connection.request("GET", probe)
-        answered = connection.getresponse().status == http.client.OK
+        status: int | None = connection.getresponse().status
+    except ConnectionRefusedError:
+        status = None
     except (OSError, http.client.HTTPException):
-        answered = False
+        status = 0
     finally:
         connection.close()
-    return (f"[{host}]:{web.port}" if ":" in host else f"{host}:{web.port}"), answered
+    return (f"[{host}]:{web.port}" if ":" in host else f"{host}:{web.port}"), status
 
 
 def _reachable(host: str) -> str:

@@ -138,15 +138,16 @@ def trim() -> ModuleType:
 
 def test_trimming_removes_tests_and_compiles_the_rest(trim: ModuleType, tmp_path: Path) -> None:
     """Folders of tests go, modules stay with their bytecode, and what never runs stays without."""
-    for name in ("one/code.py", "one/tests/test_code.py", "one/testing/help.py", "one/latest/tests.py"):
+    kept = {"one/code.py", "one/testing/help.py", "one/latest/tests.py", "two/lexers/c.py", "two/lexers/_list.py"}
+    for name in (*kept, "one/tests/test_code.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("answer = 42\n")
     trim.remove_tests(tmp_path)
     trim.compile_all(tmp_path, trim.NEVER_RUN)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.py")}
     compiled = {f"{path.parents[1].name}/{path.name.split('.')[0]}" for path in tmp_path.rglob("*.pyc")}
-    assert left == {"one/code.py", "one/testing/help.py", "one/latest/tests.py"}
-    assert compiled == {"one/code", "latest/tests"}
+    assert left == kept
+    assert compiled == {"one/code", "latest/tests", "lexers/_list"}
 
 
 def test_trimming_spares_a_python_that_is_no_environment(trim: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +158,7 @@ def test_trimming_spares_a_python_that_is_no_environment(trim: ModuleType, monke
 
 
 async def test_the_health_check_tells_alive_from_ready(tmp_path: Path, ask: Ask) -> None:
-    """A bot that waits for Discord is alive and not ready; one that has ended is neither, and a sentence says so."""
+    """A bot that waits for Discord is alive and not ready; of one that does not run a sentence says so."""
     health = probes(ready=False)
     async with health.serving():
         port = str(health.port)
@@ -166,7 +167,7 @@ async def test_the_health_check_tells_alive_from_ready(tmp_path: Path, ask: Ask)
         assert (
             await ask(port, "--ready") == f"The bot on 127.0.0.1:{port} did not say yes to /readyz; its log says why."
         )
-    assert await ask(port) == f"The bot on 127.0.0.1:{port} did not say yes to /livez; its log says why."
+    assert (await ask(port)).startswith(f"No bot listens on 127.0.0.1:{port}: start it")
     assert "web.port is 0" in await ask("0")
 
 
@@ -177,7 +178,7 @@ async def test_the_health_check_reaches_a_bot_on_every_address(ask: Ask, monkeyp
         monkeypatch.setenv("BOT_WEB__HOST", "0.0.0.0")
         assert await ask(str(health.port), "--ready") == f"The bot on 127.0.0.1:{health.port} is ready."
     monkeypatch.setenv("BOT_WEB__HOST", "::")
-    assert (await ask(str(health.port))).startswith(f"The bot on [::1]:{health.port} did not")
+    assert (await ask(str(health.port))).startswith(f"No bot listens on [::1]:{health.port}")
 
 
 def test_the_unit_of_systemd_sets_what_the_bot_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
