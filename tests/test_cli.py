@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -40,7 +41,9 @@ async def test_help_names_every_command(tmp_path: Path) -> None:
     commands = ("run", "demo", "doctor", "healthcheck", "backup", "restore", "import", "migrate", "reindex", "models")
     for command in (*commands, "purge", "deadletters", "adopt", "commands", "settings", "bench"):
         assert f"\n  {command} " in out
-    assert err == ""
+    assert (out.count("..."), err) == (1, "")  # that of the usage: each command is said to its end
+    _, out, _ = await recollect(tmp_path, "--version")
+    assert re.fullmatch(r"recollect \d+\.\d+\.\d+\n", out)
 
 
 async def test_run_becomes_ready_though_every_service_is_down(discord_server: DiscordServer, tmp_path: Path) -> None:

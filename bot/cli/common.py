@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, nullcontext, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,6 @@ from bot.model import Report
 from bot.settings import Settings
 
 cli = typer.Typer(
-    help="A self-hosted memory for Discord communities.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -26,6 +26,21 @@ Config = Annotated[
     typer.Option(help="The settings file; otherwise $BOT_CONFIG, otherwise ./config.toml.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"recollect {version('recollect')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _of_all(
+    _: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A self-hosted memory for Discord communities."""
 
 
 def configured(config: Path | None) -> Settings:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
 
-@cli.command()
+@cli.command(short_help="Check everything the bot needs, and say how to mend it.")
 def doctor(config: Config = None, as_json: AsJson = False) -> None:
     """Check everything the bot needs, and say how to mend what it lacks; also while it runs.
 

@@ -24,7 +24,7 @@ def _group() -> None:
     """Language models: try one before you trust it with a server."""
 
 
-@models.command("try")
+@models.command("try", short_help="Have the configured model read invented conversations.")
 def try_model(
     model: Annotated[
         str | None, typer.Option(help="Another model of the configured provider.", show_default=False)

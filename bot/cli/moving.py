@@ -23,7 +23,7 @@ Collection = Annotated[
 ]
 
 
-@cli.command()
+@cli.command(short_help="Copy every memory to another index, each compared.")
 def migrate(
     source: Annotated[str, typer.Option("--from", metavar="PLACE", help="edge:FOLDER, a URL, or local:FOLDER.")],
     target: Annotated[str, typer.Option("--to", metavar="PLACE", help="Where to: the same three.")],

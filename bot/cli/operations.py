@@ -14,7 +14,7 @@ import typer
 from bot.cli.common import AsJson, Config, ask, cli, configured, counted, progress_bars, tell, told_when_stopped
 
 
-@cli.command()
+@cli.command(short_help="Give a channel what another mem0 client stored.")
 def adopt(
     guild: Annotated[int, typer.Argument(help="The id of the Discord server.")],
     channel: Annotated[
@@ -31,7 +31,7 @@ def adopt(
     print(belong if count else "There is no memory without a server and a channel.")
 
 
-@cli.command()
+@cli.command(short_help="Write everything that is held to one file.")
 def backup(
     file: Annotated[Path, typer.Argument(help="Where to write it: outside the data folder.")],
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
@@ -44,7 +44,7 @@ def backup(
     tell(made, f"{file} holds {held} and their index ({made['size'] / 1e6:,.1f} MB).", as_json)
 
 
-@cli.command()
+@cli.command(short_help="Make a data folder from a backup.")
 def restore(
     file: Annotated[Path, typer.Argument(help="A file that `recollect backup` wrote.")],
     as_json: AsJson = False,
@@ -71,7 +71,7 @@ def restore(
     tell(asdict(made), f"{held}; {after}", as_json)
 
 
-@cli.command()
+@cli.command(short_help="Take the last bytes of removed text off the disk now.")
 def purge(as_json: AsJson = False, config: Config = None) -> None:
     """Take the last bytes of removed text off the disk now, not only within `retention.purge_within`."""
     done = ask(config, "purge", needs_data=True)
@@ -84,7 +84,9 @@ def purge(as_json: AsJson = False, config: Config = None) -> None:
 
 
 deadletters = typer.Typer(help="Messages put aside because the language model gave no usable answer about them.")
-cli.add_typer(deadletters, name="deadletters", no_args_is_help=True)
+cli.add_typer(
+    deadletters, name="deadletters", no_args_is_help=True, short_help="Messages no usable answer was given about."
+)
 OfGuild = Annotated[int | None, typer.Option("--guild", help="Only those of the server with this id.")]
 
 
@@ -113,7 +115,7 @@ def replay_dead_letters(
     tell(made, again if made["replayed"] else none if ids else "No message was put aside.", as_json)
 
 
-@cli.command("import")
+@cli.command("import", short_help="Read what was said before from exported channels.")
 def import_files(
     files: Annotated[list[Path], typer.Argument(metavar="file", help="Exports in DiscordChatExporter's format Json.")],
     as_json: AsJson = False,

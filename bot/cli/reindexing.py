@@ -10,7 +10,7 @@ from bot.cli.common import AsJson, Config, ask, cli, counted, tell
 from bot.errors import RecollectError
 
 
-@cli.command()
+@cli.command(short_help="Change the embedding model while the bot runs, or go back.")
 def reindex(
     embedder: Annotated[
         str | None,

@@ -26,7 +26,7 @@ def run(config: Config = None) -> None:
     asyncio.run(serve(settings))
 
 
-@cli.command()
+@cli.command(short_help="Show the whole story in under a minute, with nothing set up.")
 def demo(
     keep: Annotated[
         Path | None, typer.Option(help="Leave the data in this folder to look at.", show_default=False)
@@ -45,9 +45,12 @@ def demo(
 
 
 @cli.command(
+    short_help="Run a benchmark of a source checkout, or list them.",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )
-def bench(context: typer.Context, name: Annotated[str, typer.Argument(help="Which benchmark, or `list`.")]) -> None:
+def bench(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="Which benchmark, or `list`.")] = "list"
+) -> None:
     """Run a benchmark of a source checkout: `recollect bench capture --help` shows its options."""
     folder = Path(__file__).parents[2] / "benchmarks"
     if not folder.is_dir():
