@@ -49,6 +49,7 @@ class App(Rooms):
                     tasks.create_task(self.purge.run(), name="purging"),
                     tasks.create_task(self.sampling.run(), name="sampling"),
                     tasks.create_task(self.client.serve(token), name="gateway"),
+                    tasks.create_task(self.telling(), name="telling"),
                     tasks.create_task(self._prepare(), name="preparing"),
                 ]
                 log.info("started", probes=f"{self.web.host}:{self.web.port}", data=str(self.settings.storage.path))

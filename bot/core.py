@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from bot.extraction.announced import AnnouncedLLM
+from bot.extraction.llm import LLM
 from bot.extraction.loaded import LoadedModels
 from bot.extraction.metered import MeteredLLM
 from bot.extraction.providers import llm_name, open_llm
@@ -33,6 +35,7 @@ from bot.memory.shadow import Mirrored
 from bot.memory.sites import open_sites
 from bot.meters import Meters
 from bot.model import utcnow
+from bot.outside import Use
 from bot.settings import Settings
 from bot.storage.archive import Archive
 from bot.storage.audit import Audit
@@ -65,6 +68,8 @@ from bot.upkeep.restore import INDEX, settle_unfinished
 from bot.upkeep.retention import Retention
 from bot.upkeep.samples import Sampling
 
+NOT_TOLD = "The observed channels are told first that this service sees what is written there."
+
 
 class Core(ABC):
     """What a bot keeps, finds and learns, open inside `async with`.
@@ -77,6 +82,8 @@ class Core(ABC):
         self.settings = settings
         self.clock = clock
         self.meters = Meters()
+        self.untold: frozenset[Use] = frozenset()
+        """What services outside are to do and do not yet, as members have to be told of it first."""
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -85,6 +92,8 @@ class Core(ABC):
             self._open_memory(opened)
             self._open_extraction(opened)
             self._open_doors()
+            self.untold = await self._find_untold()
+            self.indexer.lock.closed = self.indexer.lock.closed or self._not_told(Use.STORES)
             self._exit = opened.pop_all()
         return self
 
@@ -135,7 +144,9 @@ class Core(ABC):
         opened.push_async_callback(self.index.close)
         metered = partial(MeteredEmbedder, meters=self.meters, price=settings.embedding.price_per_million)
         configured = open_embedder(settings)
-        self.embedder = CurrentEmbedder(metered(configured)) if configured else None
+        self.embedder = (
+            CurrentEmbedder(metered(configured), partial(self._not_told, Use.EMBEDS)) if configured else None
+        )
         self.embedder_name = embedder_name(settings)
         if self.embedder:
             opened.push_async_callback(self.embedder.close)
@@ -225,7 +236,10 @@ class Core(ABC):
         )
 
     def _open_extraction(self, opened: AsyncExitStack) -> None:
-        watch = partial(MeteredLLM, meters=self.meters)
+        def watch(llm: LLM) -> LLM:
+            use = Use.READS if llm.name == llm_name(self.settings) else Use.READS_INSTEAD
+            return AnnouncedLLM(MeteredLLM(llm, self.meters), partial(self._not_told, use))
+
         self.llm = open_llm(self.settings, self.breakers, self.state, self.clock, watch)
         opened.push_async_callback(self.llm.close)
         self.models = LoadedModels(self.settings)
@@ -249,6 +263,20 @@ class Core(ABC):
         self.questions = Questions(self.llm, asked, turns, self.settings.ask.patience, on_recovery=self.worker.resume)
         opened.push_async_callback(self.questions.close)
 
+    def _not_told(self, use: Use) -> str | None:
+        """Why nothing is sent to the service that does this; None if all may be."""
+        return NOT_TOLD if use in self.untold else None
+
+    def _all_told(self) -> None:
+        """Members know everything now: let those go on that waited for it."""
+        if self.indexer.lock.closed == NOT_TOLD:
+            self.indexer.lock.closed = None
+        self.untold = frozenset()
+        for name in (self.embedder_name, llm_name(self.settings)):
+            self.breakers.of(name).end_pause()
+        self.indexer.wake()
+        self.worker.resume()
+
     @abstractmethod
     def _open_doors(self) -> None:
         """Build what faces outwards, once all of this is open."""
@@ -256,6 +284,10 @@ class Core(ABC):
     @abstractmethod
     def _has_left(self, guild_id: int) -> bool:
         """Whether it is certain that the bot is in this guild no longer."""
+
+    @abstractmethod
+    async def _find_untold(self) -> frozenset[Use]:
+        """What services outside are to do that members were not told of. Raises `StorageUnavailable`."""
 
     @abstractmethod
     async def _members_know(self, provider: str) -> bool:

@@ -2,6 +2,8 @@
 
 import ipaddress
 import json
+from collections.abc import Mapping
+from enum import StrEnum
 from urllib.parse import urlsplit
 
 from bot.settings import Settings
@@ -15,7 +17,20 @@ _LANGUAGE_MODELS = {
 _OLLAMA_CLOUD, _CLOUD_MODEL = "https://ollama.com", ("-cloud", ":cloud")
 _EMBEDDERS = {"api.openai.com": "OpenAI", "api.voyageai.com": "Voyage AI"}
 _HOUSE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa", ".localhost")
-_HOUSE = "house"
+_HOUSE, _MESSAGES = "house", "messages"
+
+
+class Use(StrEnum):
+    """What a service does with what members write."""
+
+    READS = "reads"
+    READS_INSTEAD = "reads_instead"
+    EMBEDS = "embeds"
+    EMBEDS_NEXT = "embeds_next"
+    STORES = "stores"
+
+
+_EMBEDDING = {Use.EMBEDS, Use.EMBEDS_NEXT}
 
 
 def outside_services(settings: Settings) -> list[str]:
@@ -34,15 +49,15 @@ def outside_services(settings: Settings) -> list[str]:
 def services_key(settings: Settings) -> str:
     """What `outside_services` tells, in a form that stays the same when only its wording changes."""
     embeds_at, next_at, qdrant = _embeds_at(settings), _embeds_next_at(settings), settings.qdrant.url
-    told: dict[str, str | bool] = {"reads": _whose(_reads_at(settings, settings.extraction.provider))}
+    told: dict[str, str | bool] = {Use.READS: _whose(_reads_at(settings, settings.extraction.provider))}
     if fallback := settings.extraction.fallback:
-        told |= {"reads_instead": _whose(_reads_at(settings, fallback))}
+        told |= {Use.READS_INSTEAD: _whose(_reads_at(settings, fallback))}
     if embeds_at:
-        told |= {"embeds": _whose(embeds_at), "messages": settings.memory.embed_messages}
+        told |= {Use.EMBEDS: _whose(embeds_at), _MESSAGES: settings.memory.embed_messages}
     if next_at:
-        told |= {"embeds_next": _whose(next_at), "messages": settings.memory.embed_messages}
+        told |= {Use.EMBEDS_NEXT: _whose(next_at), _MESSAGES: settings.memory.embed_messages}
     if qdrant and not in_house(qdrant):
-        told |= {"stores": _whose(qdrant)}
+        told |= {Use.STORES: _whose(qdrant)}
     return json.dumps(told)
 
 
@@ -54,8 +69,25 @@ def told_of_embedder(key: str, settings: Settings, provider: str) -> bool:
     at, told = _embedder_at(settings, provider), json.loads(key)
     if at is None or in_house(at):
         return True
-    seen = bool(told.get("messages")) or not settings.memory.embed_messages
-    return seen and _whose(at) in (told.get("embeds"), told.get("embeds_next"))
+    seen = told.get(_MESSAGES) or not settings.memory.embed_messages
+    return bool(seen) and _whose(at) in _known(told, Use.EMBEDS)
+
+
+def untold_uses(told: str, now: str) -> frozenset[Use]:
+    """What services outside do by the `services_key` of `now` that members know nothing of who were `told` another."""
+    before, after = json.loads(told), json.loads(now)
+    more = after.get(_MESSAGES, False) and not before.get(_MESSAGES, False)
+    return frozenset(
+        use
+        for use in Use
+        if (whose := after.get(use, _HOUSE)) != _HOUSE
+        and (whose not in _known(before, use) or (more and use in _EMBEDDING))
+    )
+
+
+def _known(told: Mapping[Use, str], use: Use) -> set[str | None]:
+    """Who does this as far as members know; whoever is to embed next may do so."""
+    return {told.get(one) for one in (_EMBEDDING if use in _EMBEDDING else {use})}
 
 
 def in_house(url: str) -> bool:

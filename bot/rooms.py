@@ -1,5 +1,6 @@
 """The composition root: the rooms that work without Discord, and the doors through which others reach them."""
 
+import asyncio
 from datetime import timedelta
 from functools import partial
 
@@ -26,7 +27,7 @@ from bot.commands.status import HealthCheck, read_health, read_status, unsaved
 from bot.commands.tree import build_tree
 from bot.core import Core
 from bot.errors import RecallPaused, ServiceUnavailable
-from bot.outside import told_of_embedder
+from bot.outside import Use, told_of_embedder
 from bot.storage.census import take_census
 from bot.storage.cursors import Cursors
 from bot.storage.keepsakes import Keepsakes
@@ -43,6 +44,7 @@ from bot.web.metrics import Lately, Metrics
 PROBE_SECONDS = 0.5  # Kubernetes gives a probe one second
 _COUNTED = timedelta(minutes=1)  # to count what is held takes a tenth of a second for a million
 _ASKED = timedelta(seconds=15)
+_TELL_AGAIN_SECONDS = 60.0
 
 
 class Rooms(Core):
@@ -85,7 +87,7 @@ class Rooms(Core):
         notices = Notices(settings, self.configs, self.consent)
         self.news = news = TermsNews(self.client, self.observations, self.state, notices)
         self.client.announce, self.client.announce_interval = notices.observed, notices.opened
-        self.client.announce_terms = news.tell
+        self.client.announce_terms = self._tell
         limit = Limit(settings.ask.per_minute)
         asking = Asking(self.recall, self.held, self.questions, settings.ask, settings.recall.limit, self.clock)
         mentions = Mentions(self.client, asking, self.recall, self.visibility, self.configs, limit)
@@ -194,6 +196,20 @@ class Rooms(Core):
 
     def _has_left(self, guild_id: int) -> bool:
         return self.client.ready.is_set() and self.client.get_guild(guild_id) is None
+
+    async def telling(self) -> None:
+        """Have members told again from time to time, while the database will not say of what."""
+        while self.untold:
+            await self.client.ready.wait()
+            await asyncio.sleep(_TELL_AGAIN_SECONDS)
+            await self._tell()
+
+    async def _tell(self, guild_id: int | None = None) -> None:
+        if await self.news.tell(guild_id) and guild_id is None and self.untold:
+            self._all_told()
+
+    async def _find_untold(self) -> frozenset[Use]:
+        return await self.news.untold()
 
     async def _members_know(self, provider: str) -> bool:
         told = await self.news.told_services()

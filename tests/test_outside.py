@@ -1,10 +1,11 @@
 """Who outside sees what members write: every such service is named, by the settings in force."""
 
+import json
 from typing import Any
 
 import pytest
 
-from bot.outside import in_house, outside_services, services_key, told_of_embedder
+from bot.outside import in_house, outside_services, services_key, told_of_embedder, untold_uses
 from bot.settings import Settings
 
 
@@ -182,3 +183,28 @@ def test_what_members_know_of_an_embedder(before: dict[str, Any], now: dict[str,
     told = services_key(settings(**before))
     providers = ("openai", "voyage", "ollama", "fastembed")
     assert {one for one in providers if told_of_embedder(told, settings(**now), one)} == known
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "untold"),
+    [
+        ({}, {}, set()),
+        ({}, KEY | NEXT, {"embeds", "embeds_next"}),
+        (KEY | NEXT, {}, set()),
+        (KEY | NEXT, {"embedding": {"provider": "voyage"}, "voyage": {"api_key": "pa-x"}}, set()),
+        (KEY | NO_MESSAGES, KEY, {"embeds"}),
+        ({}, {"extraction": {"provider": "anthropic"}}, {"reads"}),
+        ({"extraction": {"fallback": "anthropic"}}, {"extraction": {"provider": "anthropic"}}, {"reads"}),
+        ({}, {"extraction": {"fallback": "anthropic"}}, {"reads_instead"}),
+        ({}, {"ollama": {"url": "https://llm.example.com"}}, {"reads"}),
+        ({"ollama": {"url": "https://llm.example.com"}}, {"ollama": {"url": "http://ollama:11434"}}, set()),
+        ({}, {"qdrant": {"url": "https://cluster.cloud.example:6333"}}, {"stores"}),
+    ],
+)
+def test_what_members_are_still_to_be_told(before: dict[str, Any], now: dict[str, Any], untold: set[str]) -> None:
+    """Whatever goes outside that did not, or goes to somebody else, or is more than it was."""
+    told, wanted = services_key(settings(**before)), services_key(settings(**now))
+    assert untold_uses(told, wanted) == untold
+    assert untold_uses(wanted, wanted) == set()
+    everything = {use for use in json.loads(wanted) if json.loads(wanted)[use] not in ("house", True, False)}
+    assert untold_uses("{}", wanted) == everything

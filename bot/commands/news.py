@@ -15,6 +15,7 @@ from bot.capture.convert import Observable
 from bot.commands.notice import News, Notices, news_notice
 from bot.commands.replies import UNREACHABLE
 from bot.errors import StorageUnavailable
+from bot.outside import Use, services_key, untold_uses
 from bot.storage.observations import Observations
 from bot.storage.state import StateStore
 from bot.telemetry import Outages
@@ -46,37 +47,50 @@ class TermsNews:
         self._notices = notices
         self._told: dict[int, _Told] | None = None
         self._told_at: dict[int, float] = {}  # by guild, of this run
+        self._told_all = False  # in this run
         self._telling = asyncio.Lock()
         self._outages = Outages(log)
 
     async def told_services(self) -> list[str]:
         """Of each guild with an observed channel, the services its members were told of last, as a `services_key`.
 
-        Where nothing was told yet it is an empty one. Raises `StorageUnavailable`.
+        It is an empty one where nothing was told yet, or not everywhere; once everyone was told who can be, that is
+        no matter. Raises `StorageUnavailable`.
         """
         async with self._telling:
-            told = self._told = await self._read()
+            self._told = await self._read()
             return [
-                told[guild_id].keys[News.SERVICES] if guild_id in told else "{}"
+                self._told_in(guild_id)
                 for guild_id in self._observations.guilds()
                 if self._observed(guild_id) and not self._has_left(guild_id)
             ]
+
+    async def untold(self) -> frozenset[Use]:
+        """What services outside do by the settings that the members of some guild do not know of.
+
+        Raises `StorageUnavailable`.
+        """
+        now = services_key(self._notices.settings)
+        return frozenset(use for told in await self.told_services() for use in untold_uses(told, now))
 
     async def know(self, guild_id: int) -> None:
         """Note what the members of a guild know by now; to be called before it changes. Raises `StorageUnavailable`."""
         async with self._telling:
             await self._look([guild_id])
 
-    async def tell(self, guild_id: int | None = None) -> None:
+    async def tell(self, guild_id: int | None = None) -> bool:
         """Post what observed channels, of one guild or of all, do not know yet, to each once.
 
-        What cannot be told waits for the next call.
+        What cannot be told waits for the next call; False if the database would not say what that is.
         """
         try:
             async with self._telling:
                 await self._tell(guild_id)
         except StorageUnavailable as error:
             self._outages.began("terms_not_told", str(error))
+            return False
+        self._told_all = self._told_all or guild_id is None
+        return True
 
     async def tell_change(self, guild_id: int) -> None:
         """As `tell`, after a change in a guild; of several in a row that only concern how long, the last is told.
@@ -136,6 +150,12 @@ class TermsNews:
     def _observed(self, guild_id: int) -> set[int]:
         """The channels of a guild that are observed now."""
         return {one.channel_id for one in self._observations.active(guild_id)}
+
+    def _told_in(self, guild_id: int) -> str:
+        told = (self._told or {}).get(guild_id)
+        if told is None or (News.SERVICES in told.news and told.left & self._observed(guild_id) and not self._told_all):
+            return "{}"
+        return told.keys[News.SERVICES]
 
     def _has_left(self, guild_id: int) -> bool:
         return self._client.is_ready() and self._client.get_guild(guild_id) is None

@@ -51,13 +51,13 @@ class Notices:
     """Tells the members of a place something, on the terms of their guild."""
 
     def __init__(self, settings: Settings, configs: GuildConfigs, consent: Consent) -> None:
-        self._settings = settings
+        self.settings = settings
         self._configs = configs
         self._consent = consent
 
     def terms(self, guild_id: int) -> Terms:
         """What holds for a guild now."""
-        return Terms(self._settings, self._configs.of(guild_id), self._consent.mode(guild_id))
+        return Terms(self.settings, self._configs.of(guild_id), self._consent.mode(guild_id))
 
     async def post(self, place: Observable, notice: str) -> discord.Message:
         """Post it, in a forum as a post; with the buttons to agree where members are asked first.

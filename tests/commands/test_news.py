@@ -1,18 +1,24 @@
 """A channel is told again when other services come to see its text."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from town import connected, eventually
+from town import connected
 
 from bot.app import App
-from bot.errors import RecollectError, StorageUnavailable
-from bot.outside import services_key
+from bot.core import NOT_TOLD
+from bot.errors import IndexClosed, LLMUnavailable, RecollectError, StorageUnavailable
+from bot.memory.sites import EdgeSites
+from bot.model import Degraded, Message, Scope, utcnow
+from bot.outside import Use, services_key
 from bot.sandbox.discord import Channel, DiscordServer, Guild, Permission
 from bot.sandbox.discord.components import buttons_of
+from bot.sandbox.ollama import OllamaServer
+from bot.sandbox.openai import OpenAIServer
 from bot.sandbox.voyage import VoyageServer
 from bot.settings import Settings
 
@@ -118,7 +124,7 @@ async def test_a_channel_of_the_settings_is_told_once(
 async def test_a_database_that_is_locked_is_no_failure(
     server: DiscordServer, tmp_path: Path, sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The news wait for the next session."""
+    """The news wait for the next session, or some time; whoever they are about waits as long."""
 
     async def locked(*_: object) -> None:
         raise StorageUnavailable()
@@ -128,14 +134,18 @@ async def test_a_database_that_is_locked_is_no_failure(
     async with connected(server, tmp_path, sections) as app:
         await switched_on(server, app, guild, general)
     with capture_logs() as logs:
-        with monkeypatch.context() as patch:
-            patch.setattr("bot.storage.state.StateStore.put", locked)
-            async with connected(server, tmp_path, sections | OPENAI) as app:
-                await told(app)
+        monkeypatch.setattr("bot.storage.state.StateStore.put", locked)
+        async with connected(server, tmp_path, sections | OPENAI) as app:
+            await told(app)
+            assert app.untold == {Use.EMBEDS}
+            assert notices(server, general) == []
+            monkeypatch.undo()
+            monkeypatch.setattr("bot.rooms._TELL_AGAIN_SECONDS", 0)
+            async with asyncio.timeout(10):
+                await app.telling()
+            assert app.untold == set()
+            assert len(notices(server, general)) == 1
     assert "handler_failed" not in {line["event"] for line in logs}
-    async with connected(server, tmp_path, sections | OPENAI) as app:
-        await told(app)
-        await eventually(lambda: notices(server, general))
 
 
 async def test_a_mode_set_in_the_settings_is_told_with_its_buttons(
@@ -204,3 +214,54 @@ async def test_an_embedder_outside_is_told_before_it_is_sent_anything(
         async with App(Settings.model_validate({"storage": {"path": tmp_path}, **keyed})) as stopped:
             assert (await reindex(stopped))["model"] == "voyage:voyage-4-lite:256"
         assert voyage.requests == 1
+
+
+async def test_services_outside_are_sent_nothing_before_their_notice(
+    server: DiscordServer, tmp_path: Path, sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Facts, questions and embeddings wait until the channels are told, and no longer; a restart waits for nothing."""
+    guild = server.world.add_guild(name="tea club")
+    general = server.world.add_channel(guild, "general")
+    scope = Scope(guild.id, frozenset({general.id}))
+    said = Message(1, guild.id, general.id, general.id, "general", 5, "Ann", "I drink green tea", utcnow())
+    async with OllamaServer() as ollama, OpenAIServer() as openai:
+        monkeypatch.setattr("bot.outside.in_house", lambda url: url not in (ollama.url, openai.url))
+        outside = {"ollama": {"url": ollama.url}, "openai": {"api_key": "sk-x", "base_url": openai.url}}
+        unconnected = Settings.model_validate({"storage": {"path": tmp_path}, **outside})
+        async with connected(server, tmp_path, sections) as app:
+            await switched_on(server, app, guild, general)
+        async with App(unconnected) as app:
+            await app.messages.capture(said)
+            assert (await app.worker.flush(guild.id)).stopped_by == NOT_TOLD
+            await app.indexer.drain()
+            assert (await app.recall.recall("green tea", scope, 5)).degraded is Degraded.EMBEDDER_DOWN
+            with pytest.raises(LLMUnavailable):
+                await anext(app.questions.stream("", "Who drinks tea?", 10))
+        assert (ollama.calls, openai.requests, notices(server, general)) == (0, 0, [])
+        async with connected(server, tmp_path, outside) as app:
+            await told(app)
+            assert len(notices(server, general)) == 1
+            assert (await app.worker.flush(guild.id)).messages == 1
+            await app.indexer.drain()
+            assert (await app.recall.recall("green tea", scope, 5)).degraded is None
+        async with App(unconnected) as app:
+            assert (await app.recall.recall("what do we drink", scope, 5)).degraded is None
+
+
+async def test_a_server_outside_is_written_nothing_before_its_notice(
+    server: DiscordServer, tmp_path: Path, sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be stored there waits until the channels are told."""
+    monkeypatch.setattr("bot.core.open_sites", lambda _, folder: EdgeSites(folder))  # there is no such server
+    guild = server.world.add_guild(name="tea club")
+    general = server.world.add_channel(guild, "general")
+    async with connected(server, tmp_path, sections) as app:
+        await switched_on(server, app, guild, general)
+    moved = {"qdrant": {"url": "https://qdrant.example.com"}}
+    async with App(Settings.model_validate({"storage": {"path": tmp_path}, **sections, **moved})) as app:
+        with pytest.raises(IndexClosed, match="are told first"):
+            await app.indexer.lock.acquire()
+    async with connected(server, tmp_path, sections | moved) as app:
+        await told(app)
+        async with app.indexer.lock:
+            assert "qdrant.example.com" in notices(server, general)[-1]
