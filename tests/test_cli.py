@@ -1,6 +1,7 @@
 """The command line, as an operator types it."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from processes import recollect, running
 from bot.__main__ import main as script
 from bot.app import App
 from bot.cli import main
+from bot.cli.common import progress_bars
 from bot.errors import EmbedderUnavailable, LLMUnreachable
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import IndexPoint
@@ -284,6 +286,22 @@ async def test_a_bot_out_of_reach_of_its_socket_is_to_be_stopped(discord_server:
         assert code == 1
         assert "stop it" in err
         assert await bot.terminate() == 0
+
+
+def test_log_lines_stand_above_the_bars(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a terminal no line of the log is written into a bar, and nothing is drawn where there is nothing to do."""
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler := logging.StreamHandler(sys.stderr)])
+    with progress_bars() as report:
+        report("Packing", 0, 0)
+        report("Embedding", 1, 2)
+        assert handler.stream is sys.stderr  # which rich has put in the terminal's place
+        logging.getLogger().warning("reindexed")
+    assert handler.stream is sys.stderr
+    err = capsys.readouterr().err
+    assert "reindexed\n" in err
+    assert "Embedding" in err
+    assert "Packing" not in err
 
 
 @pytest.mark.parametrize("name", ["list", "nothing"])

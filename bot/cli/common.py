@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, nullcontext, suppress
@@ -108,10 +109,12 @@ def progress_bars() -> Iterator[Report]:
     console = Console(stderr=True)
     done = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     columns = (*done, TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, _log_above_bars():
         bars: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int | None) -> None:
+            if total == 0:
+                return
             if what not in bars:
                 bars[what] = progress.add_task(what, total=total, rate="")
             progress.update(bars[what], completed=done, total=total)
@@ -119,6 +122,19 @@ def progress_bars() -> Iterator[Report]:
                 progress.update(bars[what], rate=f"{speed:,.0f}/s")
 
         yield report
+
+
+@contextmanager
+def _log_above_bars() -> Iterator[None]:
+    """While bars are drawn, `sys.stderr` is what keeps them below other lines: have the log written there."""
+    handlers = [one for one in logging.getLogger().handlers if isinstance(one, logging.StreamHandler)]
+    before = [(handler, handler.setStream(sys.stderr)) for handler in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in before:
+            if stream is not None:
+                handler.setStream(stream)
 
 
 def tell(result: Mapping[str, Any], sentence: str, as_json: bool) -> None:
