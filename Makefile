@@ -2,7 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all coverage check bench docs pictures format lock clean
+.PHONY: help demo test test-all coverage check bench docs pictures format lock clean
+
+help:
+	@echo 'make demo      a week of a community in under a minute, with stand-ins for every service'
+	@echo 'make test      every test; make test-all with more random examples, make coverage with coverage'
+	@echo 'make check     ruff and mypy; make format lets ruff mend what it can'
+	@echo 'make bench     every benchmark that needs no data of others'
+	@echo 'make docs      docs/commands.md and docs/settings.md anew; make pictures takes those of docs/pictures'
+	@echo 'make lock      the locks anew (needs uv); make clean removes .venv, builds and caches'
 
 demo: .venv/.installed
 	$(BIN)/recollect demo
@@ -49,6 +57,7 @@ format: .venv/.installed
 
 .venv/.installed: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Recollect needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
+	@echo 'Setting up .venv from the lock, which takes a minute or two.'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
