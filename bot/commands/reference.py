@@ -76,11 +76,8 @@ def _restricted(command: Command) -> bool:
 def _section(command: Command) -> str:
     named = " ".join(_argument(option) for option in command.parameters)
     lines = [f"### `/{f'{command.qualified_name} {named}'.strip()}`", f"{command.description}.", ""]
-    if command.parameters:
-        lines += ["| argument | what it takes | what it is |", "|---|---|---|"]
-        lines += [f"| `{o.display_name}` | {_takes(o)} | {_cell(str(o.description))} |" for o in command.parameters]
-        lines.append("")
-    return "\n".join(lines)
+    lines += [f"- `{o.display_name}` ({_takes(o)}): {o.description}" for o in command.parameters]
+    return "\n".join([*lines, ""] if command.parameters else lines)
 
 
 def _argument(option: app_commands.Parameter) -> str:
@@ -90,7 +87,7 @@ def _argument(option: app_commands.Parameter) -> str:
 def _takes(option: app_commands.Parameter) -> str:
     """What may be given: a kind of thing, within its bounds, or one of the choices."""
     if option.choices:
-        return _cell(" · ".join(choice.name for choice in option.choices))
+        return " · ".join(choice.name for choice in option.choices)
     least, most = option.min_value, option.max_value
     kind = _KINDS[option.type]
     if option.type is discord.AppCommandOptionType.channel and option.channel_types:
@@ -109,7 +106,3 @@ def _is_thread(kind: discord.ChannelType) -> bool:
 def _menu_row(menu: app_commands.ContextMenu) -> str:
     who = "admins" if menu.default_permissions is not None else "every member"
     return f"| {_MENU_KINDS[menu.type]} | *{menu.name}* | {who} |\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

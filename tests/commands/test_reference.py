@@ -55,8 +55,8 @@ def test_each_kind_of_command_is_described() -> None:
     assert "### `/drink`\nDrink a tea.\n" in members
     admins, menus = admins.split("## In menus")
     assert "### `/tea set kind cups where [note]`\nSet the tea | of the day.\n" in admins
-    assert "| `kind` | Green · Oolong | Which tea |" in admins
-    assert "| `cups` | whole number, 1 to 9 | How many |" in admins
-    assert "| `where` | channel or thread | In which channel |" in admins
-    assert "| `note` | text, up to 2,000 characters |" in admins
+    assert "- `kind` (Green · Oolong): Which tea\n" in admins
+    assert "- `cups` (whole number, 1 to 9): How many\n" in admins
+    assert "- `where` (channel or thread): In which channel\n" in admins
+    assert "- `note` (text, up to 2,000 characters): " in admins
     assert "| member | *Pour* | every member |" in menus
