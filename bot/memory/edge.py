@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from bot.memory.edge_filter import said_by
+from bot.memory.edge_filter import of_member, said_by
 from bot.memory.fingerprint import Fingerprint
 from bot.memory.index import IndexPoint, ScoredPoint, Search
 from bot.memory.shards import DELETED, STEP, Shards
@@ -83,9 +83,15 @@ class EdgeIndex:
         return await self._read(self.shards.retrieve, guild_id, ids, keys)
 
     async def scroll(
-        self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
+        self,
+        guild_id: int | None,
+        after: str | None = None,
+        limit: int = 256,
+        keys: bool = False,
+        member_id: int | None = None,
     ) -> tuple[list[IndexPoint], str | None]:
-        return await self._read(self.shards.scroll, guild_id, after, limit, keys)
+        where = None if member_id is None else of_member(member_id)
+        return await self._read(self.shards.scroll, guild_id, after, limit, keys, where)
 
     async def count(self, guild_id: int | None) -> int:
         return await self._read(self.shards.count, guild_id)

@@ -52,6 +52,17 @@ def said_by(user_id: int, since: int, until: int) -> edge.Filter:
     return edge.Filter(must=must)
 
 
+def of_member(user_id: int) -> edge.Filter:
+    """What is about a member or on their words; a mem0 client names them in text, which has no index."""
+    named: list[Any] = [edge.IsEmptyCondition("subject_id"), _any_of("user_id", [str(user_id)])]
+    should: list[Any] = [
+        _any_of("subject_id", [user_id]),
+        _any_of("speaker_ids", [user_id]),
+        edge.Filter(must=named),
+    ]
+    return edge.Filter(should=should)
+
+
 def _filter(found: Sequence[AnyOf | Between], present: Present) -> edge.Filter:
     must: list[Any] = []  # the library's lists are of any kind of condition
     must_not: list[Any] = []

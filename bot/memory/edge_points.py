@@ -1,7 +1,8 @@
 """Between our points and Qdrant Edge's, and how a shard is laid out."""
 
 import uuid
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ _PAYLOAD_INDEXES: dict[str, edge.KeywordIndexParams | edge.IntegerIndexParams] =
     "access_id": _LOOKUP,
     "channel_id": _LOOKUP,
     "subject_id": _LOOKUP,
+    "speaker_ids": _LOOKUP,
     "said_at": edge.IntegerIndexParams(lookup=False, range=True),
 }
 # Four-bit TurboQuant codes are all a search reads. Beside eight bits they halve its memory and take a fifth off its
@@ -28,16 +30,22 @@ _BY_CODES = edge.SearchParams(quantization=edge.QuantizationSearchParams(rescore
 
 
 def load_shard(folder: Path, dimensions: int) -> edge.EdgeShard:
-    """Open the shard in a folder."""
-    return edge.EdgeShard.load(str(folder), _config(dimensions))
+    """Open the shard in a folder; one made before a payload index was thought of gets it."""
+    shard = edge.EdgeShard.load(str(folder), _config(dimensions))
+    _index_payloads(shard, _PAYLOAD_INDEXES.keys() - shard.info().payload_schema.keys())
+    return shard
 
 
 def create_shard(folder: Path, dimensions: int) -> edge.EdgeShard:
     """Make a shard with its payload indexes in a folder that does not exist yet."""
     shard = edge.EdgeShard.create(str(folder), _config(dimensions))
-    for field, index in _PAYLOAD_INDEXES.items():
-        shard.update(edge.UpdateOperation.create_field_index(field, index))
+    _index_payloads(shard, _PAYLOAD_INDEXES)
     return shard
+
+
+def _index_payloads(shard: edge.EdgeShard, fields: Iterable[str]) -> None:
+    for field in fields:
+        shard.update(edge.UpdateOperation.create_field_index(field, _PAYLOAD_INDEXES[field]))
 
 
 def _config(dimensions: int) -> edge.EdgeConfig:
@@ -95,4 +103,4 @@ def same_point(record: edge.Record) -> edge.Point:
 def _vector(vector: Sequence[float] | SparseVector) -> Any:
     if isinstance(vector, SparseVector):
         return edge.SparseVector(list(vector.indices), list(vector.values))
-    return list(vector)
+    return vector if isinstance(vector, list | array) else list(vector)

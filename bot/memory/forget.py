@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -84,9 +85,8 @@ class Forget:
         """
         try:
             await self._indexer.erase(erasure)
-            return await self._foreign(
-                erasure.guild_id, lambda memory: may_forget(memory, erasure.user_id, manager=False)
-            )
+            theirs = partial(may_forget, user_id=erasure.user_id, manager=False)
+            return await self._foreign(erasure.guild_id, theirs, erasure.user_id)
         except IndexUnavailable as error:
             log.warning("index_not_searched", guild_id=erasure.guild_id, reason=str(error))
             return None
@@ -95,7 +95,7 @@ class Forget:
         """How much a purge would remove now."""
         held = await self._purging.count(guild_id, what)
         try:
-            foreign = await self._foreign(guild_id, what.covers)
+            foreign = await self._foreign(guild_id, what.covers, what.member_id)
         except IndexUnavailable:
             return Forgotten(held.messages, held.facts, complete=False)
         return Forgotten(held.messages, held.facts + len(foreign))
@@ -110,26 +110,30 @@ class Forget:
             async with aclosing(self._purging.purge(guild_id, what)) as steps:
                 async for gone in steps:
                     yield Forgotten(gone.messages, gone.facts)
-            foreign = await self._forget_foreign(guild_id, what.covers, REASON)
+            foreign = await self._forget_foreign(guild_id, what)
         finally:
             await self._take_out()
         yield Forgotten(gone.messages, gone.facts + foreign.facts, foreign.complete)
 
-    async def _forget_foreign(self, guild_id: int, chosen: Callable[[Memory], bool], reason: str) -> Forgotten:
-        """Forget what is in the index alone."""
+    async def _forget_foreign(self, guild_id: int, what: Selection) -> Forgotten:
+        """Forget what a selection covers in the index alone."""
         try:
-            gone = await self._retraction.points_forgotten(guild_id, await self._foreign(guild_id, chosen), reason)
+            foreign = await self._foreign(guild_id, what.covers, what.member_id)
+            gone = await self._retraction.points_forgotten(guild_id, foreign, REASON)
         except IndexUnavailable as error:
             log.warning("index_not_searched", guild_id=guild_id, reason=str(error))
             return Forgotten(complete=False)
         return Forgotten(gone.messages, gone.facts)
 
-    async def _foreign(self, guild_id: int, chosen: Callable[[Memory], bool]) -> list[str]:
-        """The guild's points without a record that are chosen and not on their way out already."""
+    async def _foreign(self, guild_id: int, chosen: Callable[[Memory], bool], member_id: int | None) -> list[str]:
+        """The guild's points without a record that are chosen and not on their way out already.
+
+        With a member, nothing is chosen that is neither about them nor on their words.
+        """
         found: list[str] = []
         after: str | None = None
         while True:
-            points, after = await self._index.scroll(guild_id, after)
+            points, after = await self._index.scroll(guild_id, after, member_id=member_id)
             memories = [memory for point in points if (memory := from_payload(point.id, point.payload))]
             found += await self._purging.without_record([one for one in memories if chosen(one)])
             if after is None:

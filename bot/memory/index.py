@@ -104,9 +104,17 @@ class VectorIndex(Protocol):
         ...
 
     async def scroll(
-        self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
+        self,
+        guild_id: int | None,
+        after: str | None = None,
+        limit: int = 256,
+        keys: bool = False,
+        member_id: int | None = None,
     ) -> tuple[list[IndexPoint], str | None]:
-        """A page of points in id order and where the next one starts (None at the end)."""
+        """A page of points in id order and where the next one starts (None at the end).
+
+        With a member, only of points that are about them or on their words, in milliseconds.
+        """
         ...
 
     async def count(self, guild_id: int | None) -> int:

@@ -20,7 +20,7 @@ DENSE_KEYS = (Key.DENSE, Key.WINDOW)
 SPARSE_KEYS = (Key.BM25, Key.BM25_WINDOW)
 _KEYWORD_FIELDS = ("user_id", "agent_id", "run_id")  # plain, as mem0 indexes them
 _METADATA = "recollect"  # the name of ours among a collection's metadata, which no client takes for a memory
-_INTEGER_FIELDS = ("access_id", "channel_id", "subject_id", "said_at")
+_INTEGER_FIELDS = ("access_id", "channel_id", "subject_id", "speaker_ids", "said_at")
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)

@@ -120,7 +120,12 @@ class ServerIndex:
         return [point for record in records if guild_of((point := _from_qdrant(record)).payload) == guild_id]
 
     async def scroll(
-        self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
+        self,
+        guild_id: int | None,
+        after: str | None = None,
+        limit: int = 256,
+        keys: bool = False,
+        member_id: int | None = None,
     ) -> tuple[list[IndexPoint], str | None]:
         """See `VectorIndex`. A page of unmapped points may hold fewer than `limit` before the end."""
 
@@ -128,7 +133,9 @@ class ServerIndex:
         records, following = await self._ask(
             client.scroll(
                 self._collection,
-                scroll_filter=models.Filter(must=[_belongs_to(guild_id)]),
+                scroll_filter=models.Filter(
+                    must=[_belongs_to(guild_id)], should=None if member_id is None else _of_member(member_id)
+                ),
                 offset=after,
                 limit=limit,
                 with_payload=True,
@@ -232,6 +239,14 @@ def _belongs_to(guild_id: int | None) -> Any:
     if guild_id is None:
         return models.IsEmptyCondition(is_empty=models.PayloadField(key="guild_id"))
     return models.FieldCondition(key="agent_id", match=models.MatchValue(value=str(guild_id)))
+
+
+def _of_member(user_id: int) -> list[Any]:
+    """The conditions of which a point about a member or on their words fulfils one."""
+    return [
+        models.FieldCondition(key="user_id", match=models.MatchValue(value=str(user_id))),
+        models.FieldCondition(key="speaker_ids", match=models.MatchValue(value=user_id)),
+    ]
 
 
 def _requests(searches: Sequence[Search], scope: Scope, scoped_idf: bool) -> list[models.QueryRequest]:

@@ -110,10 +110,15 @@ class Mirrored:
             return await self._current.retrieve(guild_id, ids, keys)
 
     async def scroll(
-        self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
+        self,
+        guild_id: int | None,
+        after: str | None = None,
+        limit: int = 256,
+        keys: bool = False,
+        member_id: int | None = None,
     ) -> tuple[list[IndexPoint], str | None]:
         async with self._gate.passing():
-            return await self._current.scroll(guild_id, after, limit, keys)
+            return await self._current.scroll(guild_id, after, limit, keys, member_id)
 
     async def count(self, guild_id: int | None) -> int:
         async with self._gate.passing():

@@ -181,6 +181,14 @@ class Breakers:
             self._breakers[name] = Breaker(name, self._pauses, self._clock, state, self._changed)
         return self._breakers[name]
 
+    def hand_over(self, former: str, name: str) -> None:
+        """Have the breaker of one service guard another in its place, which was just seen to answer."""
+        breaker = self.of(former)
+        self._breakers[name] = self._breakers.pop(former)
+        breaker.name = name
+        breaker.succeeded()
+        self._changed()  # of this service another state may be kept
+
     def open(self) -> dict[str, bool]:
         """Of each service that was asked for, whether its breaker is open."""
         return {name: one.open for name, one in self._breakers.items()}

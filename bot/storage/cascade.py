@@ -3,7 +3,7 @@
 Whoever removes or replaces text here also marks the guild's residue. Times are in milliseconds.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, literal, select, true, update
 from sqlalchemy.dialects.sqlite import insert
@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 from bot.model import memory_id
 from bot.storage import residue, windows
 from bot.storage.burial import EXPIRED, bury, bury_selected
-from bot.storage.rows import AnyRow, among, each
+from bot.storage.rows import among, each
 from bot.storage.tables import citation, fact, fact_source, message, removal
 
 
@@ -56,7 +56,7 @@ def erase_messages(
     facts = _remove_facts_on(connection, ids, at, reason)
     _unlink(connection, ids)
     residue.mark(connection, [guild_id], at)
-    return len(_delete(connection, guild_id, ids)), facts
+    return _delete(connection, guild_id, ids), facts
 
 
 def expire_messages(connection: Connection, guild_id: int, ids: Collection[int], at: int) -> int:
@@ -128,16 +128,14 @@ def _extract_again(connection: Connection, facts: Collection[str], without: Coll
 
 def _take_out(connection: Connection, guild_id: int, ids: Collection[int], at: int) -> int:
     """Remove what the guild holds of these messages, with their points and out of their neighbours' windows."""
-    gone = _delete(connection, guild_id, ids)
-    points = [memory_id(guild_id, row.channel_id, row.author_id, [row.id]) for row in gone]
-    hide(connection, guild_id, points, at)
-    return len(points)
-
-
-def _delete(connection: Connection, guild_id: int, ids: Collection[int]) -> Sequence[AnyRow]:
-    """Remove what the guild holds of these messages, also out of their neighbours' windows; what that was."""
     columns = (message.c.id, message.c.channel_id, message.c.author_id)
     held = connection.execute(select(*columns).where(among(message.c.id, ids), of_guild(message, guild_id))).all()
-    windows.part(connection, [row.id for row in held])
-    connection.execute(delete(message).where(among(message.c.id, [row.id for row in held])))
-    return held
+    points = [memory_id(guild_id, row.channel_id, row.author_id, [row.id]) for row in held]
+    hide(connection, guild_id, points, at)
+    return _delete(connection, guild_id, [row.id for row in held])
+
+
+def _delete(connection: Connection, guild_id: int, ids: Collection[int]) -> int:
+    """Remove messages of a guild, also out of their neighbours' windows; how many were held."""
+    windows.part(connection, ids)
+    return connection.execute(delete(message).where(among(message.c.id, ids), of_guild(message, guild_id))).rowcount

@@ -20,7 +20,7 @@ from bot.storage.database import Database
 from bot.storage.erasure import Erasure
 from bot.storage.facts import unindexed_facts
 from bot.storage.messages import unindexed
-from bot.storage.rows import AnyRow, among, ceil_ms, to_ms
+from bot.storage.rows import AnyRow, among, ceil_ms, ids_of, to_ms
 from bot.storage.steps import bury_places, drop_facts, drop_guild, forget_facts, forget_points
 from bot.storage.tables import fact, message, removal
 
@@ -274,7 +274,7 @@ class Retraction:
         return await self._database.transact(lambda c: work(c, ceil_ms(self._clock())))
 
     async def _ids(self, query: extent.Messages) -> list[int]:
-        return await self._database.look(lambda connection: list(connection.execute(query).scalars()))
+        return await self._database.look(lambda connection: ids_of(connection, query))
 
     async def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[AnyRow]:
         async with self._database.read() as connection:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, func, select
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Row, Select, bindparam, func, select
 
 from bot.model import Attachment, Fact, FactKind, Mention, Message
 from bot.storage.tables import message
@@ -74,6 +74,13 @@ def given(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
 def listed(values: Iterable[int] | Iterable[str]) -> str:
     """Values as the parameter of a `given` condition."""
     return json.dumps(list(values))
+
+
+def ids_of(connection: Connection, query: Select[int] | CompoundSelect[int]) -> list[int]:
+    """The ids a query finds, in one row: each row waits for the interpreter, and a hundred thousand wait for long."""
+    [[found]] = connection.execute(select(func.json_group_array(query.subquery().c[0])))
+    ids: list[int] = json.loads(found)
+    return ids
 
 
 def clean(text: str) -> str:

@@ -81,12 +81,13 @@ Index(
 )
 
 # Of which messages each message's window key is made, or about to be: itself, and near ones of its conversation.
-# Written before the key is. A message without rows is new to the index.
+# Written before the key is. A message without rows is new to the index. No foreign keys: messages are removed in one
+# place alone, by the thousand, and to look for each one's rows by themselves takes as long as to remove it.
 surrounding = Table(
     "surrounding",
     metadata,
-    Column("message_id", BigInteger, ForeignKey("message.id", ondelete="CASCADE"), primary_key=True),
-    Column("near_id", BigInteger, ForeignKey("message.id", ondelete="CASCADE"), primary_key=True),
+    Column("message_id", BigInteger, primary_key=True),
+    Column("near_id", BigInteger, primary_key=True),
     sqlite_with_rowid=False,
 )
 Index("surrounding_by_near", surrounding.c.near_id)

@@ -36,6 +36,7 @@ _TOUCH_ALL = """
 _TOUCH = text(_TOUCH_ALL)
 _TOUCH_OTHERS = text(f"{_TOUCH_ALL} AND id NOT IN (SELECT value FROM json_each(:ids))")  # noqa: S608  (our own text)
 _FORGET = text("DELETE FROM surrounding WHERE message_id IN (SELECT value FROM json_each(:ids))")
+_FORGET_NEAR = text("DELETE FROM surrounding WHERE near_id IN (SELECT value FROM json_each(:ids))")
 _RECORD = text(
     """
     INSERT INTO surrounding (message_id, near_id)
@@ -90,6 +91,7 @@ def part(connection: Connection, ids: Iterable[int]) -> None:
     parameter = {"ids": listed(ids)}
     connection.execute(_TOUCH_OTHERS, parameter)
     connection.execute(_FORGET, parameter)
+    connection.execute(_FORGET_NEAR, parameter)
 
 
 def recorded(connection: Connection, ids: Iterable[int]) -> dict[int, set[int]]:

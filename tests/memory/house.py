@@ -146,10 +146,15 @@ class BreakableIndex(EdgeIndex):
         return await super().retrieve(guild_id, ids, keys)
 
     async def scroll(
-        self, guild_id: int | None, after: str | None = None, limit: int = 256, keys: bool = False
+        self,
+        guild_id: int | None,
+        after: str | None = None,
+        limit: int = 256,
+        keys: bool = False,
+        member_id: int | None = None,
     ) -> tuple[list[IndexPoint], str | None]:
         await self._check(guild_id)
-        return await super().scroll(guild_id, after, limit, keys)
+        return await super().scroll(guild_id, after, limit, keys, member_id)
 
     async def count(self, guild_id: int | None) -> int:
         await self._check(guild_id)

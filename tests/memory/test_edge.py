@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import qdrant_edge
 
 from bot.errors import IndexMismatch, IndexUnavailable
-from bot.memory import open_shard
+from bot.memory import edge_points, open_shard
 from bot.memory.bm25 import Bm25
 from bot.memory.edge import EdgeIndex
 from bot.memory.index import IndexPoint, Key, Search
@@ -314,3 +315,19 @@ async def test_a_nearly_full_disk_refuses_writes_with_a_sentence(
     await index.upsert(1, [IndexPoint(str(uuid.uuid4()), {"data": "x"})])
     assert await index.count(1) == 1
     await index.close()
+
+
+async def test_a_shard_of_an_earlier_version_gets_the_payload_indexes_it_lacks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening it makes them, so that what is asked by them is found in milliseconds there too."""
+    indexes = dict(edge_points._PAYLOAD_INDEXES)
+    for present in ({"guild_id": indexes["guild_id"]}, indexes):
+        monkeypatch.setattr(edge_points, "_PAYLOAD_INDEXES", present)
+        index = EdgeIndex(folder, SIZE)
+        await index.open()
+        await index.upsert(1, [point(1)])
+        await index.close()
+    shard = qdrant_edge.EdgeShard.load(str(folder / "1"))
+    assert shard.info().payload_schema.keys() == indexes.keys()
+    shard.close()

@@ -305,6 +305,21 @@ async def test_scrolling_shows_keys_when_asked(index: VectorIndex) -> None:
     assert not without.sparse
 
 
+async def test_scrolling_through_what_concerns_a_member(index: VectorIndex) -> None:
+    """It lists what is about the member and what rests on their words, also as mem0 clients name them, and no more."""
+    about, others = memory(1, subject=7), memory(2, subject=8)
+    on_their_words = replace(memory(3, subject=9), speaker_ids=(7, 9))
+    named = foreign(memory(4).id, agent_id=str(GUILD), user_id="7")
+    somebody = foreign(memory(5).id, agent_id=str(GUILD), user_id="77")
+    await index.upsert(GUILD, [point(one, [1, 0, 0, 0]) for one in (about, others, on_their_words)] + [named, somebody])
+    points: set[str] = set()
+    after: str | None = None
+    while points == set() or after is not None:
+        page, after = await index.scroll(GUILD, after, limit=1, member_id=7)
+        points |= {one.id for one in page}
+    assert points == {about.id, on_their_words.id, named.id}
+
+
 async def test_unmapped_points_are_apart(index: VectorIndex) -> None:
     """What names no guild is no guild's: it is searched by nobody and can be listed and removed."""
     nameless, agent = foreign(memory(1).id, user_id="alice"), foreign(memory(2).id, agent_id="my-agent", access_id=50)

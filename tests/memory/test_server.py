@@ -80,7 +80,7 @@ async def test_the_collection_is_laid_out_as_mem0_does(server: QdrantServer, ind
     assert created == {
         "guild_id": {"type": "keyword", "is_tenant": True},
         **dict.fromkeys(["user_id", "agent_id", "run_id"], "keyword"),
-        **dict.fromkeys(["access_id", "channel_id", "subject_id", "said_at"], "integer"),
+        **dict.fromkeys(["access_id", "channel_id", "subject_id", "speaker_ids", "said_at"], "integer"),
     }
 
 
