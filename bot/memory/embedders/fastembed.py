@@ -36,7 +36,7 @@ class FastEmbedder(BaseEmbedder):
     def __init__(self, settings: FastembedSettings, cache: Path) -> None:
         super().__init__(settings.model, settings.dimensions, "fastembed.dimensions", _LIMITS)
         if find_spec("fastembed") is None:
-            raise SettingsError("The embedder fastembed is not installed: pip install 'recollect[fastembed]'.")
+            raise SettingsError("The embedder fastembed is not installed: run `pip install 'recollect[fastembed]'`.")
         if settings.folder and not Path(settings.folder).is_dir():
             raise SettingsError(f"There is no model in {settings.folder}: it is no folder. Check fastembed.folder.")
         self._folder = settings.folder
