@@ -1,5 +1,6 @@
 """The rooms that work without Discord: storage, memory and extraction, built in the order of the data's way."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -84,6 +85,7 @@ class Core(ABC):
         self.meters = Meters()
         self.untold: frozenset[Use] = frozenset()
         """What services outside are to do and do not yet, as members have to be told of it first."""
+        self.to_tell = asyncio.Event()  # that another embedder is in use
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -147,7 +149,6 @@ class Core(ABC):
         self.embedder = (
             CurrentEmbedder(metered(configured), partial(self._not_told, Use.EMBEDS)) if configured else None
         )
-        self.embedder_name = embedder_name(settings)
         if self.embedder:
             opened.push_async_callback(self.embedder.close)
         index = metered_index(self.index, self.meters, self.breakers.of("Qdrant").name)
@@ -229,10 +230,11 @@ class Core(ABC):
             self.reconciler,
             Texts(self.messages, self.retraction, embed_messages),
             self.embedder,
-            self.breakers.of(self.embedder_name),
+            self.breakers,
             lambda model: metered(embedder_of(settings, model)),
             give_way=self.recall.quiet,
             members_know=self._members_know,
+            on_switch=self.to_tell.set,
         )
 
     def _open_extraction(self, opened: AsyncExitStack) -> None:
@@ -242,7 +244,7 @@ class Core(ABC):
 
         self.llm = open_llm(self.settings, self.breakers, self.state, self.clock, watch)
         opened.push_async_callback(self.llm.close)
-        self.models = LoadedModels(self.settings)
+        self.models = LoadedModels(self.settings, lambda: self.index.fingerprint.embedding)
         opened.push_async_callback(self.models.close)
         breaker, turns = self.breakers.of(self.llm.name), Turns(self.settings.ask.at_once)
         self.worker = BatchWorker(
@@ -262,6 +264,19 @@ class Core(ABC):
         asked = self.breakers.of(llm_name(self.settings))
         self.questions = Questions(self.llm, asked, turns, self.settings.ask.patience, on_recovery=self.worker.resume)
         opened.push_async_callback(self.questions.close)
+
+    @property
+    def embedder_name(self) -> str:
+        """The name of the service that embeds, for people, whether or not it can be used."""
+        return self.embedder.name if self.embedder else embedder_name(self.settings)
+
+    @property
+    def in_force(self) -> Settings:
+        """The settings with the embedder that is in use: a reindex changes that before they are changed."""
+        if self.embedder is None:
+            return self.settings
+        provider = {"provider": self.index.fingerprint.embedding.provider}
+        return self.settings.model_copy(update={"embedding": self.settings.embedding.model_copy(update=provider)})
 
     def _not_told(self, use: Use) -> str | None:
         """Why nothing is sent to the service that does this; None if all may be."""

@@ -1,6 +1,7 @@
 """The composition root: the rooms that work without Discord, and the doors through which others reach them."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
@@ -64,11 +65,6 @@ class Rooms(Core):
         )
         self._catch_up()
         self.visibility = DiscordVisibility(self.client, self.observations)
-        self._health: dict[str, HealthCheck] = {
-            self.llm.name: self.worker.health,
-            self.embedder_name: self.indexer.embedder_health,
-            self.index_name: self.indexer.index_health,
-        }
         status = partial(
             read_status,
             messages=self.messages,
@@ -84,7 +80,7 @@ class Rooms(Core):
             problems=self._problems,
             clock=self.clock,
         )
-        notices = Notices(settings, self.configs, self.consent)
+        notices = Notices(lambda: self.in_force, self.configs, self.consent)
         self.news = news = TermsNews(self.client, self.observations, self.state, notices)
         self.client.announce, self.client.announce_interval = notices.observed, notices.opened
         self.client.announce_terms = self._tell
@@ -153,7 +149,6 @@ class Rooms(Core):
         }
 
     def _metrics(self) -> Metrics:
-        model = self.settings.embedding_model
         return Metrics(
             self.meters,
             self.queue,
@@ -166,7 +161,7 @@ class Rooms(Core):
             folder=self.settings.storage.path,
             refused_events=lambda: self.observer.refused,
             places_behind=self.catchup.behind,
-            about={"extraction": self.llm.name, "embedding": f"{model.provider}:{model.name}"},
+            about=self._about,
             clock=self.clock,
         )
 
@@ -190,18 +185,30 @@ class Rooms(Core):
         self.client.access_changed = self.catchup.access_changed
         self.observer.missed = self.catchup.missed
 
-    def _health_in(self, guild_id: int) -> dict[str, HealthCheck]:
-        """What the services are asked on behalf of a guild, whose part of the index may be broken alone."""
-        return self._health | {self.index_name: partial(self.indexer.index_health, guild_id)}
+    def _about(self) -> dict[str, str]:
+        """What is in use, for /metrics."""
+        model = self.index.fingerprint.embedding
+        return {"extraction": self.llm.name, "embedding": f"{model.provider}:{model.name}"}
+
+    def _health_in(self, guild_id: int | None = None) -> dict[str, HealthCheck]:
+        """What the services are asked, on behalf of a guild if need be, whose part of the index may be broken alone."""
+        return {
+            self.llm.name: self.worker.health,
+            self.embedder_name: self.indexer.embedder_health,
+            self.index_name: partial(self.indexer.index_health, guild_id),
+        }
 
     def _has_left(self, guild_id: int) -> bool:
         return self.client.ready.is_set() and self.client.get_guild(guild_id) is None
 
     async def telling(self) -> None:
-        """Have members told again from time to time, while the database will not say of what."""
-        while self.untold:
+        """Have members told of another embedder, and again what the database would not say at first."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TELL_AGAIN_SECONDS if self.untold else None):
+                    await self.to_tell.wait()
+            self.to_tell.clear()
             await self.client.ready.wait()
-            await asyncio.sleep(_TELL_AGAIN_SECONDS)
             await self._tell()
 
     async def _tell(self, guild_id: int | None = None) -> None:
@@ -232,5 +239,5 @@ class Rooms(Core):
             await self.database.ping()
         except ServiceUnavailable:
             return Readiness(gateway=self.client.ready.is_set(), database=False)
-        services = await read_health(self._health, PROBE_SECONDS)
+        services = await read_health(self._health_in(), PROBE_SECONDS)
         return Readiness(gateway=self.client.ready.is_set(), database=True, services=services)

@@ -131,7 +131,7 @@ async def test_a_bot_at_work_changes_its_model(tmp_path: Path) -> None:
             assert out.startswith(f"3 memories are found by {SPEC} now; 3 had to be embedded, in ")
             assert (
                 'Before the bot starts again, set embedding.provider = "voyage", voyage.model = "voyage-4-lite" and '
-                "voyage.dimensions = 256: its notice to members goes by that, too."
+                "voyage.dimensions = 256."
             ) in out
             assert await sizes(app) == {256}
             asked = openai.requests

@@ -46,7 +46,7 @@ def _sentences(done: Mapping[str, Any], undone: bool) -> str:
     if done["settings"]:
         values = [f"{name} = {json.dumps(value)}" for name, value in done["settings"].items()]
         set_these = f"{', '.join(values[:-1])} and {values[-1]}"
-        sentences.append(f"Before the bot starts again, set {set_these}: its notice to members goes by that, too.")
+        sentences.append(f"Before the bot starts again, set {set_these}.")
     if not done["answering"]:
         sentences.append("Questions are answered by keywords until then.")
     if undone:

@@ -70,7 +70,7 @@ class TermsNews:
 
         Raises `StorageUnavailable`.
         """
-        now = services_key(self._notices.settings)
+        now = services_key(self._notices.in_force())
         return frozenset(use for told in await self.told_services() for use in untold_uses(told, now))
 
     async def know(self, guild_id: int) -> None:

@@ -1,6 +1,6 @@
 """What members are told about where their words go."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -48,16 +48,16 @@ class Terms:
 
 
 class Notices:
-    """Tells the members of a place something, on the terms of their guild."""
+    """Tells the members of a place something, on the terms of their guild; `in_force` are the settings as they are."""
 
-    def __init__(self, settings: Settings, configs: GuildConfigs, consent: Consent) -> None:
-        self.settings = settings
+    def __init__(self, in_force: Callable[[], Settings], configs: GuildConfigs, consent: Consent) -> None:
+        self.in_force = in_force
         self._configs = configs
         self._consent = consent
 
     def terms(self, guild_id: int) -> Terms:
         """What holds for a guild now."""
-        return Terms(self.settings, self._configs.of(guild_id), self._consent.mode(guild_id))
+        return Terms(self.in_force(), self._configs.of(guild_id), self._consent.mode(guild_id))
 
     async def post(self, place: Observable, notice: str) -> discord.Message:
         """Post it, in a forum as a post; with the buttons to agree where members are asked first.

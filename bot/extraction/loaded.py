@@ -2,9 +2,11 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bot.model import EmbeddingModel
 from bot.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,18 +24,23 @@ class Loaded:
 
 
 class LoadedModels:
-    """Asks the server, if there are models of ours on it. Makes no connection and imports no client before."""
+    """Asks the server, if there are models of ours on it. Makes no connection and imports no client before.
 
-    def __init__(self, settings: Settings) -> None:
-        ollama = settings.ollama
-        asked = {settings.extraction.provider: ollama.model}, {settings.embedding.provider: ollama.embedding_model}
-        self._models = [model for by_provider in asked if (model := by_provider.get("ollama"))]
-        self._url = ollama.url
+    `embedding` is the model that embeds now.
+    """
+
+    def __init__(self, settings: Settings, embedding: Callable[[], EmbeddingModel]) -> None:
+        self._reads = {settings.extraction.provider: settings.ollama.model}
+        self._embedding = embedding
+        self._url = settings.ollama.url
         self._client: AsyncClient | None = None
 
     async def look(self) -> dict[str, Loaded | None] | None:
         """Each of the models (None: it is not loaded), or None if the server does not answer within a moment."""
-        if not self._models:
+        embedding = self._embedding()
+        asked = self._reads, {embedding.provider: embedding.name}
+        models = [model for by_provider in asked if (model := by_provider.get("ollama"))]
+        if not models:
             return {}
         import httpx
         from ollama import ResponseError
@@ -43,7 +50,7 @@ class LoadedModels:
                 running = {one.model: one for one in (await self._connected().ps()).models}
         except (TimeoutError, ResponseError, httpx.HTTPError, ConnectionError, ValueError, TypeError, AttributeError):
             return None
-        return {model: _taken(running.get(_tagged(model))) for model in self._models}
+        return {model: _taken(running.get(_tagged(model))) for model in models}
 
     async def close(self) -> None:
         """Close the connections."""

@@ -22,7 +22,7 @@ from bot.memory.reconcile import Reconciler
 from bot.memory.shadow import Mirrored
 from bot.memory.sites import Beside
 from bot.model import EmbeddingModel, Report
-from bot.storage.breaker import Breaker
+from bot.storage.breaker import Breakers
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class Reindexer:
     """Fills the other index and switches to it, while everything else goes on. For one call at a time.
 
     `members_know` says whether a provider's embedder may be sent what members write: they were told of it, or it is
-    none of somebody else.
+    none of somebody else. `on_switch` is called when another one is in use.
     """
 
     def __init__(
@@ -59,20 +59,22 @@ class Reindexer:
         reconciler: Reconciler,
         texts: Texts,
         embedder: CurrentEmbedder | None,
-        breaker: Breaker,
+        breakers: Breakers,
         make_embedder: Callable[[EmbeddingModel], Embedder],
         give_way: Callable[[], Awaitable[None]],
         members_know: Callable[[str], Awaitable[bool]],
+        on_switch: Callable[[], None] = lambda: None,
     ) -> None:
         self._index = index
         self._indexer = indexer
         self._reconciler = reconciler
         self._texts = texts
         self._embedder = embedder
-        self._breaker = breaker
+        self._breakers = breakers
         self._make_embedder = make_embedder
         self._give_way = give_way
         self._members_know = members_know
+        self._on_switch = on_switch
 
     async def run(self, model: EmbeddingModel, report: Report) -> Reindexed:
         """Have everything embedded by this model, and use it from then on.
@@ -144,8 +146,10 @@ class Reindexer:
             async with self._indexer.lock:
                 await self._index.swap()
                 if self._embedder is not None:
+                    former = self._embedder.name
                     self._embedder.replace(embedder)
-                    self._breaker.succeeded()
+                    self._breakers.hand_over(former, embedder.name)
+            self._on_switch()
 
         task = asyncio.ensure_future(switch())
         try:

@@ -41,7 +41,7 @@ async def page(metrics: Metrics) -> tuple[bytes, str]:
 
 def _of_bot(metrics: Metrics, answers: bool) -> Iterator[Metric]:
     connected = metrics.client.ready.is_set()
-    about = {"version": version("recollect"), **metrics.about}
+    about = {"version": version("recollect"), **metrics.about()}
     yield _gauge("recollect_build_info", "What runs here.", {tuple(about.values()): 1}, *about)
     yield _gauge("recollect_ready", "Whether the gateway and the database answer.", connected and answers)
     yield _gauge("recollect_gateway_connected", "Whether Discord's gateway is connected.", connected)

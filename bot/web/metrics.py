@@ -43,7 +43,7 @@ class Metrics:
     """Where the values come from.
 
     `models` are those of ours that may be in an Ollama server's memory, None while it does not answer.
-    `about` are the labels of the build.
+    `about` gives the labels of the build.
     """
 
     meters: Meters
@@ -57,7 +57,7 @@ class Metrics:
     folder: Path
     refused_events: Callable[[], int]
     places_behind: Callable[[], int]
-    about: Mapping[str, str]
+    about: Callable[[], Mapping[str, str]]
     clock: Callable[[], datetime]
 
     async def page(self) -> tuple[bytes, str]:

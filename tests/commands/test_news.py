@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
-from town import connected
+from town import connected, eventually
 
 from bot.app import App
 from bot.core import NOT_TOLD
@@ -40,6 +43,15 @@ async def switched_on(server: DiscordServer, app: App, guild: Guild, *channels: 
     await told(app)
     for channel in channels:
         await app.observations.switch_on(guild.id, channel.id, guild.owner_id)
+
+
+@asynccontextmanager
+async def at_work(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """While a task of the bot's runs."""
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(work)
+        yield
+        task.cancel()
 
 
 def notices(server: DiscordServer, channel: Channel) -> list[str]:
@@ -141,9 +153,8 @@ async def test_a_database_that_is_locked_is_no_failure(
             assert notices(server, general) == []
             monkeypatch.undo()
             monkeypatch.setattr("bot.rooms._TELL_AGAIN_SECONDS", 0)
-            async with asyncio.timeout(10):
-                await app.telling()
-            assert app.untold == set()
+            async with at_work(app.telling()):
+                await eventually(lambda: not app.untold)
             assert len(notices(server, general)) == 1
     assert "handler_failed" not in {line["event"] for line in logs}
 
@@ -265,3 +276,31 @@ async def test_a_server_outside_is_written_nothing_before_its_notice(
         await told(app)
         async with app.indexer.lock:
             assert "qdrant.example.com" in notices(server, general)[-1]
+
+
+async def test_members_are_told_of_the_embedder_in_use(
+    server: DiscordServer, tmp_path: Path, sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a reindex of the bot at work the notice and the figures name the new one; the settings follow later."""
+    guild = server.world.add_guild(name="tea club")
+    general = server.world.add_channel(guild, "general")
+    async with OpenAIServer() as openai, VoyageServer() as voyage:
+        monkeypatch.setattr("bot.outside.in_house", lambda url: url != openai.url)
+        keys = {
+            "openai": {"api_key": "sk-x", "base_url": openai.url, "dimensions": 256},
+            "voyage": {"api_key": "pa-x", "base_url": voyage.url, "dimensions": 256},
+            "web": {"port": 0},
+        }
+        async with connected(server, tmp_path, sections | keys) as app, app.web.serving(), at_work(app.telling()):
+            await switched_on(server, app, guild, general)
+            await app.operations()["reindex"]({"embedder": "voyage"}, lambda *_: None)
+            await eventually(lambda: notices(server, general))
+            [notice] = notices(server, general)
+            assert "an embedding model that the operator of this bot runs, to make them searchable" in notice
+            async with httpx.AsyncClient() as scraper:
+                url = f"http://{app.web.host}:{app.web.port}"
+                assert 'embedding="voyage:voyage-4-lite"' in (await scraper.get(f"{url}/metrics")).text
+                assert (await scraper.get(f"{url}/readyz")).json()["services"].keys() >= {"Ollama", "Voyage"}
+        async with connected(server, tmp_path, sections | keys | {"embedding": {"provider": "voyage"}}) as app:
+            await told(app)
+        assert len(notices(server, general)) == 1

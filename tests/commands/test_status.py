@@ -103,7 +103,8 @@ async def test_status_waits_for_nobody(town: Town, monkeypatch: pytest.MonkeyPat
     async def failing() -> ServiceHealth:
         raise StorageUnavailable()
 
-    town.app._health |= {"Ollama": hanging, "OpenAI": failing}
+    monkeypatch.setattr(town.app.worker, "health", hanging)
+    monkeypatch.setattr(town.app.indexer, "embedder_health", failing)
     told = fields(await town.use(town.admin, "status"))["Services"]
     assert "⚠️ **Ollama**: It did not answer" in told
     assert f"⚠️ **OpenAI**: {StorageUnavailable()}" in told

@@ -38,9 +38,8 @@ def ignore(*_: object) -> None:
 class WordEmbedder:
     """Vectors of words: texts are the closer the more words they share. Each model has dimensions of its own."""
 
-    name = "Words"
-
     def __init__(self, model: EmbeddingModel, before: Callable[[], object] | None = None) -> None:
+        self.name = {"openai": "OpenAI", "ollama": "Ollama embeddings", "voyage": "Voyage"}[model.provider]
         self.model, self.dimensions, self.usage = model.name, model.dimensions, Usage()
         self.sent: list[str] = []
         self.fails_after: int | None = None
@@ -142,7 +141,7 @@ async def at_work(house: House, sites: Sites, model: EmbeddingModel = OLD) -> As
         house.reconciler(indexer, embedder),
         Texts(house.messages, house.retraction, True),
         embedder,
-        house.breakers.of("OpenAI"),
+        house.breakers,
         make,
         at_once,
         members_know,
@@ -347,6 +346,21 @@ async def test_a_model_that_does_not_answer_changes_nothing(embedded: Work) -> N
         assert embedder.closed
     assert await embedded.index.other() is None
     assert await embedded.sizes() == {128}
+
+
+async def test_the_breaker_goes_over_to_the_service_in_use(embedded: Work) -> None:
+    """An outage of the former one is no matter any more, and one of the new one is told by its own name."""
+    breakers = embedded.house.breakers
+    breakers.of("OpenAI").failed("It is out for lunch.")
+    await embedded.reindexer.run(NEW, ignore)
+    assert breakers.open() == {"Ollama embeddings": False, "Qdrant": False}
+    assert await embedded.first("where does the cat sleep") == "the cat sleeps on the sofa"
+    embedded.made[-1].fails_after = 0
+    await embedded.say("the dog sleeps in the garden", first=10)
+    health = await embedded.indexer.embedder_health()
+    assert (health.name, health.ok) == ("Ollama embeddings", False)
+    assert health.detail.startswith("The embedder is out for a walk; the next try")
+    assert breakers.open() == {"Ollama embeddings": True, "Qdrant": False}
 
 
 async def test_what_members_do_not_know_of_is_sent_nothing(house: House, tmp_path: Path) -> None:
