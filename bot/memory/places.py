@@ -23,13 +23,14 @@ from bot.memory.fingerprint import Fingerprint
 from bot.memory.index import VectorIndex
 from bot.memory.migrate import Source
 from bot.memory.reading import reading
-from bot.memory.shard_copy import copy_shards
-from bot.memory.shard_folders import ShardFolders, dimensions_of, discard
+from bot.memory.shard_copy import copy_shards, shards_in
+from bot.memory.shard_folders import dimensions_of, discard
 from bot.settings import QdrantSettings, shown_url
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient
 
+_LOCAL_FILE = "meta.json"  # says which collections there are in local mode
 STEP = 64  # points in a request, where nobody waits for an answer while they are encoded
 
 
@@ -215,12 +216,14 @@ def _copy(place: Place, aside: Path) -> None:
     folder = Path(place.where)
     if not folder.is_dir():
         raise RecollectError(f"There is no folder {folder}.")
+    if (made_in(folder) is None) if place.kind is Kind.EDGE else not (folder / _LOCAL_FILE).exists():
+        raise RecollectError(f"There are no memories in {place}.")  # and whatever else it is, it is not copied
     try:
         discard(aside)
         if place.kind is Kind.EDGE:
             copy_shards(folder, aside)
         else:
-            shutil.copytree(folder, aside)
+            shutil.copytree(folder, aside, ignore=shutil.ignore_patterns(aside.name))
     except OSError as error:
         raise RecollectError(
             f"{place} cannot be copied to {aside} to be read there: {error.strerror or error}."
@@ -229,8 +232,7 @@ def _copy(place: Place, aside: Path) -> None:
 
 def made_in(folder: Path) -> Made | None:
     """What the embedded index in a folder is made of; None if there is none. Raises `IndexUnavailable`."""
-    folders = ShardFolders(folder)
-    shard = next((current for name in folders.names() if (current := folders.current(name))), None)
+    shard = next(iter(shards_in(folder).values()), None)
     return None if shard is None else Made(dimensions_of(shard), fingerprint.read(folder))
 
 

@@ -11,9 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bot.memory import fingerprint
+from bot.memory.checkpoint import UNMAPPED
 from bot.memory.shard_folders import ShardFolders, size
 
 _PIECE = 2**16
+
+
+def shards_in(root: Path) -> dict[str, Path]:
+    """The folder that counts of each shard, by its name. Any other folder there is somebody else's."""
+    folders = ShardFolders(root)
+    names = (name for name in folders.names() if name == UNMAPPED or name.isdecimal())
+    return {name: folder for name in names if (folder := folders.current(name))}
 
 
 def copy_shards(root: Path, aside: Path) -> None:
@@ -21,9 +29,8 @@ def copy_shards(root: Path, aside: Path) -> None:
 
     Raises `OSError`, and `IndexUnavailable` if the disk has not room for it.
     """
-    folders, copies = ShardFolders(root), ShardFolders(aside)
-    shards = {name: folder for name in folders.names() if (folder := folders.current(name))}
-    copies.refuse_if_full(sum(size(folder) for folder in shards.values()))
+    shards = shards_in(root)
+    ShardFolders(aside).refuse_if_full(sum(size(folder) for folder in shards.values()))
     aside.mkdir(0o700, parents=True)
     if (stamp := root / fingerprint.FILE).exists():
         shutil.copyfile(stamp, aside / fingerprint.FILE)

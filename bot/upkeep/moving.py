@@ -6,7 +6,7 @@ what is captured and taken back meanwhile waits in the database, and goes into w
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from bot.memory.shadow import Mirrored
 from bot.memory.write_lock import WriteLock
 from bot.model import Report
 from bot.settings import Settings, shown_url
-from bot.storage.database import hold, holds_data
+from bot.storage.database import LOCK_FILE, hold, holds_data
 from bot.upkeep.restore import INDEX
 
 _BOTS_PAGE, _BOTS_STEP = 32, 8  # an embedded index holds the GIL for 10 ms to read so many points with their keys
@@ -142,8 +142,24 @@ def _held(*folders: Path) -> Iterator[None]:
     """Keep every bot out of these data folders. Raises `DataFolderError` if one is in there."""
     with ExitStack() as locks:
         for folder in {folder.resolve() for folder in folders}:
-            locks.callback(hold(folder).release)
+            locks.enter_context(_holding(folder))
         yield
+
+
+@contextmanager
+def _holding(folder: Path) -> Iterator[None]:
+    """Hold a folder. If nothing comes into it, leave it as absent or as empty as it was, and fit for a restore."""
+    was_there, was_held = folder.exists(), (folder / LOCK_FILE).exists()
+    lock = hold(folder)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # where an open file cannot be removed, it stays
+            if not was_held and [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+                (folder / LOCK_FILE).unlink()
+                if not was_there:
+                    folder.rmdir()
+        lock.release()
 
 
 def _result(done: Migrated, move: Move, settings: Settings) -> dict[str, Any]:

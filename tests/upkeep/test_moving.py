@@ -1,5 +1,6 @@
 """A move as it is asked for: which places and keys are meant, and what a running bot refuses."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from bot.memory.sites import EdgeSites
 from bot.memory.write_lock import WriteLock
 from bot.settings import Settings
 from bot.storage.database import FILE
-from bot.upkeep.moving import Moving, Order, understood
+from bot.upkeep.moving import Moving, Order, move_stopped, understood
 
 URL, OTHER = "http://127.0.0.1:6333", "http://127.0.0.1:6334"
 
@@ -56,6 +57,23 @@ def test_a_key_is_shown_to_its_server_alone(tmp_path: Path) -> None:
     assert "ours" not in repr(understood(both, with_url))
     with pytest.raises(RecollectError, match=r"key file .* cannot be read"):
         understood(Order(URL, OTHER, target_key_file=str(tmp_path / "missing")), with_url)
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_a_move_from_nowhere_leaves_nothing_behind(tmp_path: Path, there_before: bool) -> None:
+    """It is one sentence, and the data folder is as absent or as empty as a restore wants it."""
+    settings, data = settings_of(tmp_path), tmp_path / "data"
+    if there_before:
+        data.mkdir()
+    for source, said in (
+        (f"edge:{data}", "There is no folder .*data"),
+        (f"edge:{tmp_path}", "There are no memories in edge:"),
+        (f"local:{tmp_path}", "There are no memories in local:"),
+        ("http://127.0.0.1:9", "does not answer"),
+    ):
+        with pytest.raises(RecollectError, match=said):
+            asyncio.run(move_stopped(Order(source, f"edge:{tmp_path / 'there'}"), settings, ignore))
+        assert list(tmp_path.rglob("*")) == ([data] if there_before else [])
 
 
 async def test_a_running_bot_moves_its_own_index_or_nothing(tmp_path: Path) -> None:
