@@ -10,7 +10,7 @@ import qdrant_edge as edge
 from bot.memory.edge_filter import FACETS, Present, Values
 from bot.memory.edge_points import FULL_VECTORS, PointId, create_shard, load_shard, only, same_point, to_request
 from bot.memory.index import ScoredPoint, Search
-from bot.memory.resident import page_out, read_ahead
+from bot.memory.resident import let_go, page_out, read_ahead
 from bot.memory.shard_folders import fsync, fsync_all
 
 _FLUSH_AFTER = 1000  # a start replays this many changes in a quarter of a second
@@ -18,6 +18,7 @@ _DELETION = 0.02  # of a change: it takes a start 0.02 ms, but a flush as long a
 _MOST_VALUES = 5000
 _CODES = "quantized_data"  # the folders whose files a search reads from end to end
 _LOG = "/wal/"  # in the paths of its files, which only a start reads
+_LET_GO_AFTER = 100  # points that were read: the pages around each are mapped with them
 _FLUSH_COPY_AFTER = 5000  # no start replays a copy's log, but it takes 12 kB a point
 
 
@@ -30,7 +31,7 @@ class OpenShard:
 
     def __init__(self, folder: Path, shard: edge.EdgeShard, lean: bool = False) -> None:
         self.folder = folder
-        self._unneeded = ("/",) if lean else (FULL_VECTORS, _LOG)
+        self._lean = lean
         self._read = 0  # points with their vectors, whose pages are still there
         self.changed: set[str] | None = None
         self._shard = shard
@@ -173,7 +174,7 @@ class OpenShard:
             fsync_all(self.folder)
         if self._unflushed:
             self._shard.flush()
-            page_out(self.folder, *self._unneeded)
+            self._give_back()
         self._unflushed = 0
 
     def close(self) -> None:
@@ -183,9 +184,15 @@ class OpenShard:
     def _note_read(self, count: int) -> None:
         """Give back what was read of the vectors, which searches do not need, once it is much."""
         self._read += count
-        if self._read >= _FLUSH_AFTER:
-            page_out(self.folder, *self._unneeded)
+        if self._read >= (_LET_GO_AFTER if self._lean else _FLUSH_AFTER):
+            self._give_back()
             self._read = 0
+
+    def _give_back(self) -> None:
+        if self._lean:
+            let_go(self.folder)
+        else:
+            page_out(self.folder, FULL_VECTORS, _LOG)
 
     def _note(self, ids: Sequence[str], cost: float = 1) -> None:
         self._unflushed += cost * len(ids)

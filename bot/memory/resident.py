@@ -3,12 +3,13 @@
 import ctypes
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 _MAPS = Path("/proc/self/maps")
 _PAGEOUT = 21  # MADV_PAGEOUT of madvise(2), since Linux 5.4; it never changes what a page holds
+_DONTNEED = 4  # MADV_DONTNEED, which changes nothing either where the mapping is a shared one
 _PIECE = 1 << 20  # bytes
 
 
@@ -31,12 +32,26 @@ def page_out(folder: Path, *parts: str) -> None:
     What was written through a mapping stays resident until memory is short. Only pages that are on disk
     already are given back. It is advice: elsewhere than on Linux nothing happens, and no failure matters.
     """
+    _advise(_PAGEOUT, folder, parts)
+
+
+def let_go(folder: Path) -> None:
+    """Have no page of the mapped files under `folder` in this process, as `page_out`; all stay in the page cache.
+
+    So it costs next to nothing to read them again, until memory is short.
+    """
+    _advise(_DONTNEED, folder, ("/",))
+
+
+def _advise(advice: int, folder: Path, parts: Sequence[str]) -> None:
     if sys.platform != "linux":
         return
     for line in _MAPS.read_text().splitlines():
         if f" {folder.absolute()}/" in line and any(part in line for part in parts):
-            start, end = (int(address, 16) for address in line.split(maxsplit=1)[0].split("-"))
-            _libc().madvise(start, end - start, _PAGEOUT)
+            addresses, permissions, _ = line.split(maxsplit=2)
+            if permissions.endswith("s"):
+                start, end = (int(address, 16) for address in addresses.split("-"))
+                _libc().madvise(start, end - start, advice)
 
 
 @cache

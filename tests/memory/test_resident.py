@@ -5,7 +5,7 @@ import os
 import resource
 from pathlib import Path
 
-from bot.memory.resident import page_out, read_ahead
+from bot.memory.resident import let_go, page_out, read_ahead
 
 SIZE = 32 * 2**20
 
@@ -29,6 +29,21 @@ def test_what_is_on_disk_is_given_back_and_still_holds(tmp_path: Path) -> None:
             page_out(tmp_path, "vectors")
             assert _resident() < before - SIZE // 2
             assert mapped[:] == words
+
+
+def test_what_is_let_go_is_not_resident_and_nothing_is_lost(tmp_path: Path) -> None:
+    """Pages that are not even on disk yet leave the resident set, but not those of a private mapping."""
+    path = tmp_path / "vectors.mmap"
+    path.write_bytes(bytes(SIZE))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), SIZE) as shared:
+        with mmap.mmap(file.fileno(), mmap.PAGESIZE, access=mmap.ACCESS_COPY) as private:
+            shared[:] = words = os.urandom(2**20) * (SIZE // 2**20)
+            private[:] = words[: mmap.PAGESIZE][::-1]
+            before = _resident()
+            let_go(tmp_path)
+            assert _resident() < before - SIZE // 2
+            assert shared[:] == words
+            assert private[:] == words[: mmap.PAGESIZE][::-1]
 
 
 def test_nobody_waits_for_the_disk_after_reading_ahead(tmp_path: Path) -> None:
