@@ -9,6 +9,7 @@ import marshal
 import os
 import struct
 import sys
+from array import array
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -88,7 +89,7 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 
 
 def _plain(point: IndexPoint) -> tuple[Any, ...]:
-    dense = {key.value: vector for key, vector in point.dense.items()}
+    dense = {key.value: array("f", vector).tobytes() for key, vector in point.dense.items()}
     sparse = {key.value: (words.indices, words.values) for key, words in point.sparse.items()}
     return point.id, point.payload, dense, sparse
 
@@ -98,7 +99,7 @@ def _point(plain: tuple[Any, ...]) -> IndexPoint:
     return IndexPoint(
         id,
         payload,
-        {Key(name): vector for name, vector in dense.items()},
+        {Key(name): array("f", vector) for name, vector in dense.items()},
         {Key(name): SparseVector(*words) for name, words in sparse.items()},
     )
 
