@@ -7,8 +7,10 @@ import re
 import shutil
 import stat
 import sys
+import threading
 import tomllib
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -211,6 +213,20 @@ def test_ctrl_c_before_the_command_line_is_there_is_no_traceback(monkeypatch: py
     assert ended.value.code == 130
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["scripts"] == {"recollect": "bot.__main__:main"}
+
+
+def test_what_hangs_in_a_thread_does_not_keep_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model may be on its way for an hour, and doctor has given it up: the command ends all the same."""
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr("sys.argv", ["recollect", "--version"])
+    given_up = threading.Event()
+    with ThreadPoolExecutor(1) as embedder:
+        embedder.submit(given_up.wait)
+        with pytest.raises(SystemExit):
+            script()
+        given_up.set()
+    assert ended == [0]
 
 
 def test_a_folder_of_another_user_is_one_sentence(
