@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 
 from bot.capture.doctor import DISCORD, check_discord
-from bot.checks import Check, Verdict, bounded, failed, passed, told
+from bot.checks import PATIENCE, Check, Verdict, bounded, failed, passed, told
 from bot.core import open_index
 from bot.errors import DataFolderError, NotRunning, RecollectError, SettingsError
 from bot.extraction import doctor as extraction
 from bot.extraction.llm import NAMES
+from bot.extraction.loaded import LoadedModels
 from bot.extraction.ollama import OllamaLLM
 from bot.extraction.providers import open_provider
 from bot.memory import doctor as memory
@@ -50,7 +52,12 @@ async def examine(config: Path | None) -> list[Check]:
             for provider in (settings.extraction.provider, settings.extraction.fallback)
             if provider
         ),
-        bounded(memory.EMBEDDER, _check_embedder(settings), _start_embedder(settings)),
+        bounded(
+            memory.EMBEDDER,
+            _check_embedder(settings),
+            _start_embedder(settings),
+            memory.patience(settings.embedding_model) + PATIENCE,
+        ),
         bounded(memory.INDEX, _check_index(settings, running), _start_index(settings)),
     ]
     found = await asyncio.gather(*groups)
@@ -113,10 +120,19 @@ async def _check_embedder(settings: Settings) -> Checks:
     except SettingsError as error:
         return [told(memory.EMBEDDER, Verdict.FAIL, str(error), _CORRECT)]
     try:
-        return [await memory.check_embedder(embedder, settings.embedding_model)]
+        answers = partial(_ollama_answers, settings)
+        return [await memory.check_embedder(embedder, settings.embedding_model, answers)]
     finally:
         if embedder is not None:
             await embedder.close()
+
+
+async def _ollama_answers(settings: Settings) -> bool:
+    models = LoadedModels(settings, lambda: settings.embedding_model)
+    try:
+        return await models.look() is not None
+    finally:
+        await models.close()
 
 
 def _start_embedder(settings: Settings) -> str:

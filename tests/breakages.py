@@ -13,6 +13,7 @@ from bot.model import utcnow
 from bot.sandbox.discord import Intent, Permission
 from bot.sandbox.openai import Fault
 from bot.storage import schema
+from bot.upkeep import doctor as machine
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -106,6 +107,12 @@ def quota_used_up(house: House) -> None:
     house.change(house.openai, "fault", Fault.QUOTA)
 
 
+def embedding_model_loading(house: House) -> None:
+    house.set(BOT_EMBEDDING__PROVIDER="ollama")
+    house.change(memory, "LOADING_SECONDS", 0.3)
+    house.change(house.ollama.embeddings, "fault", Fault.HANG)
+
+
 def wrong_dimensions(house: House) -> None:
     house.change(house.openai, "fault", Fault.WRONG_SIZE)
 
@@ -164,6 +171,7 @@ def readable_secret(house: House) -> None:
     file.write_text(f'[voyage]\napi_key = "{house.discord.token}"\n')
     file.chmod(0o644)
     house.set(BOT_CONFIG=str(file))
+    house.change(machine, "_reachable", lambda path: True)  # as the folders of pytest are not
 
 
 def unencrypted(house: House) -> None:
@@ -221,6 +229,14 @@ BROKEN = [
         Broken(wrong_key, "Embedder", "fail", "refused the API key", "Check openai.api_key."),
         Broken(quota_used_up, "Embedder", "fail", "quota", "Add credit"),
         Broken(wrong_dimensions, "Embedder", "fail", "vectors of size 1537", "[openai]"),
+        Broken(
+            embedding_model_loading,
+            "Embedder",
+            "warn",
+            "still loading nomic-embed-text after 0.3 seconds",
+            "Run this again",
+            frozenset({"Index"}),  # which is made with another model
+        ),
     ],
     [
         Broken(data_folder_is_a_file, "Data folder", "fail", "is a file", "storage.path"),

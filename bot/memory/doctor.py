@@ -1,6 +1,6 @@
 """Checks of the embedder and of the index."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,22 +16,33 @@ if TYPE_CHECKING:
 EMBEDDER, INDEX, INDEX_SIZE = "Embedder", "Index", "Index size"
 
 MOST_EMBEDDED = 100_000  # points of one guild; a query over them keeps everything else waiting for 30 ms
+LOADING_SECONDS = 30.0  # Ollama loads a model from the disk with the first text
 _SECONDS = 4.0
 _QUOTA = "Add credit or raise the limit where the service bills you; embedding goes on by itself."
 _MOVE = "Move it to a Qdrant server with `recollect migrate` and set qdrant.url."
 
 
-async def check_embedder(embedder: "Embedder | None", model: EmbeddingModel) -> Check:
-    """One tiny text, embedded for real."""
+def patience(model: EmbeddingModel) -> float:
+    """How many seconds one tiny text may take."""
+    return LOADING_SECONDS if model.provider == "ollama" else _SECONDS
+
+
+async def check_embedder(
+    embedder: "Embedder | None", model: EmbeddingModel, answers: Callable[[], Awaitable[bool]]
+) -> Check:
+    """One tiny text, embedded for real. `answers` says if an Ollama does so at all: it may be loading the model."""
     if embedder is None:
         key = f"{model.provider.upper()}_API_KEY"
         fix = f"Put a key into {key} or a secret file of that name, or set embedding.provider to ollama."
         return warned(EMBEDDER, "there is no key, so recall searches by keywords only", fix)
     try:
-        [vector] = await embedder.documents(["hello"], _SECONDS)
+        [vector] = await embedder.documents(["hello"], patience(model))
     except QuotaExhausted as error:
         return told(EMBEDDER, Verdict.FAIL, str(error), _QUOTA)
     except EmbedderUnavailable as error:
+        if isinstance(error.__cause__, TimeoutError) and model.provider == "ollama" and await answers():
+            detail = f"Ollama answers, but was still loading {model.name} after {patience(model):g} seconds"
+            return warned(EMBEDDER, detail, "Run this again in a minute; if it stays so, look at Ollama's log.")
         fix = f"Correct the key, the address, the model and its size under [{model.provider}] in the settings."
         return told(EMBEDDER, Verdict.FAIL, str(error), fix)
     return passed(EMBEDDER, f"{model.name} makes vectors of size {len(vector or ())}")

@@ -85,7 +85,7 @@ def check_secrets(files: Iterable[Path], folder: Path) -> Check:
     if os.name == "nt":
         return passed(SECRETS, "Windows has no such permissions; keep the files in a folder of the bot's user")
     held = [*files, *([folder] if folder.is_dir() else [])]
-    open_to_all = [str(path) for path in held if path.stat().st_mode & stat.S_IROTH]
+    open_to_all = [str(path) for path in held if path.stat().st_mode & stat.S_IROTH and _reachable(path)]
     if not open_to_all:
         return passed(SECRETS, "other users of this machine can read neither secret files nor the data folder")
     fix = f"chmod o-rwx {' '.join(open_to_all)}, and have the bot's user own them (in Kubernetes: defaultMode 0440)."
@@ -131,6 +131,11 @@ async def _ask(host: str, port: int) -> Check | None:
         return passed(PORT, "; ".join([f"the running bot answers on {host}:{port} and is ready", *down]))
     fix = "It becomes ready once Discord's gateway is connected: see its log."
     return warned(PORT, f"the running bot answers on {host}:{port} and is not ready", fix)
+
+
+def _reachable(path: Path) -> bool:
+    """Whether every user may pass through the folders that it really lies in."""
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
 
 
 def _nearest(folder: Path) -> Path:
