@@ -3,6 +3,7 @@
 import ipaddress
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ _LANGUAGE_MODELS = {
 # An Ollama of one's own hands questions to such a model on to this (https://docs.ollama.com/cloud).
 _OLLAMA_CLOUD, _CLOUD_MODEL = "https://ollama.com", ("-cloud", ":cloud")
 _EMBEDDERS = {"api.openai.com": "OpenAI", "api.voyageai.com": "Voyage AI"}
-_HOUSE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa", ".localhost")
+_HOUSE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa", ".localhost", ".svc")
 _HOUSE, _MESSAGES = "house", "messages"
 
 
@@ -33,31 +34,60 @@ class Use(StrEnum):
 _EMBEDDING = {Use.EMBEDS, Use.EMBEDS_NEXT}
 
 
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """Where text is sent to, and who runs that if the settings say so: no address tells whose an alias is."""
+
+    url: str
+    run_by: str = ""
+
+    @property
+    def outside(self) -> bool:
+        return bool(self.run_by) or not in_house(self.url)
+
+    @property
+    def whose(self) -> str:
+        return (self.run_by or _host(self.url)) if self.outside else _HOUSE
+
+    @property
+    def language_model(self) -> str:
+        """As people are told of it."""
+        if self.run_by or not self.outside:
+            return f"a language model that {self.run_by or 'the operator of this bot'} runs"
+        return _LANGUAGE_MODELS.get(self.whose, f"a language model at {self.whose}")
+
+    @property
+    def embedder(self) -> str:
+        """As people are told of it."""
+        if self.run_by or not self.outside:
+            return f"an embedding model that {self.run_by or 'the operator of this bot'} runs"
+        return _EMBEDDERS.get(self.whose, self.whose)
+
+
 def outside_services(settings: Settings) -> list[str]:
     """One line for each service beyond this process that sees text, and what it sees."""
     services = _language_models(settings)
     what = "messages, facts and questions" if settings.memory.embed_messages else "facts and questions, no messages"
-    if embeds_at := _embeds_at(settings):
-        services.append(f"{_embedder(embeds_at)}, to make them searchable: {what}")
-    if next_at := _embeds_next_at(settings):
-        services.append(f"{_embedder(next_at)}, which is to make them searchable from some day on: {what}")
-    if settings.qdrant.url and not in_house(settings.qdrant.url):
-        services.append(f"a Qdrant server at {_host(settings.qdrant.url)}, which stores the memories")
+    if embeds := _embeds(settings):
+        services.append(f"{embeds.embedder}, to make them searchable: {what}")
+    if embeds_next := _embeds_next(settings):
+        services.append(f"{embeds_next.embedder}, which is to make them searchable from some day on: {what}")
+    if (stores := _Service(settings.qdrant.url)).url and stores.outside:
+        services.append(f"a Qdrant server at {stores.whose}, which stores the memories")
     return services
 
 
 def services_key(settings: Settings) -> str:
     """What `outside_services` tells, in a form that stays the same when only its wording changes."""
-    embeds_at, next_at, qdrant = _embeds_at(settings), _embeds_next_at(settings), settings.qdrant.url
-    told: dict[str, str | bool] = {Use.READS: _whose(_reads_at(settings, settings.extraction.provider))}
+    told: dict[str, str | bool] = {Use.READS: _reads(settings, settings.extraction.provider).whose}
     if fallback := settings.extraction.fallback:
-        told |= {Use.READS_INSTEAD: _whose(_reads_at(settings, fallback))}
-    if embeds_at:
-        told |= {Use.EMBEDS: _whose(embeds_at), _MESSAGES: settings.memory.embed_messages}
-    if next_at:
-        told |= {Use.EMBEDS_NEXT: _whose(next_at), _MESSAGES: settings.memory.embed_messages}
-    if qdrant and not in_house(qdrant):
-        told |= {Use.STORES: _whose(qdrant)}
+        told |= {Use.READS_INSTEAD: _reads(settings, fallback).whose}
+    if embeds := _embeds(settings):
+        told |= {Use.EMBEDS: embeds.whose, _MESSAGES: settings.memory.embed_messages}
+    if embeds_next := _embeds_next(settings):
+        told |= {Use.EMBEDS_NEXT: embeds_next.whose, _MESSAGES: settings.memory.embed_messages}
+    if (stores := _Service(settings.qdrant.url)).url and stores.outside:
+        told |= {Use.STORES: stores.whose}
     return json.dumps(told)
 
 
@@ -66,11 +96,11 @@ def told_of_embedder(key: str, settings: Settings, provider: str) -> bool:
 
     There is nothing to know of one that runs in this process or in the house.
     """
-    at, told = _embedder_at(settings, provider), json.loads(key)
-    if at is None or in_house(at):
+    service, told = _embedder(settings, provider), json.loads(key)
+    if service is None or not service.outside:
         return True
     seen = told.get(_MESSAGES) or not settings.memory.embed_messages
-    return bool(seen) and _whose(at) in _known(told, Use.EMBEDS)
+    return bool(seen) and service.whose in _known(told, Use.EMBEDS)
 
 
 def untold_uses(told: str, now: str) -> frozenset[Use]:
@@ -91,7 +121,11 @@ def _known(told: Mapping[Use, str], use: Use) -> set[str | None]:
 
 
 def in_house(url: str) -> bool:
-    """Whether a URL names this machine or its private network: loopback, private addresses, names without a dot."""
+    """Whether a URL names this machine or its private network.
+
+    That are loopback, private addresses, and names without a dot or of a cluster or a local network. Such a name may
+    be an alias of a machine elsewhere, which cannot be told from here.
+    """
     host = _host(url)
     try:
         return ipaddress.ip_address(host).is_private
@@ -101,56 +135,43 @@ def in_house(url: str) -> bool:
 
 def _language_models(settings: Settings) -> list[str]:
     extraction = settings.extraction
-    first = _language_model(_reads_at(settings, extraction.provider))
+    first = _reads(settings, extraction.provider).language_model
     lines = [f"{first}; it reads conversations to note facts, and questions with the memories that may answer them"]
     if extraction.fallback:
-        other = _language_model(_reads_at(settings, extraction.fallback))
+        other = _reads(settings, extraction.fallback).language_model
         lines.append(f"{other}, when the one above has long been out of reach; it reads conversations to note facts")
     return lines
 
 
-def _reads_at(settings: Settings, provider: str) -> str:
-    """The URL that conversations are sent to in the end."""
+def _reads(settings: Settings, provider: str) -> _Service:
+    """Where conversations are sent to in the end."""
     if provider == "ollama" and settings.ollama.model.endswith(_CLOUD_MODEL):
-        return _OLLAMA_CLOUD
+        return _Service(_OLLAMA_CLOUD)
     return {
-        "ollama": settings.ollama.url,
-        "openai": settings.openai.base_url,
-        "anthropic": settings.anthropic.base_url,
-        "compatible": settings.compatible.base_url,
+        "ollama": _Service(settings.ollama.url, settings.ollama.run_by),
+        "openai": _Service(settings.openai.base_url),
+        "anthropic": _Service(settings.anthropic.base_url),
+        "compatible": _Service(settings.compatible.base_url),
     }[provider]
 
 
-def _language_model(url: str) -> str:
-    if in_house(url):
-        return "a language model that the operator of this bot runs"
-    return _LANGUAGE_MODELS.get(_host(url), f"a language model at {_host(url)}")
+def _embeds(settings: Settings) -> _Service | None:
+    """Where texts are sent to for their embeddings; None if none are made, or in this process."""
+    return _embedder(settings, settings.embedding.provider) if settings.embeds else None
 
 
-def _embeds_at(settings: Settings) -> str | None:
-    """The URL that texts are sent to for their embeddings; None if none are made, or in this process."""
-    return _embedder_at(settings, settings.embedding.provider) if settings.embeds else None
+def _embeds_next(settings: Settings) -> _Service | None:
+    """The embedder that is to take over, if it lies outside and is another one."""
+    service = _embedder(settings, settings.embedding.next)
+    return service if service and service.outside and service != _embeds(settings) else None
 
 
-def _embeds_next_at(settings: Settings) -> str | None:
-    """The URL of the embedder that is to take over, if it lies outside and is another one."""
-    at = _embedder_at(settings, settings.embedding.next)
-    return at if at and not in_house(at) and at != _embeds_at(settings) else None
-
-
-def _embedder_at(settings: Settings, provider: str) -> str | None:
-    urls = {"openai": settings.openai.base_url, "ollama": settings.ollama.url, "voyage": settings.voyage.base_url}
-    return urls.get(provider)
-
-
-def _embedder(url: str) -> str:
-    if in_house(url):
-        return "an embedding model that the operator of this bot runs"
-    return _EMBEDDERS.get(_host(url), _host(url))
-
-
-def _whose(url: str) -> str:
-    return _HOUSE if in_house(url) else _host(url)
+def _embedder(settings: Settings, provider: str) -> _Service | None:
+    return {
+        "openai": _Service(settings.openai.base_url),
+        "ollama": _Service(settings.ollama.url, settings.ollama.run_by),
+        "voyage": _Service(settings.voyage.base_url),
+    }.get(provider)
 
 
 def _host(url: str) -> str:

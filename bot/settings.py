@@ -131,7 +131,7 @@ class ExtractionSettings(Section):
 
 class EmbeddingSettings(Section):
     provider: Literal["openai", "ollama", "voyage", "fastembed"] = "openai"
-    """Who turns texts into vectors; with ollama or fastembed no text leaves your machines for it."""
+    """Who turns texts into vectors; no text leaves your machines for fastembed, nor for an Ollama of your own."""
     next: Literal["", "openai", "ollama", "voyage", "fastembed"] = ""
     """Who is to take over by `recollect reindex`; members are told of a service outside before it is sent anything."""
     price_per_million: float = Field(default=0.02, ge=0)
@@ -141,6 +141,8 @@ class EmbeddingSettings(Section):
 class OllamaSettings(Section):
     url: HttpUrl = "http://127.0.0.1:11434"
     """Where Ollama listens; a URL without a port means port 80."""
+    run_by: str = Field(default="", max_length=80)
+    """Who runs that Ollama, if not you: members are told this name, whatever the address looks like."""
     model: str = Field(default="llama3.1:8b", min_length=1)
     """The model that extracts facts; pull it first with `ollama pull`."""
     num_ctx: int = Field(default=8192, ge=2048)

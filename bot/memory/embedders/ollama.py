@@ -1,4 +1,4 @@
-"""Embeddings by a model on an Ollama server, through the official client: no text leaves the operator's machines.
+"""Embeddings by a model on an Ollama server, through the official client: no text goes anywhere but there.
 
 Protocol: https://docs.ollama.com/api/embed.
 """
