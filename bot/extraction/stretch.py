@@ -40,9 +40,9 @@ class Stretch:
                     worth[earlier] += chance
         chosen: list[int] = []
         for place, value in sorted(worth.items(), key=lambda item: (-item[1], -item[0])):
-            size = context_tokens(self._messages[place])
             if value < _LEAST or len(chosen) == lines:
                 break
+            size = context_tokens(self._messages[place])
             if size <= budget:
                 chosen.append(place)
                 budget -= size

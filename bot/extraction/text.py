@@ -11,10 +11,9 @@ _JOINERS = frozenset("\u200c\u200d")  # Persian and Indic spelling, and emoji fa
 def one_line(text: str) -> str:
     """The visible words on one line: no control, bidi or invisible characters, no piles of combining marks."""
     words = " ".join(with_named_emoji(text).split())
-    if words.isascii() and words.isprintable():
-        return words
-    seen = "".join(c for c in words if c in _JOINERS or unicodedata.category(c) not in _UNSEEN)
-    return without_piles(seen).strip()
+    if not words.isprintable():  # as no text is with one of those in it
+        words = "".join(c for c in words if c in _JOINERS or unicodedata.category(c) not in _UNSEEN)
+    return words if words.isascii() else without_piles(words).strip()
 
 
 def most_tokens(text: str) -> int:
