@@ -14,7 +14,7 @@ from bot.errors import RecollectError
 from bot.memory.embedders.fastembed import FastEmbedder
 from bot.memory.embeddings import Embedder, embedder_of, parse_embedding_model
 from bot.model import ServiceHealth
-from bot.settings import FastembedSettings
+from bot.settings_services import FastembedSettings
 from bot.settings_sources import load
 
 _AT_ONCE = 64

@@ -16,7 +16,8 @@ from bot.memory.keys import DenseKeys, Entry, entry, point, sparse_keys
 from bot.memory.lexicon import Lexicon
 from bot.model import Fact, FactKind, Message, fact_memory, memory_id, message_memory, utcnow
 from bot.sandbox.discord import Channel, DiscordServer, Guild, User
-from bot.settings import OpenAISettings, RecallSettings
+from bot.settings import RecallSettings
+from bot.settings_services import OpenAISettings
 from bot.storage.database import Database
 from bot.storage.facts import FactStore
 from bot.storage.messages import MessageStore

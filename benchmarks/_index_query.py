@@ -19,7 +19,7 @@ from bot.memory.index import Key, Search, VectorIndex
 from bot.memory.recall import CANDIDATES
 from bot.memory.server import ServerIndex
 from bot.model import Scope
-from bot.settings import QdrantSettings
+from bot.settings_services import QdrantSettings
 
 WARM_UP = 5
 TICK_SECONDS = 0.002

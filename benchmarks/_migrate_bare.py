@@ -10,7 +10,7 @@ from _migrate_runs import COLLECTION
 
 from bot.memory.migrate import PAGE
 from bot.memory.places import Made, open_target, parse
-from bot.settings import QdrantSettings
+from bot.settings_services import QdrantSettings
 
 
 async def fill(place: str, points: int, dims: int) -> float:

@@ -39,7 +39,8 @@ from bot.memory.lexicon import Lexicon
 from bot.model import Mention, Message, message_memory, utcnow
 from bot.sandbox.conversation import load
 from bot.sandbox.discord import Channel, DiscordServer, Guild, User
-from bot.settings import OpenAISettings, RecallSettings
+from bot.settings import RecallSettings
+from bot.settings_services import OpenAISettings
 from bot.storage.database import FILE, Database
 from bot.storage.messages import MessageStore
 from bot.storage.observations import Observations

@@ -27,7 +27,7 @@ from _stand_in import stand_in
 
 from bot.memory.edge import EdgeIndex
 from bot.sandbox.discord import DiscordServer
-from bot.settings import OpenAISettings
+from bot.settings_services import OpenAISettings
 from bot.storage.database import FILE
 
 PATIENCE = 300.0  # seconds

@@ -36,15 +36,8 @@ from bot.model import Mention, Message
 from bot.sandbox import conversation
 from bot.sandbox.ollama import MODEL, OllamaServer
 from bot.sandbox.openai import OpenAIServer
-from bot.settings import (
-    BatchSettings,
-    LogSettings,
-    MemorySettings,
-    OllamaSettings,
-    OpenAISettings,
-    RecallSettings,
-    Settings,
-)
+from bot.settings import BatchSettings, LogSettings, MemorySettings, RecallSettings, Settings
+from bot.settings_services import OllamaSettings, OpenAISettings
 from bot.storage.breaker import Breaker
 from bot.storage.database import Database
 from bot.storage.facts import FactStore

@@ -29,7 +29,8 @@ from bot.extraction.ollama import OllamaLLM
 from bot.extraction.worker import BatchWorker
 from bot.model import Fact, Message
 from bot.sandbox.ollama import OllamaServer
-from bot.settings import BatchSettings, LogSettings, OllamaSettings, Settings
+from bot.settings import BatchSettings, LogSettings, Settings
+from bot.settings_services import OllamaSettings
 from bot.storage.breaker import Breaker
 from bot.storage.database import Database
 from bot.storage.guild_configs import GuildConfigs

@@ -1,4 +1,4 @@
-"""What a setting may hold: durations, addresses, paths and lists, read as people write them."""
+"""What a table of the settings is, and what may stand in it: durations, addresses, paths, lists, as people write them."""
 
 import re
 from datetime import timedelta
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.IGNORECASE)
@@ -78,3 +78,9 @@ FolderPath = Annotated[Path, BeforeValidator(_parse_path)]
 OptionalPath = Annotated[str, BeforeValidator(_parse_optional_path)]
 Host = Annotated[str, BeforeValidator(_parse_host)]
 Ids = Annotated[tuple[int, ...], BeforeValidator(_split_list), NoDecode]
+
+
+class Section(BaseModel):
+    """One table of the file: unknown keys are refused, values never appear in error messages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)

@@ -12,6 +12,7 @@ ROOMS = [
     "errors",
     "model",
     "settings_types",
+    "settings_services",
     "settings",
     "settings_sources",
     "settings_reference",

@@ -18,7 +18,8 @@ from bot.errors import AnswerRejected, AnswerTooLong, LLMUnavailable
 from bot.extraction.llm import NAMES, ChatAnswer, ChatRequest, check_read
 from bot.extraction.service import HEALTH_SECONDS, Service, Size, limit_body, strict
 from bot.model import ServiceHealth
-from bot.settings import AnthropicSettings, shown_url
+from bot.settings import shown_url
+from bot.settings_services import AnthropicSettings
 
 _ODD = (ValueError, TypeError, AttributeError, LookupError)  # no JSON, or not of Anthropic's shape
 _NO_THINKING: ThinkingConfigParam = {"type": "disabled"}

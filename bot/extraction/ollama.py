@@ -17,7 +17,8 @@ from bot.extraction.answer import MAX_ANSWER_CHARACTERS
 from bot.extraction.llm import ChatAnswer, ChatRequest, check_read
 from bot.extraction.text import most_tokens, one_line
 from bot.model import ServiceHealth
-from bot.settings import OllamaSettings, shown_url
+from bot.settings import shown_url
+from bot.settings_services import OllamaSettings
 
 _MAX_BODY_BYTES = 2 * 1024 * 1024  # 4,096 streamed tokens, each in its own object, take 0.6 MB
 _MIN_ANSWER_TOKENS = 512

@@ -20,7 +20,8 @@ from bot.extraction.llm import NAMES, ChatAnswer, ChatRequest, check_read
 from bot.extraction.service import HEALTH_SECONDS, Service, Size, limit_body, strict
 from bot.extraction.text import most_tokens
 from bot.model import ServiceHealth
-from bot.settings import CompatibleSettings, OpenAISettings, shown_url
+from bot.settings import shown_url
+from bot.settings_services import CompatibleSettings, OpenAISettings
 
 _SILENCE = 120.0  # seconds a model may think before its first word; `openai.timeout` is meant for embeddings
 _THINKING = 2000  # tokens it may think in before plain text, which is a few hundred tokens itself

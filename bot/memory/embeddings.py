@@ -10,7 +10,8 @@ from bot.memory.embedders.ollama import OllamaEmbedder
 from bot.memory.embedders.openai import OpenAIEmbedder
 from bot.memory.embedders.voyage import VoyageEmbedder
 from bot.model import EmbeddingModel, ServiceHealth
-from bot.settings import EmbeddingSettings, Settings
+from bot.settings import Settings
+from bot.settings_services import EmbeddingSettings
 
 __all__ = [
     "Embedder",

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from bot.errors import SettingsError
 from bot.memory.bm25 import Bm25
 from bot.model import FactKind, Memory, MemoryKind
-from bot.settings import OpenAISettings, QdrantSettings, Settings
+from bot.settings import Settings
+from bot.settings_services import OpenAISettings, QdrantSettings
 from bot.storage.rows import from_ms, to_ms
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from bot.memory.migrate import Source
 from bot.memory.reading import reading
 from bot.memory.shard_copy import copy_shards, shards_in
 from bot.memory.shard_folders import dimensions_of, discard
-from bot.settings import QdrantSettings, shown_url
+from bot.settings import shown_url
+from bot.settings_services import QdrantSettings
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient

@@ -14,7 +14,7 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 from bot.errors import IndexUnavailable
 from bot.memory.fingerprint import Fingerprint, refuse_size
 from bot.memory.index import Key
-from bot.settings import QdrantSettings
+from bot.settings_services import QdrantSettings
 
 DENSE_KEYS = (Key.DENSE, Key.WINDOW)
 SPARSE_KEYS = (Key.BM25, Key.BM25_WINDOW)

@@ -21,7 +21,7 @@ from bot.memory.index import IndexPoint, Key, ScoredPoint, Search, SparseVector
 from bot.memory.mem0_adapter import guild_of
 from bot.memory.qdrant import DENSE_KEYS, SPARSE_KEYS, Refused, answer, connect, current_collection, layout_of, prepare
 from bot.model import MemoryKind, Scope
-from bot.settings import QdrantSettings
+from bot.settings_services import QdrantSettings
 from bot.storage.rows import to_ms
 
 # Encoding vectors as JSON takes the event loop 2 ms a point: it breathes between requests.

@@ -17,7 +17,7 @@ from bot.memory.index import VectorIndex
 from bot.memory.qdrant import alias_of, answer, connect, create, current_collection, fingerprint_of
 from bot.memory.server import ServerIndex
 from bot.memory.sites import Beside
-from bot.settings import QdrantSettings
+from bot.settings_services import QdrantSettings
 
 _OF = "recollect_of"
 """Among the metadata of a collection that a reindex made: the collection of the settings."""

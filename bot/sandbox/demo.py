@@ -31,7 +31,8 @@ from bot.sandbox.relay import Relay
 from bot.sandbox.screen import Screen
 from bot.sandbox.story import LanguageModel, Story, introduce
 from bot.sandbox.telling import DemoFailed, Telling
-from bot.settings import LogSettings, OllamaSettings, Settings
+from bot.settings import LogSettings, Settings
+from bot.settings_services import OllamaSettings
 from bot.telemetry import configure_logging
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from bot.errors import AnswerRejected, LLMUnavailable, ModelMissing
 from bot.extraction.llm import ChatRequest
 from bot.extraction.ollama import OllamaLLM
 from bot.sandbox.ollama import BROKEN, BUSY, CUT_SHORT, HANG, MODEL, OllamaServer, Reply
-from bot.settings import OllamaSettings
+from bot.settings_services import OllamaSettings
 
 REQUEST = ChatRequest("You are brief.", "Say something.", {"type": "object", "properties": {}})
 

@@ -13,7 +13,7 @@ from bot.extraction.ollama import OllamaLLM
 from bot.extraction.questions import Questions
 from bot.extraction.turns import Turns
 from bot.sandbox.ollama import BUSY, CUT_SHORT, HANG, OllamaServer, Reply
-from bot.settings import OllamaSettings
+from bot.settings_services import OllamaSettings
 from bot.storage.breaker import Breaker
 
 ANSWER = "The fair is on the ninth of May [1]. It begins at noon [2]."

@@ -16,7 +16,7 @@ from bot.extraction.ollama import OllamaLLM
 from bot.extraction.prompt import build
 from bot.extraction.trial import Score, Trial, Tried, advice, run, score
 from bot.sandbox.ollama import GARBAGE, MODEL, OllamaServer, Reply
-from bot.settings import OllamaSettings
+from bot.settings_services import OllamaSettings
 
 GOLDENS = golden_set()
 BEES = Golden(

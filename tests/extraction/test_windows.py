@@ -12,7 +12,7 @@ from bot.extraction.text import most_tokens
 from bot.extraction.windows import halve, pack, refreshed, tokens
 from bot.model import Message, Window
 from bot.sandbox.ollama import count_tokens
-from bot.settings import OllamaSettings
+from bot.settings_services import OllamaSettings
 from bot.storage.lease import Lease, Taken
 
 BUDGET = 2400

@@ -13,7 +13,8 @@ from bot.extraction.ollama import OllamaLLM
 from bot.extraction.worker import BatchWorker
 from bot.model import Fact, Mention, Message
 from bot.sandbox.ollama import OllamaServer
-from bot.settings import BatchSettings, OllamaSettings, Settings
+from bot.settings import BatchSettings, Settings
+from bot.settings_services import OllamaSettings
 from bot.storage.breaker import Breakers
 from bot.storage.database import Database
 from bot.storage.facts import FactStore

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot.memory.embeddings import OpenAIEmbedder
 from bot.sandbox.openai import OpenAIServer
-from bot.settings import OpenAISettings
+from bot.settings_services import OpenAISettings
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from bot.errors import EmbedderUnavailable, QuotaExhausted
 from bot.memory.embedders import base
 from bot.memory.embeddings import OpenAIEmbedder, open_embedder
 from bot.sandbox.openai import Fault, OpenAIServer
-from bot.settings import OpenAISettings, Settings
+from bot.settings import Settings
+from bot.settings_services import OpenAISettings
 
 SIZE = 16
 

@@ -15,7 +15,7 @@ from bot.memory.fingerprint import FILE, LAYOUT, Fingerprint, in_settings, read,
 from bot.memory.index import IndexPoint, Key, VectorIndex
 from bot.memory.server import ServerIndex
 from bot.model import EmbeddingModel
-from bot.settings import QdrantSettings
+from bot.settings_services import QdrantSettings
 
 SIZE, GUILD = 4, 1001
 MINE = Fingerprint(EmbeddingModel("openai", "text-embedding-3-small", SIZE))

@@ -17,7 +17,7 @@ from bot.memory.index import IndexPoint, Key, Search, SparseVector, VectorIndex
 from bot.memory.mem0_adapter import from_payload, to_payload
 from bot.memory.server import ServerIndex
 from bot.model import Memory, MemoryKind, Scope, memory_id
-from bot.settings import QdrantSettings
+from bot.settings_services import QdrantSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
 

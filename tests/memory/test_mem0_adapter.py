@@ -23,7 +23,8 @@ from bot.memory.mem0_adapter import from_payload, open_mem0, to_payload
 from bot.memory.server import ServerIndex
 from bot.model import FactKind, Memory, MemoryKind, Scope
 from bot.sandbox.openai import OpenAIServer, embed
-from bot.settings import OpenAISettings, QdrantSettings, Settings
+from bot.settings import Settings
+from bot.settings_services import OpenAISettings, QdrantSettings
 
 T = TypeVar("T")
 

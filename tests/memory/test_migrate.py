@@ -20,7 +20,7 @@ from bot.memory.migrate import PAGE, Migrated, Migration
 from bot.memory.places import Kind, Made, open_source, open_target, parse
 from bot.memory.server import ServerIndex
 from bot.model import EmbeddingModel
-from bot.settings import QdrantSettings
+from bot.settings_services import QdrantSettings
 
 GUILDS = (1001, 1002, None)
 EACH = 10

@@ -21,7 +21,8 @@ from bot.memory.reconcile import PAGE, Reconciler
 from bot.memory.server import ServerIndex
 from bot.model import Message, Scope, message_memory, message_memory_id
 from bot.sandbox.openai import Fault, OpenAIServer, embed
-from bot.settings import OpenAISettings, QdrantSettings, Settings
+from bot.settings import Settings
+from bot.settings_services import OpenAISettings, QdrantSettings
 
 if TYPE_CHECKING:
     import mem0

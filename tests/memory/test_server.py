@@ -13,7 +13,7 @@ from bot.memory.bm25 import Bm25
 from bot.memory.index import IndexPoint, Key, Search
 from bot.memory.server import ServerIndex
 from bot.model import Scope
-from bot.settings import QdrantSettings
+from bot.settings_services import QdrantSettings
 
 GUILD, OTHER_GUILD = 1001, 1002
 SIZE = 4

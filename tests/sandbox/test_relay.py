@@ -7,7 +7,7 @@ from bot.extraction.llm import ChatRequest
 from bot.extraction.ollama import OllamaLLM
 from bot.sandbox.ollama import OllamaServer
 from bot.sandbox.relay import Relay
-from bot.settings import OllamaSettings
+from bot.settings_services import OllamaSettings
 
 QUESTION = ChatRequest(system="Extract facts.", prompt="1 09:00 Ann: I love hiking.", schema={})
 

@@ -23,7 +23,8 @@ from bot.memory.index import IndexPoint
 from bot.memory.server import ServerIndex
 from bot.model import Scope, kept_fact_id, message_memory_id
 from bot.sandbox.openai import OpenAIServer
-from bot.settings import QdrantSettings, Settings
+from bot.settings import Settings
+from bot.settings_services import QdrantSettings
 from bot.storage.archive import Archive
 from bot.storage.keepsakes import Keepsakes
 from bot.upkeep.recheck import Recheck

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bot.errors import EmbedderUnavailable, SettingsError
 from bot.memory.embedders.base import BaseEmbedder, Embedded, Limits, Purpose, TextsRefused
 from bot.memory.embedders.prefixes import prefix
-from bot.settings import FastembedSettings
+from bot.settings_services import FastembedSettings
 
 if TYPE_CHECKING:
     from fastembed import TextEmbedding

@@ -19,7 +19,8 @@ from bot.memory.embedders.base import (
     TextsRefused,
 )
 from bot.memory.embedders.prefixes import prefix
-from bot.settings import OllamaSettings, shown_url
+from bot.settings import shown_url
+from bot.settings_services import OllamaSettings
 
 if TYPE_CHECKING:
     from ollama import AsyncClient, ResponseError

@@ -15,7 +15,8 @@ from bot.memory.embedders.base import (
     read_answer,
     retry_after,
 )
-from bot.settings import OpenAISettings, shown_url
+from bot.settings import shown_url
+from bot.settings_services import OpenAISettings
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI

@@ -20,7 +20,8 @@ from bot.memory.embedders.base import (
     read_answer,
     retry_after,
 )
-from bot.settings import VoyageSettings, shown_url
+from bot.settings import shown_url
+from bot.settings_services import VoyageSettings
 
 # 1,000 texts, and the tokens of the models that take the fewest, as voyage-4-large; voyage-4-lite takes a million.
 _LIMITS = Limits(inputs=1000, bytes=120_000)
