@@ -24,10 +24,14 @@ def main(run: Callable[..., dict[str, Any]], description: str | None, *positiona
         if default is False:
             parser.add_argument(flag, action="store_true")
         else:
-            parser.add_argument(flag, type=type(default), default=default, help=f"({default})")
+            kind = _count if isinstance(default, int) else type(default)
+            parser.add_argument(flag, type=kind, default=default, help=f"({default})")
     parser.add_argument("--json", metavar="FILE", help="write the figures as JSON to a file, or to stdout with -")
     arguments = vars(parser.parse_args())
     target = arguments.pop("json")
+    if target not in (None, "-"):
+        _check_writable(Path(target))
+    progress(f"{parser.prog.removesuffix('.py')}: measuring, which takes a while")
     try:
         figures = run(**arguments)
     except RecollectError as error:
@@ -39,6 +43,21 @@ def main(run: Callable[..., dict[str, Any]], description: str | None, *positiona
         print(json.dumps(figures, indent=2))
     else:
         Path(target).write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too few: it takes at least 1")
+    return number
+
+
+def _check_writable(file: Path) -> None:
+    """Nobody wants to hear after an hour that the figures cannot be written."""
+    try:
+        file.open("a").close()
+    except OSError as error:
+        raise SystemExit(f"{file} cannot be written: {error.strerror}.") from None
 
 
 def progress(line: str) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from _bot import Bot, stand_ins
 from _report import main, progress
 
+from bot.errors import RecollectError
 from bot.sandbox.discord import DiscordServer
 from bot.sandbox.ollama import OllamaServer
 from bot.sandbox.openai import OpenAIServer
@@ -36,6 +37,8 @@ DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 def run(python: str, runs: int) -> dict[str, float | bool | str]:
     """Build once, start so many times; times are medians."""
+    if shutil.which(python) is None:
+        raise RecollectError(f"There is no Python {python}: name a CPython 3.13 with --python.")
     with tempfile.TemporaryDirectory(prefix="recollect-footprint-") as folder:
         environment = Path(folder) / "recollect"
         _build(Path(folder), environment, python)

@@ -10,6 +10,7 @@ how many of the exact ten nearest the quantised search finds when asked for ten.
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from _index_query import RECALL_AT, open_index
 from _report import main
 from rich.console import Console
 from rich.progress import Progress
+
+from bot.errors import RecollectError
 
 BATCH = 256  # as the indexer writes
 QUERIES = {"edge": 200, "local": 20}
@@ -106,6 +109,8 @@ async def _fill(kind: str, folder: Path, size: int, dims: int, exact: dict[str, 
 
 
 def _options(sizes: str, dims: int) -> dict[str, Any]:
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", sizes):
+        raise RecollectError(f"--sizes takes numbers with commas between them, as in 1000,10000: not {sizes}.")
     return run([int(size) for size in sizes.split(",")], dims)
 
 
