@@ -1,4 +1,4 @@
-"""What a table of the settings is, and what may stand in it: durations, addresses, paths, lists, as people write them."""
+"""A table of the settings, and what may stand in it: durations, addresses, paths and lists, as people write them."""
 
 import re
 from datetime import timedelta
