@@ -43,7 +43,7 @@ async def test_help_names_every_command(tmp_path: Path) -> None:
     """Without arguments a newcomer sees what there is."""
     _, out, err = await recollect(tmp_path, "--help")
     commands = ("run", "demo", "doctor", "healthcheck", "backup", "restore", "import", "migrate", "reindex", "models")
-    for command in (*commands, "purge", "deadletters", "adopt", "commands", "settings", "bench"):
+    for command in (*commands, "purge", "deadletters", "adopt", "commands", "settings", "bench", "sandbox"):
         assert f"\n  {command} " in out
     assert (out.count("..."), err) == (1, "")  # that of the usage: each command is said to its end
     _, out, _ = await recollect(tmp_path, "--version")

@@ -3,13 +3,15 @@
 import asyncio
 import subprocess
 import sys
+from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bot.cli.common import Config, cli, configured
+from bot.cli.common import Config, cli, configured, waiting
 from bot.errors import RecollectError
 
 
@@ -42,6 +44,19 @@ def demo(
     from bot.sandbox.demo import run_demo
 
     raise SystemExit(run_demo(keep=keep, ollama=ollama, picture=picture))
+
+
+@cli.command(short_help="Run stand-ins for every service, to try the bot by hand.")
+def sandbox() -> None:
+    """Run stand-ins for Discord, Ollama and OpenAI on this machine, and say which variables lead a bot to them.
+
+    No account, no key and no model: to try the bot by hand, and to break what it needs.
+    """
+    with waiting("Starting the stand-ins…"):
+        from bot.sandbox.standing import stand_in
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(stand_in(partial(print, flush=True)))
 
 
 @cli.command(
