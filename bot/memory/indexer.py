@@ -14,24 +14,17 @@ from typing import TypeVar
 
 import structlog
 
-from bot.errors import (
-    EmbedderUnavailable,
-    IndexClosed,
-    IndexMismatch,
-    IndexUnavailable,
-    QuotaExhausted,
-    ServiceUnavailable,
-    StorageUnavailable,
-)
+from bot.errors import IndexClosed, IndexMismatch, IndexUnavailable, ServiceUnavailable, StorageUnavailable
 from bot.memory.backlog import Backlog, Batch
 from bot.memory.embeddings import Embedder
 from bot.memory.index import VectorIndex
-from bot.memory.keys import DenseKeys, dense_keys, points_of, sparse_keys
+from bot.memory.keys import points_of, sparse_keys
 from bot.memory.lexicon import Lexicon
 from bot.memory.reach import Reach
+from bot.memory.vectors import MOST, Vectors
 from bot.memory.write_lock import WriteLock
 from bot.model import ServiceHealth, utcnow
-from bot.storage.breaker import QUOTA_PAUSE, Breaker, BreakerState
+from bot.storage.breaker import Breaker, BreakerState
 from bot.storage.erasure import Erasure
 from bot.storage.facts import FactStore
 from bot.storage.messages import MessageStore
@@ -42,10 +35,8 @@ from bot.telemetry import Outages
 
 log = structlog.get_logger(__name__)
 
-BATCH = 128
 _REMOVED = 2048  # points removed at once, for whose removal whoever writes waits
 _GATHERING_SECONDS = 1.0  # while facts trickle in: a batch of three costs as much as one of a hundred
-_EMBEDDING_SECONDS = 20.0  # a message is to be found within a minute, if by its words alone
 
 T = TypeVar("T")
 
@@ -84,17 +75,15 @@ class Indexer:
         self._retraction = retraction
         self._reindex = reindex
         self._index = index
-        self._embedder = embedder
+        self._vectors = Vectors(embedder, embedder_breaker)
         self._lexicon = lexicon
         self._interval = interval
         self._clock = clock
         self._give_way = give_way
         self._woken = asyncio.Event()
         self._doubted = asyncio.Event()
-        self._embedder_breaker = embedder_breaker
         self._index_breaker = index_breaker
         self._index_name = index_name
-        self._embedded_at_once = BATCH  # fewer for an embedder too slow for so many
         self._reach = Reach(index, index_breaker.pauses, clock)
         self._outages = Outages(log)
 
@@ -154,7 +143,7 @@ class Indexer:
                 batch = await self._next()
                 if batch is None:
                     return written
-                full = len(batch.entries) >= self._embedded_at_once
+                full = len(batch.entries) >= self._vectors.at_once
                 written += await self._write(batch)
             if not full:
                 self._index_breaker.succeeded()  # it holds all but the newest: recall may ask it again
@@ -205,12 +194,8 @@ class Indexer:
             yield
 
     async def embedder_health(self) -> ServiceHealth:
-        """The embedder as it last answered, this process or the one before."""
-        if self._embedder is None:
-            return ServiceHealth(self._embedder_breaker.name, True, "No key is set: recall searches by keywords.")
-        health = await self._embedder.health()
-        trouble = self._embedder_breaker.trouble
-        return ServiceHealth(health.name, False, trouble) if trouble else health
+        """See `Vectors.health`."""
+        return await self._vectors.health()
 
     async def index_health(self, guild_id: int | None = None) -> ServiceHealth:
         """The index, or a guild's part of it, as it answers now; if it does at all, an outage is over."""
@@ -238,13 +223,8 @@ class Indexer:
 
     async def _index_again(self, guild_ids: Iterable[int]) -> None:
         """Put the records of those guilds back in line of which the index holds nothing: it is new, or was emptied."""
-        for guild_id in guild_ids:
-            try:
-                lost = await self._index.count(guild_id) == 0
-            except IndexUnavailable:
-                await self._reach.ping()  # only this guild's part is broken: the first write to it tells
-                continue
-            if lost and (records := await self._reindex.again(guild_id)):
+        for guild_id in await self._reach.emptied(guild_ids):
+            if records := await self._reindex.again(guild_id):
                 log.warning("index_rebuilt", guild_id=guild_id, records=records)
 
     async def _turn(self) -> bool:
@@ -271,17 +251,17 @@ class Indexer:
 
     async def _next(self) -> Batch | None:
         """The next batch: what nobody can find yet comes before what only lacks its vectors."""
-        if (batch := await self._next_unfound()) or not self._embedder_ready():
+        if (batch := await self._next_unfound()) or not self._vectors.ready:
             return batch
-        return await self._backlog.take(self._embedded_at_once, True, self._reach.left_alone())
+        return await self._backlog.take(self._vectors.at_once, True, self._reach.left_alone())
 
     async def _next_unfound(self) -> Batch | None:
-        embedding = self._embedder_ready() and not self._embedder_breaker.open
-        return await self._backlog.take(self._embedded_at_once if embedding else BATCH, False, self._reach.left_alone())
+        most = self._vectors.at_once if self._vectors.flowing else MOST
+        return await self._backlog.take(most, False, self._reach.left_alone())
 
     async def _write(self, batch: Batch) -> int:
         await self._others_first()
-        dense = await self._dense(batch)
+        dense = await self._vectors.of(batch)
         if dense is None and batch.lacking_vectors:
             return 0
         complete = dense is not None or not batch.to_embed
@@ -305,28 +285,6 @@ class Indexer:
         """Let whoever waits for an answer go first."""
         if self._give_way is not None:
             await self._give_way()
-
-    def _embedder_ready(self) -> bool:
-        return self._embedder is not None and not self._embedder_breaker.waiting
-
-    async def _dense(self, batch: Batch) -> list[DenseKeys] | None:
-        """The entries' dense keys; None where they are to have none, have to wait for them, or cannot have them."""
-        if self._embedder is None or not batch.to_embed:
-            return None
-        if self._embedder_breaker.open and not batch.lacking_vectors:
-            return None
-        if not self._embedder_breaker.allows():
-            return None
-        try:
-            keys = await dense_keys(self._embedder, batch.entries, _EMBEDDING_SECONDS)
-        except EmbedderUnavailable as error:
-            at_least = QUOTA_PAUSE if isinstance(error, QuotaExhausted) else timedelta(0)
-            self._embedder_breaker.failed(str(error), at_least)
-            self._embedded_at_once = max(1, self._embedded_at_once // 2)
-            return None
-        self._embedder_breaker.succeeded()
-        self._embedded_at_once = min(BATCH, self._embedded_at_once * 2)
-        return keys
 
     async def _delete(self, places: Iterable[tuple[int, str]]) -> list[str]:
         """Delete points; the ids of those that the index does not hold any more."""

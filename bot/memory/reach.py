@@ -1,7 +1,7 @@
 """How far the index can be reached: as a whole, and guild by guild, since a part of it may be broken alone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 
 import structlog
@@ -48,6 +48,17 @@ class Reach:
         if self._broken.pop(guild_id, None):
             self._outages.over("guild_not_indexed", guild_id=guild_id)
         return True
+
+    async def emptied(self, guild_ids: Iterable[int]) -> list[int]:
+        """Those of the guilds of which the index holds nothing, as far as their parts answer. Raises as `ping`."""
+        empty = []
+        for guild_id in guild_ids:
+            try:
+                if await self._index.count(guild_id) == 0:
+                    empty.append(guild_id)
+            except IndexUnavailable:
+                await self.ping()  # only this guild's part is broken: the first write to it tells
+        return empty
 
     def left_alone(self, since: datetime | None = None) -> set[int]:
         """The guilds that are left alone now, or were at some time `since`."""

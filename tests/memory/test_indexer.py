@@ -216,7 +216,7 @@ async def test_an_embedder_that_hangs_does_not_keep_words_from_being_found(
     house: House, openai: OpenAIServer, embedder: OpenAIEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its time is up after seconds, and from then on new messages are written before it is asked again."""
-    monkeypatch.setattr("bot.memory.indexer._EMBEDDING_SECONDS", 0.05)
+    monkeypatch.setattr("bot.memory.vectors._EMBEDDING_SECONDS", 0.05)
     openai.fault = Fault.HANG
     indexer = house.indexer(embedder)
     await house.messages.capture(said(1, "first"))
