@@ -2,8 +2,8 @@
 
 import argparse
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Self
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -64,10 +64,17 @@ def serve_alone(name: str, make: Callable[[int], Listener]) -> None:
 
     parser = argparse.ArgumentParser(description=f"A stand-in for {name}'s embeddings API.")
     parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 takes any free one")
+    until_interrupted(serve(parser.parse_args().port))
+
+
+def until_interrupted(serving: Coroutine[Any, Any, None]) -> None:
+    """Run a stand-in until Ctrl-C; a port that it cannot have is one sentence on stderr and exit code 1."""
     try:
-        asyncio.run(serve(parser.parse_args().port))
+        asyncio.run(serving)
     except KeyboardInterrupt:
         return
+    except (OSError, OverflowError) as error:
+        raise SystemExit(f"It cannot listen there: name another --port ({error}).") from None
 
 
 @web.middleware

@@ -20,7 +20,7 @@ from typing import Any
 from aiohttp import web
 
 from bot.sandbox import extractor
-from bot.sandbox.listener import Listener
+from bot.sandbox.listener import Listener, until_interrupted
 from bot.sandbox.ollama_embed import OllamaEmbeddings
 
 MODEL = "llama3.1:8b"
@@ -275,10 +275,7 @@ def main() -> None:
     parser.add_argument("--load-seconds", type=float, default=0.0, help="how long a cold model takes to load")
     arguments = parser.parse_args()
     server = OllamaServer(models=arguments.model or (MODEL,), port=arguments.port, load_seconds=arguments.load_seconds)
-    try:
-        asyncio.run(_serve(server))
-    except KeyboardInterrupt:
-        return
+    until_interrupted(_serve(server))
 
 
 if __name__ == "__main__":

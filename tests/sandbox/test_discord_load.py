@@ -95,5 +95,6 @@ async def test_a_process_obeys_its_parent(process: Process, monkeypatch: pytest.
         assert await process.do("drop") == {"event": "drop"}
         await client.hear("resumed")
         assert "not a command" in (await process.do("dance"))["error"]
+        assert "nowhere known" in (await process.do("say", channel_id=1, author_id=2, content="hello"))["error"]
         await client.close()
         await running

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import openai
 import pytest
 
+from bot.sandbox.listener import until_interrupted
 from bot.sandbox.openai import Fault, OpenAIServer, embed
 
 
@@ -161,6 +162,16 @@ def test_an_embedding_is_the_same_in_every_process() -> None:
         for seed in ("1", "2")
     }
     assert runs == {repr(embed("hello there", 16)) + "\n"}
+
+
+def test_a_port_that_is_taken_is_one_sentence() -> None:
+    """Whoever starts a stand-in twice is told what to do, and sees no traceback."""
+
+    async def serve() -> None:
+        raise OSError(98, "address already in use")
+
+    with pytest.raises(SystemExit, match="another --port"):
+        until_interrupted(serve())
 
 
 def test_it_runs_as_a_program() -> None:

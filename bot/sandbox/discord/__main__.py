@@ -15,6 +15,7 @@ from dataclasses import asdict
 from bot.sandbox.discord.entities import Json
 from bot.sandbox.discord.load import Crowd, burst, steady
 from bot.sandbox.discord.server import DiscordServer
+from bot.sandbox.listener import until_interrupted
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=1, help="how many channels people talk in")
     parser.add_argument("--people", type=int, default=20, help="how many people talk")
     arguments = parser.parse_args()
-    asyncio.run(_serve(arguments.port, arguments.channels, arguments.people))
+    until_interrupted(_serve(arguments.port, arguments.channels, arguments.people))
 
 
 async def _serve(port: int, channels: int, people: int) -> None:
@@ -44,10 +45,15 @@ async def _serve(port: int, channels: int, people: int) -> None:
             }
         )
         async for line in lines:
-            command = json.loads(line)
-            if command["do"] == "stop":
-                break
-            _tell({"event": command["do"], **await _obey(server, crowd, command)})
+            try:
+                command = json.loads(line)
+                if command["do"] == "stop":
+                    break
+                _tell({"event": command["do"], **await _obey(server, crowd, command)})
+            except (ValueError, LookupError, TypeError):
+                _tell(
+                    {"error": f"not a command, or of nobody and nowhere known: {line.decode(errors='replace').strip()}"}
+                )
 
 
 async def _obey(server: DiscordServer, crowd: Crowd, command: Json) -> Json:
