@@ -125,7 +125,6 @@ async def measure_ours(talk: list[Message]) -> Cost:
             breaker = Breaker(llm.name, clock=clock)
             worker = BatchWorker(
                 queue,
-                messages,
                 llm,
                 breaker,
                 BatchSettings(),

@@ -133,7 +133,7 @@ async def tell(logs: Sequence[Log]) -> list[Shown]:
             messages, queue = MessageStore(database, clock), NotingQueue(database, clock)
             llm = OllamaLLM(OllamaSettings(url=ollama.url))
             breaker, configs = Breaker(llm.name, clock=clock), GuildConfigs(database, Settings())
-            worker = BatchWorker(queue, messages, llm, breaker, BatchSettings(), configs, clock)
+            worker = BatchWorker(queue, llm, breaker, BatchSettings(), configs, clock)
             for clock.now, said in steps(talk, STEP):
                 await messages.capture_many(said)
                 await worker.run_due()

@@ -249,7 +249,6 @@ class Core(ABC):
         breaker, turns = self.breakers.of(self.llm.name), Turns(self.settings.ask.at_once)
         self.worker = BatchWorker(
             self.queue,
-            self.messages,
             self.llm,
             breaker,
             self.settings.batch,

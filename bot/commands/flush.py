@@ -9,7 +9,8 @@ from discord import app_commands
 from bot.commands.access import member
 from bot.commands.replies import Interaction, show, think
 from bot.commands.text import counted
-from bot.extraction.worker import BatchReport, BatchWorker
+from bot.extraction.batch import BatchReport
+from bot.extraction.worker import BatchWorker
 from bot.storage.messages import MessageStore
 
 # Discord takes an answer for 15 minutes, a large batch may take longer: it goes on without the command.

@@ -12,7 +12,7 @@ from town import Town, cards, connected, eventually
 
 from bot.commands.replies import CUT_OFF, SERVER_ONLY
 from bot.commands.views import EXPIRED
-from bot.extraction.worker import BatchReport
+from bot.extraction.batch import BatchReport
 from bot.model import Recalled
 from bot.sandbox.discord import DiscordServer, Permission
 from bot.storage.retraction import Retracted

@@ -44,7 +44,7 @@ class House:
         self.breakers = breakers
         configs = GuildConfigs(database, Settings())
         queue = ExtractionQueue(database, clock)
-        self.worker = BatchWorker(queue, self.messages, self.llm, breakers.of(self.llm.name), BATCH, configs, clock)
+        self.worker = BatchWorker(queue, self.llm, breakers.of(self.llm.name), BATCH, configs, clock)
         asked = breakers.of(llm_name(settings))
         self.questions = Questions(self.llm, asked, Turns(), timedelta(seconds=20), self.worker.resume)
         self._said = int((clock.now - START).total_seconds())  # ids rise over restarts, too

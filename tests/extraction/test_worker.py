@@ -64,7 +64,6 @@ async def test_a_window_is_not_begun_before_others_let_it(workshop: Workshop) ->
 
     workshop.worker = BatchWorker(
         workshop.queue,
-        workshop.messages,
         workshop.llm,
         workshop.breaker,
         workshop.batch,

@@ -114,7 +114,6 @@ class Workshop:
         self.configs = GuildConfigs(self.database, Settings())
         self.worker = BatchWorker(
             self.queue,
-            self.messages,
             self.llm,
             self.breaker,
             self.batch,
