@@ -84,7 +84,7 @@ class BatchRunner:
         self._unreleased: list[Lease] = []
 
     async def run(self, guild_id: int, next_due: datetime, rule: Rule) -> BatchReport:
-        """Extract what the rule picks of what a guild has waiting. Its next batch is due then, unless an outage ends it."""
+        """Extract what the rule picks of what a guild has waiting. The next batch is due then, or after an outage."""
         tally, began = _Tally(), perf_counter()
         await self._queue.begin_batch(guild_id, next_due)
         try:
