@@ -18,7 +18,7 @@ _DELETION = 0.02  # of a change: it takes a start 0.02 ms, but a flush as long a
 _MOST_VALUES = 5000
 _CODES = "quantized_data"  # the folders whose files a search reads from end to end
 _LOG = "/wal/"  # in the paths of its files, which only a start reads
-_LET_GO_AFTER = 100  # points that were read: the pages around each are mapped with them
+_LET_GO_AFTER = 32  # points that were read: with each of their vectors, 16 pages are mapped
 _FLUSH_COPY_AFTER = 5000  # no start replays a copy's log, but it takes 12 kB a point
 
 
