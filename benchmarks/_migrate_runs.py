@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,20 @@ _LONGEST = 3_600.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """The bytes of processes when so many points were acknowledged; the anonymous ones are in no file's pages."""
+
+    resident: int
+    anonymous: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """One run: its seconds, by how many bytes its memory grew once it was at work, and its result if it had one."""
+    """One run: its seconds, the most by which each of these grew once it was at work, and its result if it had one."""
 
     seconds: float
-    growth: int
+    growth: Memory
     result: dict[str, Any] | None
 
 
@@ -41,17 +51,15 @@ class Runs:
         """Run it to its end, or kill it (SIGKILL) once so many points are acknowledged."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BOT_", "QDRANT_"))}
         variables = inherited | {"BOT_STORAGE__PATH": str(self._folder / "data")}
-        began, base, most = time.monotonic(), 0, 0
-        first = self.copied()
+        began, first, seen = time.monotonic(), self.copied(), list[Memory]()
         with subprocess.Popen(
             self._command, cwd=self._folder, env=variables, stdout=subprocess.PIPE, text=True
         ) as running:
             watched = psutil.Process(running.pid)
             while running.poll() is None and time.monotonic() - began < _LONGEST:
                 copied = self.copied()
-                if base or copied >= first + _SETTLED:
-                    resident = _resident(watched)
-                    base, most = base or resident, max(most, resident)
+                if seen or copied >= first + _SETTLED:
+                    seen += _memory(watched, copied)
                 if until is not None and copied >= until:
                     running.kill()
                     break
@@ -60,7 +68,7 @@ class Runs:
                 running.kill()
             out, _ = running.communicate()
         result = json.loads(out) if running.returncode == 0 else None
-        return Run(time.monotonic() - began, most - base, result)
+        return Run(time.monotonic() - began, _growth(seen), result)
 
     def copied(self) -> int:
         """How many points the target has acknowledged."""
@@ -70,8 +78,23 @@ class Runs:
             return 0
 
 
-def _resident(process: psutil.Process) -> int:
+def anonymous(process: psutil.Process) -> int:
+    """Bytes of its memory that are no pages of files."""
+    memory = process.memory_info()
+    return int(memory.rss - memory.shared)
+
+
+def _memory(process: psutil.Process, points: int) -> list[Memory]:
+    """What a process and its children have now; nothing if one of them has just ended."""
     try:
-        return sum(one.memory_info().rss for one in (process, *process.children()))
+        both = process, *process.children()
+        return [Memory(sum(one.memory_info().rss for one in both), sum(map(anonymous, both)), points)]
     except psutil.NoSuchProcess:
-        return 0
+        return []
+
+
+def _growth(seen: Sequence[Memory]) -> Memory:
+    def grown(value: Callable[[Memory], int]) -> int:
+        return max(map(value, seen)) - value(seen[0]) if seen else 0
+
+    return Memory(grown(lambda one: one.resident), grown(lambda one: one.anonymous), grown(lambda one: one.points))
