@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bot.cli.common import AsJson, Config, cli, configured, counted, progress_bars, tell, told_when_stopped
+from bot.cli.common import AsJson, Config, cli, configured, counted, progress_bars, tell, told_when_stopped, waiting
 from bot.errors import NotRunning
 from bot.settings import Settings
 
@@ -43,7 +43,8 @@ def migrate(
     A place is the embedded index (edge:data), a Qdrant server (http://127.0.0.1:6333), or a folder of qdrant-client's
     local mode (local:FOLDER). What is copied from stays as it is.
     """
-    from bot.upkeep.moving import Order
+    with waiting("Getting ready…"):
+        from bot.upkeep.moving import Order
 
     order = Order(
         source=_absolute(source),

@@ -11,7 +11,18 @@ from typing import Annotated
 
 import typer
 
-from bot.cli.common import AsJson, Config, ask, cli, configured, counted, progress_bars, tell, told_when_stopped
+from bot.cli.common import (
+    AsJson,
+    Config,
+    ask,
+    cli,
+    configured,
+    counted,
+    progress_bars,
+    tell,
+    told_when_stopped,
+    waiting,
+)
 
 
 @cli.command(short_help="Give a channel what another mem0 client stored.")
@@ -55,8 +66,9 @@ def restore(
     What that is says the journal, the file of `journal.path`. Without it, recall stays off until the bot has
     compared everything with Discord.
     """
-    from bot.core import open_index
-    from bot.upkeep.restore import restore as bring_back
+    with waiting("Getting ready…"):
+        from bot.core import open_index
+        from bot.upkeep.restore import restore as bring_back
 
     settings = configured(config)
     with told_when_stopped(), progress_bars() as report:
