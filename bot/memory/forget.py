@@ -85,6 +85,7 @@ class Forget:
         """
         try:
             await self._indexer.erase(erasure)
+            await self._indexer.remove_pending()  # the facts about them: not to be looked through
             theirs = partial(may_forget, user_id=erasure.user_id, manager=False)
             return await self._foreign(erasure.guild_id, theirs, erasure.user_id)
         except IndexUnavailable as error:

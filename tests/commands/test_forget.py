@@ -149,7 +149,7 @@ async def test_everything_while_the_index_is_down_says_what_may_be_left(
     """What other programs wrote about a member is in the index alone; nobody is told that it went if it did not."""
     await town.says(town.ada, "I take milk in my tea")
 
-    async def down(*_: object) -> None:
+    async def down(*_: object, **__: object) -> None:
         raise IndexUnavailable("The memory index does not answer.")
 
     monkeypatch.setattr(town.app.index, "scroll", down)

@@ -158,7 +158,7 @@ async def test_failures_in_the_middle(town: Town, monkeypatch: pytest.MonkeyPatc
     assert await noted(town) == [{"messages": 1, "facts": 0, "member": town.ada.id, "stopped": 1}]
     monkeypatch.setattr(town.app.retraction, "messages_deleted", delete)
 
-    async def down(*_: object) -> None:
+    async def down(*_: object, **__: object) -> None:
         raise IndexUnavailable("The memory index does not answer.")
 
     monkeypatch.setattr(town.app.index, "scroll", down)
