@@ -21,6 +21,7 @@ from bot.memory.index import IndexPoint, Key, SparseVector
 
 _LENGTH = struct.Struct("<I")
 _LONGEST = 2**24  # bytes on their way at once
+_STEP = 32  # points
 
 
 class ReadingProcess:
@@ -109,8 +110,17 @@ def _answered(shards: Any, name: str, arguments: tuple[Any, ...]) -> Any:
         return {guild_id: count for guild_id in shards.guilds() if (count := shards.count(guild_id))}
     if name == "retrieve":
         return [_plain(point) for point in shards.retrieve(*arguments)]
-    found, following = shards.scroll(*arguments)
-    return [_plain(point) for point in found], following
+    return _scrolled(shards, *arguments)
+
+
+def _scrolled(shards: Any, guild_id: int | None, after: str | None, limit: int, keys: bool) -> Any:
+    """A page, read in steps: a lean shard gives back after each what it has mapped for it."""
+    page: list[tuple[Any, ...]] = []
+    while True:
+        found, after = shards.scroll(guild_id, after, min(_STEP, limit - len(page)), keys)
+        page += map(_plain, found)
+        if after is None or len(page) >= limit:
+            return page, after
 
 
 def main(folder: Path, dimensions: int) -> None:
