@@ -5,7 +5,6 @@ import json
 import sys
 
 import psutil
-from _index_data import GUILD
 from _migrate_runs import COLLECTION, anonymous
 
 from bot.memory.places import Made, open_target, parse
@@ -23,7 +22,7 @@ async def _count(place: str, dims: int) -> int:
     """Open an index as far as it takes to ask it for something: the anonymous memory of this process then."""
     settings = QdrantSettings(collection=COLLECTION)
     async with open_target(parse(place, COLLECTION, settings.api_key), settings, Made(dims, None)) as index:
-        await index.count(GUILD)
+        await index.counts()
         return anonymous(psutil.Process())
 
 

@@ -22,8 +22,8 @@ class WriteLock(asyncio.Lock):
         return True
 
     @asynccontextmanager
-    async def closing(self, reason: str) -> AsyncIterator[None]:
-        """Once the write that goes on has ended, closed; it opens again if what is done meanwhile fails.
+    async def closing(self, reason: str, then: str) -> AsyncIterator[None]:
+        """Once the write that goes on has ended, closed; what is done meanwhile closes it for good, unless it fails.
 
         Raises `IndexClosed` if it is closed already.
         """
@@ -34,3 +34,4 @@ class WriteLock(asyncio.Lock):
         except BaseException:
             self.closed = None
             raise
+        self.closed = then

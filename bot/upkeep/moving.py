@@ -99,16 +99,15 @@ class Moving:
             raise RecollectError(f"The bot that runs here works with {own}: name that with --from, or stop the bot.")
         if move.target.kind is Kind.LOCAL:
             raise RecollectError("qdrant-client's local mode keeps a running bot from its work: stop the bot first.")
-        made = Made(self._index.fingerprint.embedding.dimensions, self._index.fingerprint)
         report("Waiting for a pause of the index", 0, None)
-        async with self._lock.closing(f"The memories are being moved to {move.target}: repeat this after it."):
+        moving = f"The memories are being moved to {move.target}: repeat this after it."
+        moved = f"The memories were moved to {move.target}, and nothing new is indexed until the bot is restarted."
+        async with self._lock.closing(moving, then=moved):
+            made = Made(self._index.fingerprint.embedding.dimensions, self._index.fingerprint)
             async with open_target(move.target, settings.qdrant, made, _BOTS_STEP) as target:
                 migration = Migration(self._index, target, Checkpoint(move.checkpoint), move.into, _BOTS_PAGE)
                 done = await migration.run(report)
-        self.problem = (
-            f"The memories were moved to {move.target}, and nothing new is indexed until the bot is restarted."
-        )
-        self._lock.closed = self.problem
+        self.problem = moved
         return _result(done, move, settings)
 
 
