@@ -95,7 +95,7 @@ class Connection(discord.Client):
         """Log in and handle events until `close` is called, through every loss of the connection.
 
         Discord being out of reach, at the start or later, is waited out. Raises `DiscordLoginError`,
-        saying what to do, if Discord refuses the token or the intents.
+        saying what to do, if Discord refuses the token or the intents, or if it is not Discord who answers.
         """
         if not token:
             raise DiscordLoginError(NOT_CONFIGURED)
@@ -112,6 +112,9 @@ class Connection(discord.Client):
         except discord.ConnectionClosed as closed:
             known = {_AUTHENTICATION_FAILED: NOT_ACCEPTED}
             raise DiscordLoginError(known.get(closed.code, f"Discord refused the bot for good: {closed}.")) from None
+        except discord.HTTPException as error:
+            where = f"{self._settings.api_url} does not answer as Discord does (HTTP {error.status})"
+            raise DiscordLoginError(f"{where}: correct discord.api_url, or look at what stands in between.") from None
         finally:
             await self.close()
 
