@@ -101,6 +101,15 @@ async def test_a_wrong_token_is_one_sentence(discord_server: DiscordServer, tmp_
     assert "Traceback" not in err
 
 
+async def test_an_address_that_is_not_discords_is_one_sentence(discord_server: DiscordServer, tmp_path: Path) -> None:
+    """A mistyped address, or a gate in between that answers for itself, is named with its setting."""
+    elsewhere = at(discord_server, BOT_DISCORD__API_URL=f"{discord_server.api_url}/elsewhere")
+    code, _, err = await recollect(tmp_path, "run", **elsewhere)
+    assert code == 1
+    assert "/elsewhere does not answer as Discord does (HTTP 404): correct discord.api_url" in err
+    assert "Traceback" not in err
+
+
 async def test_no_token_is_one_sentence(tmp_path: Path) -> None:
     """A first start without any set-up says what is needed."""
     code, _, err = await recollect(tmp_path, "run")
@@ -229,13 +238,20 @@ def test_what_hangs_in_a_thread_does_not_keep_a_command(monkeypatch: pytest.Monk
     assert ended == [0]
 
 
-def test_a_folder_of_another_user_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (PermissionError(13, "Permission denied", "data/recollect.db"), "as the user the bot runs as"),
+        (NotADirectoryError(20, "Not a directory", "data/recollect.db"), "name another place"),
+    ],
+)
+def test_a_folder_that_is_not_ours_or_none_is_one_sentence(
+    error: OSError, advice: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It names the file and says as whom to give the command."""
+    """It names the file and says what to do."""
 
     def refused(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied", "data/recollect.db")
+        raise error
 
     monkeypatch.setattr("bot.cli.common._ask", refused)
     monkeypatch.setattr("sys.argv", ["recollect", "purge"])
@@ -245,7 +261,7 @@ def test_a_folder_of_another_user_is_one_sentence(
     assert ended.value.code == 1
     err = capsys.readouterr().err
     assert "data/recollect.db" in err
-    assert "as the user the bot runs as" in err
+    assert advice in err
 
 
 @pytest.mark.parametrize(

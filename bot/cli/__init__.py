@@ -35,6 +35,8 @@ def main() -> None:
     except PermissionError as error:
         whose = f"{error.filename} is closed to this user ({error.strerror})"
         _fail(f"{whose}: give the command as the user the bot runs as, or let this one read and write there.")
+    except NotADirectoryError as error:
+        _fail(f"{error.filename} cannot be, for a part of it is a file: name another place.")
 
 
 def _fail(sentence: str) -> NoReturn:
