@@ -165,6 +165,8 @@ async def write_pages(folder: Path, names: set[str]) -> list[Path]:
                 if not names or name in names:
                     pages.append(folder / f"{name}.html")
                     pages[-1].write_text(html, "utf-8")
+    if unknown := names - {page.stem for page in pages}:
+        raise SystemExit(f"There is no picture {', '.join(sorted(unknown))}; docs/pictures has all of them.")
     return pages
 
 
