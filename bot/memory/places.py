@@ -7,6 +7,7 @@ local mode, which keeps everything in memory.
 import asyncio
 import shutil
 import sqlite3
+import threading
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,7 +24,7 @@ from bot.memory.fingerprint import Fingerprint
 from bot.memory.index import VectorIndex
 from bot.memory.migrate import Source
 from bot.memory.reading import reading
-from bot.memory.shard_copy import copy_shards, shards_in
+from bot.memory.shard_copy import copy_shards, shards_in, unless
 from bot.memory.shard_folders import dimensions_of, discard
 from bot.settings import shown_url
 from bot.settings_services import QdrantSettings
@@ -96,7 +97,7 @@ async def open_source(place: Place, settings: QdrantSettings, aside: Path) -> As
         there = place
         if place.folder is not None:
             opened.push_async_callback(asyncio.to_thread, discard, aside)
-            await asyncio.to_thread(_copy, place, aside)
+            await _copied(place, aside)
             there = replace(place, where=str(aside))
         site = await opened.enter_async_context(_site(there, settings))
         made = await site.made()
@@ -212,8 +213,21 @@ def _local(folder: Path) -> "AsyncQdrantClient":
         raise RecollectError(f"The folder {folder} holds nothing that qdrant-client can open.") from error
 
 
-def _copy(place: Place, aside: Path) -> None:
-    """Copy what lies in a folder, while nobody else has it open. Raises `RecollectError`."""
+async def _copied(place: Place, aside: Path) -> None:
+    """`_copy` in a worker thread. Whoever stops it may remove the copy at once: nothing is added to it any more."""
+    stopped = threading.Event()
+    copying = asyncio.create_task(asyncio.to_thread(_copy, place, aside, stopped))
+    try:
+        await asyncio.shield(copying)
+    except asyncio.CancelledError:
+        stopped.set()
+        await asyncio.wait({copying})
+        copying.exception()  # that it was stopped
+        raise
+
+
+def _copy(place: Place, aside: Path, stopped: threading.Event) -> None:
+    """Copy what lies in a folder, while nobody else has it open. Raises `RecollectError`, so when it is stopped."""
     folder = Path(place.where)
     if not folder.is_dir():
         raise RecollectError(f"There is no folder {folder}.")
@@ -222,9 +236,10 @@ def _copy(place: Place, aside: Path) -> None:
     try:
         discard(aside)
         if place.kind is Kind.EDGE:
-            copy_shards(folder, aside)
+            copy_shards(folder, aside, stopped)
         else:
-            shutil.copytree(folder, aside, ignore=shutil.ignore_patterns(aside.name))
+            copy = unless(stopped, shutil.copy2)
+            shutil.copytree(folder, aside, ignore=shutil.ignore_patterns(aside.name), copy_function=copy)
     except OSError as error:
         raise RecollectError(
             f"{place} cannot be copied to {aside} to be read there: {error.strerror or error}."

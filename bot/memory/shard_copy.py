@@ -7,7 +7,8 @@ index while it is copied.
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bot.memory import fingerprint
@@ -24,10 +25,10 @@ def shards_in(root: Path) -> dict[str, Path]:
     return {name: folder for name in names if (folder := folders.current(name))}
 
 
-def copy_shards(root: Path, aside: Path) -> None:
+def copy_shards(root: Path, aside: Path, stopped: threading.Event) -> None:
     """Copy each shard's folder that counts to `aside`, which must not exist.
 
-    Raises `OSError`, and `IndexUnavailable` if the disk has not room for it.
+    Raises `OSError`, so once it is `stopped`, and `IndexUnavailable` if the disk has not room for it.
     """
     shards = shards_in(root)
     ShardFolders(aside).refuse_if_full(sum(size(folder) for folder in shards.values()))
@@ -35,7 +36,18 @@ def copy_shards(root: Path, aside: Path) -> None:
     if (stamp := root / fingerprint.FILE).exists():
         shutil.copyfile(stamp, aside / fingerprint.FILE)
     for name, folder in shards.items():
-        shutil.copytree(folder, aside / name, copy_function=_copy_file)
+        shutil.copytree(folder, aside / name, copy_function=unless(stopped, _copy_file))
+
+
+def unless(stopped: threading.Event, copy: Callable[[str, str], object]) -> Callable[[str, str], object]:
+    """`copy` of a file that raises `OSError` once it is stopped, for `shutil.copytree`."""
+
+    def copied(source: str, target: str) -> object:
+        if stopped.is_set():
+            raise InterruptedError(errno.EINTR, "stopped", target)
+        return copy(source, target)
+
+    return copied
 
 
 def _copy_file(source: str, target: str) -> None:
