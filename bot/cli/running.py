@@ -1,6 +1,7 @@
 """The commands that run something: the bot, the demo, a benchmark."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -55,6 +56,7 @@ def sandbox() -> None:
     with waiting("Starting the stand-ins…"):
         from bot.sandbox.standing import stand_in
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way everything is put away
     with suppress(KeyboardInterrupt):
         asyncio.run(stand_in(partial(print, flush=True)))
 
