@@ -90,6 +90,7 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 
 
 def _plain(point: IndexPoint) -> tuple[Any, ...]:
+    """As marshal takes it, with vectors in the 32-bit numbers in which the index holds them."""
     dense = {key.value: array("f", vector).tobytes() for key, vector in point.dense.items()}
     sparse = {key.value: (words.indices, words.values) for key, words in point.sparse.items()}
     return point.id, point.payload, dense, sparse
