@@ -130,6 +130,7 @@ async def _measure(bot: Bot, town: "Town", database: Path, ollama: str, count: i
         "recall_p50_ms": _percentile(asking.seconds, 50),
         "recall_calm_p95_ms": _percentile(calm, 95),
         "recalls": len(asking.seconds),
+        "degraded": asking.degraded,
         "seconds": round(seconds, 1),
         "cpu_seconds": round(sum(process.cpu_times()[:2]) - cpu, 1),
         "llm_seconds": round(spent["seconds"], 1),
@@ -214,10 +215,14 @@ def _dense(count: int, seed: int) -> list[DenseKeys]:
 
 @dataclass
 class Asking:
-    """A member who asks one question after the other; `seconds` each took from command to answer."""
+    """A member who asks one question after the other; `seconds` each took from command to answer.
+
+    `degraded` counts the answers by less than the whole recall, which are quicker.
+    """
 
     town: Town
     seconds: list[float] = field(default_factory=list)
+    degraded: int = 0
 
     def __post_init__(self) -> None:
         self._words = itertools.cycle(post.text[:60] for post in self.town.told.posts)
@@ -231,6 +236,7 @@ class Asking:
         self.seconds.append(time.perf_counter() - started)
         if not answer.embeds:
             raise RuntimeError(f"nothing was recalled: {answer!r}")
+        self.degraded += any("⚠️" in embed["footer"]["text"] for embed in answer.embeds if "footer" in embed)
 
     async def forever(self) -> None:
         while True:

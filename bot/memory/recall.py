@@ -177,6 +177,7 @@ class Recall:
         if self._clock() < self._slow_until or not self._embedder_breaker.allows():
             return None, Degraded.EMBEDDER_DOWN
         try:
+            await self._embedder.prepare()  # what the first question waits for is not the service
             async with asyncio.timeout(_EMBEDDER_SECONDS):
                 found = await self._embedder.queries(texts)
         except TextsRefused:

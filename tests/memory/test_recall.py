@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -23,13 +24,16 @@ from house import (
     said,
     texts,
 )
+from openai import AsyncOpenAI
 from structlog.testing import capture_logs
 
 from bot.errors import IndexMismatch, IndexUnavailable, QueryTooShort
+from bot.memory.embedders import openai as openai_embedder
 from bot.memory.embeddings import OpenAIEmbedder
 from bot.memory.index import IndexPoint, Key, ScoredPoint, Search
 from bot.model import Degraded, Scope
 from bot.sandbox.openai import Fault, OpenAIServer
+from bot.settings_services import OpenAISettings
 
 TALK = [
     said(1, "the kiln arrives on monday"),
@@ -283,6 +287,26 @@ async def test_an_embedder_that_hangs_does_not_hold_up_the_answer(
     openai.fault = Fault.HANG
     recalled = await talk.recall(embedder).recall("kiln", everywhere(), 5)
     assert (texts(recalled)[0], recalled.degraded) == ("the kiln arrives on monday", Degraded.EMBEDDER_DOWN)
+
+
+async def test_loading_the_embedders_client_is_no_fault_of_the_service(
+    talk: House, embedder: OpenAIEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first question after a start waits for what is loaded once, and is answered by everything."""
+    patience = 0.5
+    load = openai_embedder._client
+
+    def slowly(settings: OpenAISettings) -> AsyncOpenAI:
+        time.sleep(1.2 * patience)
+        return load(settings)
+
+    monkeypatch.setattr("bot.memory.recall._EMBEDDER_SECONDS", patience)
+    monkeypatch.setattr(openai_embedder, "_client", slowly)
+    started = OpenAIEmbedder(embedder._settings)
+    try:
+        assert (await talk.recall(started).recall("kiln", everywhere(), 5)).degraded is None
+    finally:
+        await started.close()
 
 
 async def test_the_index_down_is_told(talk: House, embedder: OpenAIEmbedder) -> None:
