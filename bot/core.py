@@ -95,7 +95,7 @@ class Core(ABC):
             self._open_extraction(opened)
             self._open_doors()
             self.untold = await self._find_untold()
-            self.indexer.lock.closed = self.indexer.lock.closed or self._not_told(Use.STORES)
+            self.indexer.lock.closed = self._not_told(Use.STORES)
             self._exit = opened.pop_all()
         return self
 

@@ -4,16 +4,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from bot.errors import LLMUnavailable
-from bot.extraction.llm import LLM, ChatAnswer, ChatRequest
-from bot.model import ServiceHealth
+from bot.extraction.llm import LLM, ChatAnswer, ChatRequest, WrappedLLM
 
 
-class AnnouncedLLM:
+class AnnouncedLLM(WrappedLLM):
     """An `LLM` that counts as out of order while `untold` says why nothing may be sent to it yet."""
 
     def __init__(self, llm: LLM, untold: Callable[[], str | None]) -> None:
-        self.name = llm.name
-        self._llm = llm
+        super().__init__(llm)
         self._untold = untold
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:
@@ -27,18 +25,6 @@ class AnnouncedLLM:
         async with aclosing(self._llm.stream(system, prompt, max_tokens)) as pieces:
             async for piece in pieces:
                 yield piece
-
-    async def load(self) -> None:
-        """See `LLM`."""
-        await self._llm.load()
-
-    async def health(self) -> ServiceHealth:
-        """See `LLM`."""
-        return await self._llm.health()
-
-    async def close(self) -> None:
-        """See `LLM`."""
-        await self._llm.close()
 
     def _check(self) -> None:
         if reason := self._untold():

@@ -78,6 +78,30 @@ class LLM(Protocol):
         ...
 
 
+class WrappedLLM:
+    """What an `LLM` that stands before another leaves to it."""
+
+    def __init__(self, llm: LLM) -> None:
+        self._llm = llm
+
+    @property
+    def name(self) -> str:
+        """See `LLM`."""
+        return self._llm.name
+
+    async def load(self) -> None:
+        """See `LLM`."""
+        await self._llm.load()
+
+    async def health(self) -> ServiceHealth:
+        """See `LLM`."""
+        return await self._llm.health()
+
+    async def close(self) -> None:
+        """See `LLM`."""
+        await self._llm.close()
+
+
 def check_read(read: int, system: str, prompt: str) -> None:
     """Raise `AnswerRejected` if the server counted fewer tokens than the question must have: some cut it silently."""
     needed = least_tokens(system) + least_tokens(prompt)

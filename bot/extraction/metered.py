@@ -3,22 +3,16 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from bot.extraction.llm import LLM, ChatAnswer, ChatRequest
+from bot.extraction.llm import LLM, ChatAnswer, ChatRequest, WrappedLLM
 from bot.meters import Meters
-from bot.model import ServiceHealth
 
 
-class MeteredLLM:
+class MeteredLLM(WrappedLLM):
     """An `LLM` with its answers and tokens counted. What is read piece by piece does not tell its tokens."""
 
     def __init__(self, llm: LLM, meters: Meters) -> None:
-        self._llm = llm
+        super().__init__(llm)
         self._meters = meters
-
-    @property
-    def name(self) -> str:
-        """See `LLM`."""
-        return self._llm.name
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:
         """See `LLM`."""
@@ -36,15 +30,3 @@ class MeteredLLM:
             async with aclosing(self._llm.stream(system, prompt, max_tokens)) as pieces:
                 async for piece in pieces:
                     yield piece
-
-    async def load(self) -> None:
-        """See `LLM`."""
-        await self._llm.load()
-
-    async def health(self) -> ServiceHealth:
-        """See `LLM`."""
-        return await self._llm.health()
-
-    async def close(self) -> None:
-        """See `LLM`."""
-        await self._llm.close()
