@@ -36,9 +36,9 @@ async def eventually(condition: Callable[[], object]) -> None:
 
 
 class Absence:
-    """The client of a town with everything that catches up."""
+    """The client of a town with everything that catches up; `back` says what a pace and messages are."""
 
-    def __init__(self, town: Town, pace: Pace, messages: int = 2000, **settings: object) -> None:
+    def __init__(self, town: Town, pace: Pace | None = None, messages: int = 0, **settings: object) -> None:
         self.town = town
         self.client: Client = town.client(**settings)
         self.doubts = Doubts(town.database)
@@ -56,7 +56,13 @@ class Absence:
         )
         self.comparison = Comparison(self.reader, town.retraction, Places(town.database), self.doubts, messages)
         self.catchup = Catchup(
-            self.client, town.observer, town.observations, self.reader, self.comparison, town.clock, pace
+            self.client,
+            town.observer,
+            town.observations,
+            self.reader,
+            self.comparison,
+            town.clock,
+            pace or Pace(move=NEVER, retry=0.01, hourly=NEVER),
         )
         self.client.presence = Presence(self.departures, town.observations, town.observer, town.clock)
         self.client.began, self.client.available = self.catchup.began, self.catchup.guild_available
@@ -80,9 +86,13 @@ class Absence:
 
 
 @asynccontextmanager
-async def back(town: Town, pace: Pace | None = None, messages: int = 2000, **settings: Any) -> AsyncIterator[Absence]:
-    """The watcher is back, and at work until the end. Nothing is repeated by the clock unless a pace is given."""
-    absence = Absence(town, pace or Pace(move=NEVER, retry=0.01, hourly=NEVER), messages, **settings)
+async def back(town: Town, pace: Pace | None = None, messages: int = 0, **settings: Any) -> AsyncIterator[Absence]:
+    """The watcher is back, and at work until the end.
+
+    Nothing is repeated by the clock unless a pace is given, and of what is held it compares by itself
+    that many messages a place: none, unless a test says so, lest it be ahead of what the test asks for.
+    """
+    absence = Absence(town, pace, messages, **settings)
     working = asyncio.create_task(absence.catchup.run())
     try:
         async with town.at_work(absence.client):

@@ -92,7 +92,7 @@ async def test_a_removal_while_away_is_noticed(town: Town) -> None:
 async def test_a_return_is_noted_even_if_the_database_refuses(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is tried again, lest everything be forgotten of a guild that the bot is in."""
     await town.observe(town.general)
-    await Absence(town, pace=None).departures.left(town.guild.id, utcnow())
+    await Absence(town).departures.left(town.guild.id, utcnow())
     async with back(town) as absence:
         await absence.client.settle()
         await absence.departures.left(town.guild.id, utcnow())

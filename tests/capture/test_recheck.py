@@ -90,7 +90,7 @@ async def test_a_pass_goes_over_so_many_places(town: Town, monkeypatch: pytest.M
     for place in places[-2:]:  # the latest, which are first
         town.world.deny(place, town.guild, Permission.READ_MESSAGE_HISTORY)
     monkeypatch.setattr(recheck, "_PLACES_A_PASS", 2)
-    async with back(town) as absence:
+    async with back(town, messages=10) as absence:
         sweep = recheck.Sweep(town.guild.id)
         done = []
         for _ in range(3):
@@ -110,7 +110,7 @@ async def test_edits_while_away_are_found(town: Town) -> None:
     preview = town.world.message(town.general, said[4])
     town.world.edit_message(preview, embeds=[{"title": "a page"}], announce=False)
     await town.observations.switch_off(town.guild.id, town.general.id)
-    async with back(town, messages=0) as absence:  # only what is asked for here
+    async with back(town) as absence:
         assert (await rechecked(town, absence)).edited == 1
         held = contents(await absence.all())
     assert held == [f"general {number}" for number in range(10) if number != 3]
@@ -121,7 +121,7 @@ async def test_edited_words_replace_the_held_ones(town: Town) -> None:
     await town.observe(town.general)
     said = await heard(town, town.general, 10)
     await town.server.edit(town.general, said[3], "other words", announce=False)
-    async with back(town, messages=0) as absence:  # only what is asked for here
+    async with back(town) as absence:
         assert (await rechecked(town, absence)).edited == 1
         held = await absence.all()
     assert [message.content for message in held if message.revision] == ["other words"]
@@ -169,7 +169,7 @@ async def test_deletions_out_of_sight_are_found(town: Town) -> None:
     """In one session: as soon as the bot may see the channel again, what is held of it is compared."""
     await town.observe(town.general)
     said = await heard(town, town.general, 5)
-    async with back(town, Pace(move=0.01, retry=0.01, hourly=NEVER)) as absence, asyncio.timeout(10):
+    async with back(town, Pace(move=0.01, retry=0.01, hourly=NEVER), messages=10) as absence, asyncio.timeout(10):
         await absence.held()
         told = asyncio.create_task(absence.client.wait_for("guild_channel_update"))
         town.world.deny(town.general, town.guild, Permission.VIEW_CHANNEL)
