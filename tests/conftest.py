@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -27,7 +28,11 @@ hypothesis.settings.load_profile("usual")
 
 
 def pytest_configure() -> None:
-    """Keep the tests' files in memory where there is room: every commit is put on disk, and would be waited for."""
+    """Keep the tests' files in memory where there is room: every commit is put on disk, and would be waited for.
+
+    And hear Ctrl-C: a script's background job ignores it, and so would the programs that tests start and interrupt.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
         tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
 
