@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import RecollectError
+from bot.telemetry import keep_private
 
 
 def main(run: Callable[..., dict[str, Any]], description: str | None, *positional: str, **options: Any) -> None:
@@ -27,6 +28,7 @@ def main(run: Callable[..., dict[str, Any]], description: str | None, *positiona
             kind = _count if isinstance(default, int) else type(default)
             parser.add_argument(flag, type=kind, default=default, help=f"({default})")
     parser.add_argument("--json", metavar="FILE", help="write the figures as JSON to a file, or to stdout with -")
+    keep_private()
     arguments = vars(parser.parse_args())
     target = arguments.pop("json")
     if target not in (None, "-"):

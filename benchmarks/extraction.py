@@ -160,7 +160,7 @@ async def measure_mem0(windows: Iterable[list[Message]]) -> Cost:
 def add_all(windows: list[list[Message]], ollama: str, openai: str) -> int:
     """The number of memories mem0 says it added."""
     with tempfile.TemporaryDirectory() as folder:
-        os.environ.update(MEM0_DIR=folder, MEM0_TELEMETRY="False", HF_HUB_OFFLINE="1")
+        os.environ.update(MEM0_DIR=folder, HF_HUB_OFFLINE="1")
         logging.getLogger("mem0").setLevel(logging.ERROR)
         import mem0
 

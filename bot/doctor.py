@@ -17,6 +17,7 @@ from bot.extraction.loaded import LoadedModels
 from bot.extraction.ollama import OllamaLLM
 from bot.extraction.providers import open_provider
 from bot.memory import doctor as memory
+from bot.memory.bm25 import Bm25
 from bot.memory.embeddings import open_embedder
 from bot.outside import in_house
 from bot.settings import Settings, shown_url
@@ -38,6 +39,7 @@ async def examine(config: Path | None) -> list[Check]:
     program = [machine.check_program(version("recollect")), check_engine()]
     try:
         settings, secrets = load(config), secret_files(config)
+        Bm25(settings.recall.language)
     except SettingsError as error:
         return [failed(SETTINGS, str(error), _CORRECT), *program]
     folder = settings.storage.path
@@ -73,6 +75,7 @@ def _check_machine(settings: Settings, secrets: Sequence[Path], database: Found)
     folder = settings.storage.path
     urls = {
         "discord.api_url": settings.discord.api_url,
+        "discord.gateway_url": settings.discord.gateway_url,
         "ollama.url": settings.ollama.url,
         "openai.base_url": settings.openai.base_url,
         "voyage.base_url": settings.voyage.base_url,

@@ -1,6 +1,7 @@
-"""Structured logs: lines for people or JSON for a collector, never with message content."""
+"""What this process tells: structured logs, for people or a collector, and nothing to the makers of libraries."""
 
 import logging
+import os
 import sys
 from typing import TextIO
 
@@ -10,6 +11,15 @@ from bot.settings import LogSettings
 
 # discord.py logs each lost connection with a traceback, and stamina each retry: the rooms say both once.
 _SILENT = ("discord.client", "stamina")
+
+# Each looks here when it is imported; ONNX Runtime, which qdrant-client imports where fastembed is installed, tells
+# Microsoft of each model it loads (https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md).
+_UNTOLD = {"HF_HUB_DISABLE_TELEMETRY": "1", "MEM0_TELEMETRY": "False", "ORT_DISABLE_TELEMETRY": "1"}
+
+
+def keep_private() -> None:
+    """Let no library tell its makers that, or how, it is used. Call it before libraries are imported."""
+    os.environ.update(_UNTOLD)
 
 
 def configure_logging(settings: LogSettings, stream: TextIO = sys.stderr) -> None:

@@ -110,12 +110,17 @@ async def test_what_is_broken_is_named_with_its_fix(house: House) -> None:
 
 
 async def test_settings_that_do_not_load_are_a_row(house: House) -> None:
-    """A wrong file is no crash."""
-    (house.folder / "config.toml").write_text('[batch]\nintervall = "1h"\n')
-    code, rows = await house.doctor()
-    assert (code, rows["Settings"].verdict) == (1, "fail")
-    assert "did you mean batch.interval" in rows["Settings"].detail
-    assert "config.example.toml" in rows["Settings"].fix
+    """A wrong file is no crash, nor is a language that only the start would have refused."""
+    wrong = {
+        '[batch]\nintervall = "1h"\n': "did you mean batch.interval",
+        '[recall]\nlanguage = "klingon"\n': "recall.language 'klingon' is not known; use one of",
+    }
+    for text, sentence in wrong.items():
+        (house.folder / "config.toml").write_text(text)
+        code, rows = await house.doctor()
+        assert (code, rows["Settings"].verdict) == (1, "fail")
+        assert sentence in rows["Settings"].detail
+        assert "config.example.toml" in rows["Settings"].fix
 
 
 async def test_the_table_shows_each_check_with_its_fix(tmp_path: Path) -> None:

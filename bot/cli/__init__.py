@@ -7,6 +7,7 @@ from typing import NoReturn
 from bot.cli import doctor, healthcheck, models, moving, operations, reference, reindexing, running
 from bot.cli.common import cli
 from bot.errors import RecollectError, ServiceUnavailable
+from bot.telemetry import keep_private
 
 __all__ = [
     "cli",
@@ -24,6 +25,7 @@ __all__ = [
 
 def main() -> None:
     """Run a command. A failure we foresee is one sentence on stderr and exit code 1."""
+    keep_private()
     gc.set_threshold(50_000, 20, 100)  # what a start imports stays: looking through it takes a tenth of the time
     try:
         cli()

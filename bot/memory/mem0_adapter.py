@@ -20,6 +20,7 @@ from bot.model import FactKind, Memory, MemoryKind
 from bot.settings import Settings
 from bot.settings_services import OpenAISettings, QdrantSettings
 from bot.storage.rows import from_ms, to_ms
+from bot.telemetry import keep_private
 
 if TYPE_CHECKING:
     import mem0
@@ -116,7 +117,7 @@ def open_mem0(index: "Shards | QdrantSettings", settings: Settings, bm25: Bm25, 
             f"{settings.embedding.provider} it cannot be used on it."
         )
     openai = settings.openai
-    os.environ["MEM0_TELEMETRY"] = "False"
+    keep_private()
     os.environ["MEM0_DIR"] = str(home)
     os.environ["HF_HUB_OFFLINE"] = "1"  # it would fetch an encoder of its own for words
     logging.getLogger("mem0").setLevel(logging.ERROR)  # below that it logs what people said

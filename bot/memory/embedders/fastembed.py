@@ -12,6 +12,7 @@ from bot.errors import EmbedderUnavailable, SettingsError
 from bot.memory.embedders.base import BaseEmbedder, Embedded, Limits, Purpose, TextsRefused
 from bot.memory.embedders.prefixes import prefix
 from bot.settings_services import FastembedSettings
+from bot.telemetry import keep_private
 
 if TYPE_CHECKING:
     from fastembed import TextEmbedding
@@ -66,7 +67,7 @@ class FastEmbedder(BaseEmbedder):
         return Embedded(vectors, 0)
 
     def _load(self) -> "TextEmbedding":
-        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        keep_private()
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         from fastembed import TextEmbedding
 
