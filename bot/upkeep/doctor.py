@@ -94,7 +94,11 @@ def check_secrets(files: Iterable[Path], folder: Path) -> Check:
 
 def check_encryption(urls: Mapping[str, str], in_house: Callable[[str], bool]) -> Check:
     """Whether what leaves one's own network (`in_house`) does so unread; `urls` are those of the settings, by name."""
-    bare = [f"{name} = {shown_url(url)}" for name, url in urls.items() if url.startswith(("http:", "ws:")) and not in_house(url)]
+    bare = [
+        f"{name} = {shown_url(url)}"
+        for name, url in urls.items()
+        if url.startswith(("http:", "ws:")) and not in_house(url)
+    ]
     if not bare:
         return passed(ENCRYPTION, "what leaves this network is encrypted")
     fix = "Use https:// (or wss://) there, or reach it through a network of your own (VPN)."
