@@ -302,6 +302,8 @@ def kept_fact_id(message_memory: str) -> str:
 
 def is_kept(memory: Memory) -> bool:
     """Whether it is the words of a message, kept because somebody asked for it."""
+    if memory.kind is not MemoryKind.FACT:
+        return False
     said = memory_id(memory.guild_id, memory.channel_id, memory.subject_id, memory.sources)
     return memory.id == kept_fact_id(said)
 

@@ -57,6 +57,7 @@ OWNERS = {
     "uvicorn": {"web"},
     "prometheus_client": {"web"},
     "ijson": {"capture"},
+    "regex": {"text"},
 }
 # The demo is the one story told through the whole house, so it alone stands above the composition root.
 ABOVE_APP = {"sandbox/demo.py"}

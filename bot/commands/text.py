@@ -11,8 +11,9 @@ from bot.text import graphemes, with_named_emoji, without_piles
 
 ELLIPSIS = "…"
 _BLANK_LINES = re.compile(r"\n\s*\n\s*\n")
-# Explicit embeddings, overrides and isolates (UAX #9, 2) reorder what follows them; implicit marks do not.
-_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters (category Cc), but for tab and line feed; and of the marks of direction the explicit embeddings,
+# overrides and isolates (UAX #9, 2), which reorder what follows them. Implicit marks do not.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
 
 
@@ -26,8 +27,7 @@ def units(text: str) -> int:
 
 def tidy(text: str) -> str:
     """Without control characters, reordering, piles of combining marks, and runs of blank lines."""
-    text = with_named_emoji(text.replace("\r\n", "\n"))
-    text = "".join(c for c in text if (c in "\n\t" or unicodedata.category(c) != "Cc") and c not in _BIDI_CONTROLS)
+    text = _CONTROLS.sub("", with_named_emoji(text.replace("\r\n", "\n")))
     return _BLANK_LINES.sub("\n\n", without_piles(text)).strip()
 
 
@@ -94,6 +94,6 @@ def _escape(text: str) -> str:
 
 def _isolate(line: str) -> str:
     """A line with right-to-left letters, kept from reordering what stands beside it."""
-    if any(unicodedata.bidirectional(character) in {"R", "AL"} for character in line):
+    if not line.isascii() and any(unicodedata.bidirectional(character) in {"R", "AL"} for character in line):
         return f"{_FIRST_STRONG_ISOLATE}{line}{_POP_ISOLATE}"
     return line

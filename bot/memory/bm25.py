@@ -12,12 +12,11 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import qdrant_edge as edge
-import regex
 
 from bot.errors import SettingsError
 from bot.memory.index import SparseVector
 from bot.storage.rows import clean
-from bot.text import RUN_WITHOUT_SPACES
+from bot.text import with_runs_as
 
 NO_LANGUAGE = "none"
 _ENGLISH = "english"
@@ -76,9 +75,8 @@ def _config(language: str) -> edge.Bm25Config:
 
 
 def _segmented(text: str) -> str:
-    return RUN_WITHOUT_SPACES.sub(_characters_and_pairs, unicodedata.normalize("NFKC", clean(text)))
+    return with_runs_as(_characters_and_pairs, unicodedata.normalize("NFKC", clean(text)))
 
 
-def _characters_and_pairs(run: regex.Match[str]) -> str:
-    pairs = (one + two for one, two in pairwise(run[0]))
-    return f" {' '.join((*run[0], *pairs))} "
+def _characters_and_pairs(run: str) -> str:
+    return f" {' '.join((*run, *map(''.join, pairwise(run))))} "

@@ -11,7 +11,7 @@ from bot.extraction.prompt import short_name
 from bot.extraction.text import cut, most_tokens
 from bot.memory.answering import harmless
 from bot.model import Message
-from bot.text import RUN_WITHOUT_SPACES
+from bot.text import runs_without_spaces
 
 MOST_TALKS = 8
 _CHATTER = 12  # letters: with fewer, "lol" and "thanks!", nothing is said
@@ -104,7 +104,7 @@ def _business(talk: Talk) -> int:
 def _tells(message: Message) -> bool:
     """Whether a message says something: by its letters, those of scripts that need few of them counting three."""
     words = message.text
-    letters = sum(map(str.isalnum, words)) + 2 * sum(map(len, RUN_WITHOUT_SPACES.findall(words)))
+    letters = sum(map(str.isalnum, words)) + 2 * sum(map(len, runs_without_spaces(words)))
     return letters >= _CHATTER
 
 

@@ -44,7 +44,7 @@ class Reconciler:
     """Rebuilds the keys of points other clients wrote, and maps those that belong to no channel yet.
 
     `lock` is the indexer's: held around every write to the index. Points that do not say in which language their
-    words' keys are made are in the `former_language`. `give_way` is awaited before a page of them is made anew.
+    words' keys are made are in the `former_language`. `give_way` is awaited before each page.
     """
 
     def __init__(
@@ -145,13 +145,12 @@ class Reconciler:
             if not pages:
                 break
             for start in pages:
+                await self._quiet()
                 translated += await self._translate_page(guild_id, start, language)
             survey = await self._survey(guild_id)
         return translated
 
     async def _translate_page(self, guild_id: int, start: str | None, language: str) -> int:
-        if self._give_way is not None:
-            await self._give_way()
         points, _ = await self._index.scroll(guild_id, start, PAGE)
         found = {
             one.id: (one, memory)
@@ -180,8 +179,10 @@ class Reconciler:
         survey = _Survey({}, [], {})
         async for start, points in self._pages(guild_id):
             for one in points:
-                if "access_id" in one.payload and (memory := from_payload(one.id, one.payload)):
-                    survey.channels.setdefault(memory.channel_id, memory)
+                channel = str(one.payload.get("run_id"))
+                if channel not in survey.channels and "access_id" in one.payload:  # a memory takes time to read
+                    if memory := from_payload(one.id, one.payload):
+                        survey.channels[channel] = memory
             survey.languages[start] = frozenset(self._language(one) for one in points if KEYS_FOR in one.payload)
             if any(map(_stale, points)):
                 survey.stale_pages.append(start)
@@ -191,11 +192,17 @@ class Reconciler:
         """Every page of a guild's points, and where it starts."""
         start: str | None = None
         while True:
+            await self._quiet()
             points, following = await self._index.scroll(place, start, PAGE, keys)
             yield start, points
             if following is None:
                 return
             start = following
+
+    async def _quiet(self) -> None:
+        """Let whoever waits for an answer go first."""
+        if self._give_way is not None:
+            await self._give_way()
 
     async def _rebuild(self, place: int | None, found: Sequence[tuple[IndexPoint, Memory]]) -> int:
         """Write points read from `place` anew with all their keys, where their memories belong; how many.
@@ -249,18 +256,18 @@ class Reconciler:
 class _Survey:
     """What a look at a guild's payloads told.
 
-    `channels` holds one memory of each channel, which knows its name and who may see it, and
+    `channels` holds one memory of each channel, by its id, which knows its name and who may see it, and
     `stale_pages` where pages with stale points start. `languages` are those of the words' keys by where the page
     starts.
     """
 
-    channels: dict[int, Memory]
+    channels: dict[str, Memory]
     stale_pages: list[str | None]
     languages: dict[str | None, frozenset[str]]
 
     def place(self, memory: Memory, point: IndexPoint) -> Memory:
         """The memory as its channel is known; of an unknown channel only the id can be asked for permission."""
-        known = self.channels.get(memory.channel_id)
+        known = self.channels.get(str(memory.channel_id))
         if known is None or "access_id" in point.payload:
             return memory
         return replace(memory, access_id=known.access_id, channel_name=known.channel_name)

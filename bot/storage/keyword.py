@@ -15,7 +15,7 @@ from bot.storage.database import Database
 from bot.storage.facts import facts_of
 from bot.storage.rows import MESSAGE_COLUMNS, among, clean, message_of, to_ms
 from bot.storage.tables import fact, message
-from bot.text import RUN_WITHOUT_SPACES
+from bot.text import runs_without_spaces
 
 MOST_TERMS = 64
 MOST_PAIRS = 12
@@ -63,7 +63,7 @@ def _pairs(query: str) -> list[str]:
 
     FTS5 takes such a run as one word, so parts of it are looked for in the text itself.
     """
-    runs = RUN_WITHOUT_SPACES.findall(clean(query))
+    runs = runs_without_spaces(clean(query))
     pairs = (pair for run in runs for pair in (map("".join, pairwise(run)) if len(run) > 1 else run))
     return list(islice(dict.fromkeys(pairs), MOST_PAIRS))
 
