@@ -230,7 +230,9 @@ def _copy(place: Place, aside: Path, stopped: threading.Event) -> None:
     """Copy what lies in a folder, while nobody else has it open. Raises `RecollectError`, so when it is stopped."""
     folder = Path(place.where)
     if not folder.is_dir():
-        raise RecollectError(f"There is no folder {folder}.")
+        raise RecollectError(
+            f"There is no folder {folder}: name one that holds memories, such as the bot's data folder (edge:data)."
+        )
     if (made_in(folder) is None) if place.kind is Kind.EDGE else not (folder / _LOCAL_FILE).exists():
         raise RecollectError(f"There are no memories in {place}.")  # and whatever else it is, it is not copied
     try:

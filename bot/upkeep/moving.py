@@ -73,6 +73,8 @@ async def move_stopped(order: Order, settings: Settings, report: Report) -> dict
     move = understood(order, settings)
     with _held(settings.storage.path, *move.folders):
         aside = move.checkpoint.with_suffix(".source")
+        if move.source.folder is not None:
+            report("Copying the source, to read it", 0, None)
         async with open_source(move.source, settings.qdrant, aside) as (source, made):
             async with open_target(move.target, settings.qdrant, made) as target:
                 done = await Migration(source, target, Checkpoint(move.checkpoint), move.into).run(report)

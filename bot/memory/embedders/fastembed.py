@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from bot.errors import EmbedderUnavailable, SettingsError
 from bot.memory.embedders.base import BaseEmbedder, Embedded, Limits, Purpose, TextsRefused
 from bot.memory.embedders.prefixes import prefix
@@ -16,6 +18,8 @@ from bot.telemetry import keep_private
 
 if TYPE_CHECKING:
     from fastembed import TextEmbedding
+
+log = structlog.get_logger(__name__)
 
 # What is begun is finished even if nobody waits for it any more, and whoever comes next waits for that.
 _LIMITS = Limits(inputs=16, bytes=64_000)
@@ -69,7 +73,12 @@ class FastEmbedder(BaseEmbedder):
     def _load(self) -> "TextEmbedding":
         keep_private()
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # in the middle of a log
         from fastembed import TextEmbedding
+        from loguru import logger
+
+        logger.disable("fastembed")  # it has a log of its own on stderr; what went wrong is told below
+        log.info("model_loading", model=self.model, folder=str(self._folder or self._cache))
 
         known = {str(model["model"]).lower() for model in TextEmbedding.list_supported_models()}
         if self.model.lower() not in known:
