@@ -310,14 +310,23 @@ def expirable(row: Row) -> Sequence[Walk]:
 
 
 async def leave(scene: Scene, row: Row, walk: Walk, lifetime: float) -> Left:
-    """Walk, and leave what is there in the end to itself; it lasts so many seconds."""
+    """Walk, and leave what is there in the end to itself; it lasts so many seconds, and stays until it was seen."""
+    seen, expire = asyncio.Event(), OwnedView.on_timeout
+
+    async def on_timeout(view: OwnedView) -> None:
+        await seen.wait()
+        await expire(view)
+
     answer = await drive(scene, row, replace(walk, steps=walk.steps[:-1], sees="")) if walk.steps else None
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(OwnedView, "lifetime", lifetime)
+        patched.setattr(OwnedView, "on_timeout", on_timeout)
         patched.setattr(fixing, "FORM_SECONDS", lifetime)
         answer = await (take(walk.steps[-1], answer, scene) if answer else begin(scene, row, walk))
         await settled_with(answer, row.sees if walk.sees is None else walk.sees)
-    return Left(scene, row, answer, [replace(message) for message in answer.messages])
+    left = Left(scene, row, answer, [replace(message) for message in answer.messages])
+    seen.set()
+    return left
 
 
 async def press_in_vain(left: Left) -> None:
