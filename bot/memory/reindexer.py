@@ -90,6 +90,7 @@ class Reindexer:
         try:
             if not await self._members_know(model.provider):
                 raise RecollectError(self._tell_first(embedder.name, model.provider, as_set))
+            report(f"Trying {embedder.name}", 0, None)
             await _try(embedder, model)
             other = await self._index.other()
             if other is None or other.fingerprint != wanted:
