@@ -12,7 +12,10 @@ from bot.settings import Settings
 from bot.storage.breaker import Breakers
 from bot.storage.state import StateStore
 
-_NO_ANTHROPIC = 'Extraction with Anthropic needs its client: run `pip install "recollect[anthropic]"`.'
+_NO_ANTHROPIC = (
+    "Extraction with Anthropic needs its client: in the checkout, run `pip install '.[anthropic]'`, or build the image "
+    "with EXTRAS=anthropic."
+)
 
 
 def open_provider(settings: Settings, provider: str) -> LLM:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_NOT_INSTALLED = (
+    "The embedder fastembed is not installed: in the checkout, run `pip install '.[fastembed]'`, or build the image "
+    "with EXTRAS=fastembed."
+)
 # What is begun is finished even if nobody waits for it any more, and whoever comes next waits for that.
 _LIMITS = Limits(inputs=16, bytes=64_000)
 # All texts of a batch are padded to the longest, and ONNX Runtime's arena keeps what its largest batch took: with it
@@ -41,7 +45,7 @@ class FastEmbedder(BaseEmbedder):
     def __init__(self, settings: FastembedSettings, cache: Path) -> None:
         super().__init__(settings.model, settings.dimensions, "fastembed.dimensions", _LIMITS)
         if find_spec("fastembed") is None:
-            raise SettingsError("The embedder fastembed is not installed: run `pip install 'recollect[fastembed]'`.")
+            raise SettingsError(_NOT_INSTALLED)
         if settings.folder and not Path(settings.folder).is_dir():
             raise SettingsError(f"There is no model in {settings.folder}: it is no folder. Check fastembed.folder.")
         self._folder = settings.folder
