@@ -416,7 +416,7 @@ def test_without_the_extra_the_command_to_install_it_is_told(monkeypatch: pytest
     """An optional client that is missing is a sentence, not a traceback."""
     monkeypatch.setitem(sys.modules, "anthropic", None)
     monkeypatch.delitem(sys.modules, "bot.extraction.anthropic", raising=False)
-    with pytest.raises(SettingsError, match=r'run `pip install "recollect\[anthropic\]"`'):
+    with pytest.raises(SettingsError, match=r"run `pip install '\.\[anthropic\]'`"):
         open_provider(Settings(), "anthropic")
 
 
