@@ -94,7 +94,8 @@ class Shards:
         """Put what was written on disk. Most goes there while others use the shard: it takes the longest."""
         with self._use(guild_id) as shard:
             full = shard.folder if shard is not None and shard.full else None
-        with suppress(FileNotFoundError):  # a purge has put a fresh shard in its place, which is on disk
+        # What is gone a purge has replaced by a fresh shard, which is on disk.
+        with self._reporting(_name(guild_id)), suppress(FileNotFoundError):
             if full is not None:
                 fsync_all(full)
             with self._use(guild_id) as shard:

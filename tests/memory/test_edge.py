@@ -230,6 +230,16 @@ async def test_an_index_in_use_elsewhere_is_unavailable(index: EdgeIndex, folder
     await other.close()
 
 
+async def test_a_log_that_cannot_be_put_on_disk_is_an_outage(index: EdgeIndex, folder: Path) -> None:
+    """A disk that fails between a write and its end is told as every other failure of the index."""
+    await index.upsert(1, [point(1), point(2)])
+    log = folder / "1" / "wal"
+    shutil.move(log, folder.with_name("log"))
+    log.touch()
+    with pytest.raises(IndexUnavailable, match=r"index/1 failed: .*Not a directory"):
+        await index.delete(1, [id_of(1)])
+
+
 async def test_an_unusable_folder_is_one_sentence(tmp_path: Path) -> None:
     """A path that is no folder is named."""
     (tmp_path / "index").write_text("")
