@@ -58,7 +58,7 @@ async def _ask(memory: Any, user: str, question: str) -> Answer:
 
 
 def _open(folder: Path, embedding: "_Embedding") -> Any:
-    os.environ.update(MEM0_DIR=str(folder))
+    os.environ["MEM0_DIR"] = str(folder)
     logging.getLogger("mem0").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=UserWarning, module="mem0|qdrant_client")
     try:

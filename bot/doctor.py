@@ -39,7 +39,7 @@ async def examine(config: Path | None) -> list[Check]:
     program = [machine.check_program(version("recollect")), check_engine()]
     try:
         settings, secrets = load(config), secret_files(config)
-        Bm25(settings.recall.language)
+        Bm25(settings.recall.language)  # the start refuses an unknown one
     except SettingsError as error:
         return [failed(SETTINGS, str(error), _CORRECT), *program]
     folder = settings.storage.path
