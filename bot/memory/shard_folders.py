@@ -25,6 +25,26 @@ class ShardFolders:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._known: os.stat_result | None = None
+
+    def make(self) -> None:
+        """Make the root if need be; from now on `refuse_another` knows it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._known = self.root.stat()
+
+    def refuse_another(self) -> None:
+        """Raise `IndexUnavailable` if the root is gone or another folder lies there, as where a disk was unmounted.
+
+        In that folder no shard would be found, and a deletion would seem done that was not.
+        """
+        try:
+            same = self._known is None or os.path.samestat(self._known, self.root.stat())
+        except OSError:
+            same = False
+        if not same:
+            raise IndexUnavailable(
+                f"The index folder {self.root} is gone, or another has taken its place: put it back, or start again."
+            )
 
     def names(self) -> list[str]:
         """Whose shards exist."""

@@ -59,7 +59,7 @@ class Shards:
         """Make the folder, finish or undo what a crash cut short, and check what every shard was made with."""
         root = self._folders.root
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            self._folders.make()
             for name in self._folders.unfinished():
                 with self._hold(name):
                     if name not in self._open or self._open[name].changed is None:
@@ -73,6 +73,7 @@ class Shards:
 
     def guilds(self) -> list[int | None]:
         """Whose shards exist."""
+        self._folders.refuse_another()
         names = self._folders.names()
         return [None if name == UNMAPPED else int(name) for name in names if name == UNMAPPED or name.isdecimal()]
 
@@ -153,6 +154,7 @@ class Shards:
         """Close a shard and remove its folder; a crash in between is finished by `prepare`."""
         name = _name(guild_id)
         with self._hold(name):
+            self._folders.refuse_another()
             self._close(name)
             for folder in reversed(self._folders.generations(name)):  # a copy must not outlive what it was made of
                 discard(self._folders.retire(folder))
@@ -230,6 +232,7 @@ class Shards:
                 self._open[name] = copy
 
     def _refuse_if_gone(self, name: str, shard: OpenShard) -> None:
+        self._folders.refuse_another()
         if self._open.get(name) is not shard:
             raise IndexUnavailable(f"The index in {shard.folder} was closed while it was rewritten.")
 
@@ -258,6 +261,7 @@ class Shards:
             raise IndexUnavailable(f"The index in {self._folders.root / name} failed: {error}") from error
 
     def _opened(self, name: str) -> OpenShard | None:
+        self._folders.refuse_another()
         with self._mutex:
             if name in self._open:
                 self._open.move_to_end(name)

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -238,6 +239,45 @@ async def test_a_log_that_cannot_be_put_on_disk_is_an_outage(index: EdgeIndex, f
     log.touch()
     with pytest.raises(IndexUnavailable, match=r"index/1 failed: .*Not a directory"):
         await index.delete(1, [id_of(1)])
+
+
+@contextmanager
+def taken_away(folder: Path, instead: str) -> Iterator[None]:
+    """As when the disk with the folder is unmounted; nobody may write into what lies there instead."""
+    away = folder.rename(folder.with_name("away"))
+    if instead == "a folder":
+        folder.mkdir()
+    elif instead == "a file":
+        folder.touch()
+    yield
+    if instead == "a folder":
+        folder.rmdir()
+    folder.unlink(missing_ok=True)
+    away.rename(folder)
+
+
+@pytest.mark.parametrize("used", [True, False], ids=["used", "unused"])
+@pytest.mark.parametrize("instead", ["nothing", "a folder", "a file"])
+async def test_an_index_that_was_taken_away_is_an_outage(folder: Path, used: bool, instead: str) -> None:
+    """No write seems done that was not, and all goes on once the folder is back."""
+    before = EdgeIndex(folder, SIZE)
+    await before.upsert(1, [point(1), point(2)])
+    await before.close()
+    index = EdgeIndex(folder, SIZE)
+    await index.open()
+    if used:
+        assert await index.count(1) == 2
+    with taken_away(folder, instead):
+        for call in (index.delete(1, [id_of(1)]), index.upsert(2, [point(3, 2)]), index.drop_guild(1), index.purge(1)):
+            with pytest.raises(IndexUnavailable, match="index is gone, or another has taken its place: put it back"):
+                await call
+        with pytest.raises(IndexUnavailable, match="index is gone"):
+            await index.ping()
+    await index.ping()
+    assert await index.count(1) == 2
+    await index.delete(1, [id_of(1)])
+    assert await index.count(1) == 1
+    await index.close()
 
 
 async def test_an_unusable_folder_is_one_sentence(tmp_path: Path) -> None:

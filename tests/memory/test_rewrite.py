@@ -181,6 +181,27 @@ async def test_a_rewrite_that_is_cancelled_leaves_all_as_it_was(index: EdgeIndex
     assert (entries(folder), await held(index)) == ({"1.2"}, before)
 
 
+async def test_a_copy_never_goes_on_in_another_folder(index: EdgeIndex, folder: Path) -> None:
+    """Where another folder takes the place of the index, at whatever step, the shard stays where it is, and whole."""
+    away = folder.with_name("away")
+    await index.upsert(1, [point(n) for n in range(5)])
+    before = await held(index)
+    for stop_after in range(1, 4):
+        steps = index.shards.rewrite(1)
+        for _ in range(stop_after):
+            next(steps)
+        shutil.move(folder, away)
+        shutil.copytree(away, folder)
+        with pytest.raises(IndexUnavailable, match="put it back"):
+            for _ in steps:
+                pass
+        shutil.rmtree(folder)
+        shutil.move(away, folder)
+        assert await held(index) == before
+    await index.purge(1)
+    assert (entries(folder), await held(index)) == ({"1.2"}, before)
+
+
 async def test_a_purge_can_be_cancelled(index: EdgeIndex, folder: Path) -> None:
     """Whoever stops the bot during a purge waits for a page, not for the end."""
     await index.upsert(1, [point(n) for n in range(40)])
