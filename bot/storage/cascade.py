@@ -70,6 +70,26 @@ def expire_messages(connection: Connection, guild_id: int, ids: Collection[int],
     return _take_out(connection, guild_id, ids, at)
 
 
+def extract_again(connection: Connection, ids: Select[int], without: Collection[int] = ()) -> None:
+    """Send these messages back to be extracted, and with each the others on which a fact drawn from it rests.
+
+    A fact was drawn from the newest message it rests on, and falls when that is extracted again: what the others told
+    would be lost with it. Those `without` are left as they are.
+    """
+    again = ids.cte("again", recursive=True)
+    drawn, resting, later = fact_source.alias("drawn"), fact_source.alias("resting"), fact_source.alias("later")
+    newer = select(later).where(later.c.fact_id == drawn.c.fact_id, later.c.message_id > drawn.c.message_id).exists()
+    along = (
+        select(resting.c.message_id)
+        .join_from(again, drawn, drawn.c.message_id == again.c.message_id)
+        .join(resting, resting.c.fact_id == drawn.c.fact_id)
+        .where(~newer)
+    )
+    chosen = message.c.id.in_(select(again.union(along))) & ~among(message.c.id, without)
+    waiting = update(message).where(chosen, message.c.extraction == "done").values(extraction="waiting", attempts=0)
+    connection.execute(waiting)
+
+
 def remove_facts(connection: Connection, ids: Collection[str], at: int, reason: str | None = None) -> None:
     """Remove facts and their points; with a reason they are also refused from now on."""
     if not ids:
@@ -121,9 +141,8 @@ def _unlink(connection: Connection, ids: Collection[int]) -> None:
 
 def _extract_again(connection: Connection, facts: Collection[str], without: Collection[int]) -> None:
     """Send the other messages these facts rest on back to be extracted, as far as they are still held."""
-    others = select(fact_source.c.message_id).where(among(fact_source.c.fact_id, facts))
-    where = message.c.id.in_(others) & ~among(message.c.id, without) & (message.c.extraction == "done")
-    connection.execute(update(message).where(where).values(extraction="waiting", attempts=0))
+    resting = among(fact_source.c.fact_id, facts) & ~among(fact_source.c.message_id, without)
+    extract_again(connection, select(fact_source.c.message_id).where(resting), without)
 
 
 def _take_out(connection: Connection, guild_id: int, ids: Collection[int], at: int) -> int:

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from bot.model import Fact, Message, kept_fact_id, message_memory_id
 from bot.storage.burial import burials, drawn_from, is_buried, keys_of
-from bot.storage.cascade import remove_facts
+from bot.storage.cascade import extract_again, remove_facts
 from bot.storage.lease import NO_LEASE, Lease, back, held_by
 from bot.storage.rows import among, fact_row, given, listed, to_ms
 from bot.storage.states import LEASED
@@ -20,7 +20,13 @@ _UNCHANGED = select(message.c.id, message.c.author_id).where(
 _AS_SHOWN = select(message.c.id, message.c.author_id, message.c.revision).where(given(message.c.id, "ids"))
 _DONE = update(message).where(given(message.c.id, "ids")).values(extraction="done", **NO_LEASE)
 _TOUCHING = select(fact_source.c.fact_id).where(given(fact_source.c.message_id, "ids"))
-_DRAWN = select(fact_source.c.fact_id, fact_source.c.message_id).where(fact_source.c.fact_id.in_(_TOUCHING))
+_DRAWN = (
+    select(fact_source.c.fact_id)
+    .join_from(fact_source, message, message.c.id == fact_source.c.message_id, isouter=True)
+    .where(fact_source.c.fact_id.in_(_TOUCHING))
+    .group_by(fact_source.c.fact_id)
+    .having(given(func.max(fact_source.c.message_id), "ids"), func.count(message.c.id) == func.count())
+)
 _STORED = select(fact.c.id).where(given(fact.c.id, "ids"))
 _NEW_FACTS, _NEW_SOURCES = insert(fact), insert(fact_source)
 _NO_REMOVAL = delete(removal).where(given(removal.c.point_id, "ids"))
@@ -40,13 +46,13 @@ def commit(connection: Connection, lease: Lease, facts: Sequence[Fact], shown: C
     for id in forgotten(connection, sound):
         del sound[id]
     kept = {kept_fact_id(message_memory_id(held)) for held in lease.messages}  # not drawn by an extraction
-    remove_facts(connection, _drawn_before(connection, authors.keys(), beside.keys()) - sound.keys() - kept, now)
+    remove_facts(connection, _drawn_before(connection, authors.keys()) - sound.keys() - kept, now)
     already = stored(connection, sound)
     fresh = [one for id, one in sound.items() if id not in already]
     store(connection, fresh, known, now)
-    connection.execute(_DONE, {"ids": listed(authors.keys() - again)})
+    connection.execute(_DONE, {"ids": listed(authors)})
     if again:
-        connection.execute(back().where(among(message.c.id, again)))
+        extract_again(connection, select(message.c.id.label("message_id")).where(among(message.c.id, again)))
     return len(fresh)
 
 
@@ -95,13 +101,10 @@ def store(connection: Connection, facts: Sequence[Fact], authors: Mapping[int, i
     connection.execute(_NO_REMOVAL, {"ids": listed(one.id for one in facts)})
 
 
-def _drawn_before(connection: Connection, ids: Collection[int], beside: Collection[int]) -> set[str]:
-    """The facts an earlier extraction drew from these messages, with nothing else than what was shown `beside` them.
+def _drawn_before(connection: Connection, ids: Collection[int]) -> set[str]:
+    """The facts an earlier extraction drew from these messages: those of which one of these is the newest source.
 
-    A fact was drawn from the newest message it rests on: one that merely stands beside these now may have answered
-    one of them, and its facts are not stated again.
+    What else they rest on is extracted again, too (see `extract_again`). Where some of it is not held any more, nobody
+    could state it again, and the fact stays.
     """
-    sources: dict[str, set[int]] = {}
-    for row in connection.execute(_DRAWN, {"ids": listed(ids)}):
-        sources.setdefault(row.fact_id, set()).add(row.message_id)
-    return {id for id, resting in sources.items() if resting <= {*ids, *beside} and max(resting) in ids}
+    return set(connection.execute(_DRAWN, {"ids": listed(ids)}).scalars())

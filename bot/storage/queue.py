@@ -140,7 +140,7 @@ class ExtractionQueue:
         A fact is refused if a message it rests on was edited, deleted or leased anew meanwhile, or
         if it was forgotten before, be it in other words (see `Retraction.facts_forgotten`). The
         unchanged messages of a fact refused for a change wait again, as the edited one does. Facts
-        an earlier extraction drew from these messages alone are replaced.
+        an earlier extraction drew from these messages, the newest they rest on, are replaced.
 
         `shown` are the messages the model saw beside the leased ones; a fact may rest on them, too. If one
         of them was edited or deleted meanwhile, no fact is stored and all messages wait again.

@@ -425,17 +425,23 @@ async def test_one_guilds_bug_stops_neither_the_loop_nor_the_others(
     """An unexpected exception is logged, its lease given back, and its guild left alone for a while."""
     await prepare(workshop, guild=1)
     await prepare(workshop, guild=2)
-    commit = workshop.queue.commit
+    commit, release, given_back = workshop.queue.commit, workshop.queue.release, asyncio.Event()
 
     async def broken(lease: Lease, facts: list[Fact], shown: set[Message]) -> int:
         if lease.messages[0].guild_id == 1:
             raise RuntimeError("a bug")
         return await commit(lease, facts, shown)
 
+    async def releasing(lease: Lease) -> None:
+        await release(lease)
+        given_back.set()
+
     monkeypatch.setattr(workshop.queue, "commit", broken)
+    monkeypatch.setattr(workshop.queue, "release", releasing)
     with capture_logs() as logs:
         async with running(workshop):
             await workshop.told.wait()
+            await given_back.wait()
         for _ in range(3):
             await workshop.worker.run_due()
     (failure,) = [log for log in logs if log["event"] == "batch_failed"]

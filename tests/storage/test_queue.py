@@ -226,6 +226,45 @@ async def test_a_fact_of_a_quoted_message_outlives_the_extraction_that_quotes_it
     assert await vault.facts.about(GUILD, BEN) == [moves]
 
 
+async def test_what_is_extracted_again_brings_along_what_its_facts_rest_on(vault: Vault) -> None:
+    """The earlier lines behind a fact may not be shown with its newest again: they tell anew what it told of them."""
+    await vault.hold(*(said(id) for id in range(1, 7)))
+    chain = [stated("one", [1]), stated("two", [1, 2]), stated("three", [2, 3]), stated("answered", [3, 4])]
+    others = [stated("later", [3, 6]), stated("apart", [5])]
+    await vault.extract(*chain, *others)
+    await vault.retraction.messages_deleted(GUILD, [4])
+    assert await vault.waiting() == [1, 2, 3]
+    assert len(await vault.facts.about(GUILD, ANA)) == 5  # until then, what was drawn stays
+
+    assert await vault.queue.commit(await vault.claim(3), [stated("3", [3])]) == 1
+    assert await vault.queue.commit(await vault.claim(1, 2), [stated("1", [1]), stated("2", [2])]) == 2
+    assert {fact.text for fact in await vault.facts.about(GUILD, ANA)} == {"1", "2", "3", "later", "apart"}
+
+
+async def test_a_fact_nobody_can_draw_again_outlives_the_extraction_of_its_newest_line(vault: Vault) -> None:
+    """Where an earlier line has expired, a fact stays although the line it was drawn from is extracted again."""
+    await vault.hold(said(1))
+    vault.clock.move(timedelta(days=2))
+    await vault.hold(said(2), said(3))
+    kept = stated("moves to Bern in May", [1, 2])
+    await vault.extract(kept, stated("all look forward to it", [2, 3]))
+    await vault.retraction.expire(GUILD, vault.clock() - timedelta(days=1), None)
+    await vault.retraction.messages_deleted(GUILD, [3])
+    assert await vault.waiting() == [2]
+    assert await vault.extract(stated("May suits Ana", [2])) == 1
+    assert {fact.text for fact in await vault.facts.about(GUILD, ANA)} == {"moves to Bern in May", "May suits Ana"}
+
+
+async def test_a_message_sent_back_at_the_commit_brings_along_what_its_new_facts_rest_on(vault: Vault) -> None:
+    """One fact of a line is refused for an edit, another is stored: extracting the line again loses no source."""
+    await vault.hold(*(said(id) for id in range(1, 5)))
+    lease = await vault.claim(1, 2, 3, 4)
+    await vault.messages.capture(said(3, "edited", edited_at=LATER))
+    stored, refused = stated("stored", [1, 2]), stated("refused", [2, 3])
+    assert await vault.queue.commit(lease, [stored, refused]) == 1
+    assert await vault.waiting() == [1, 2, 3]
+
+
 async def test_facts_derived_again_replace_their_former_selves(vault: Vault) -> None:
     """An LLM words a fact differently each time: what rested on the same messages alone gives way."""
     await vault.hold(said(1), said(2), said(3))
