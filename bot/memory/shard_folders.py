@@ -25,12 +25,19 @@ class ShardFolders:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._known: os.stat_result | None = None
+        self._known: int | None = None  # a descriptor, which keeps the folder's number from being given to another
 
     def make(self) -> None:
-        """Make the root if need be; from now on `refuse_another` knows it."""
+        """Make the root if need be; until `close`, `refuse_another` knows it."""
         self.root.mkdir(parents=True, exist_ok=True)
-        self._known = self.root.stat()
+        self.close()
+        self._known = os.open(self.root, os.O_RDONLY)
+
+    def close(self) -> None:
+        """Let go of the root."""
+        if self._known is not None:
+            os.close(self._known)
+            self._known = None
 
     def refuse_another(self) -> None:
         """Raise `IndexUnavailable` if the root is gone or another folder lies there, as where a disk was unmounted.
@@ -38,7 +45,7 @@ class ShardFolders:
         In that folder no shard would be found, and a deletion would seem done that was not.
         """
         try:
-            same = self._known is None or os.path.samestat(self._known, self.root.stat())
+            same = self._known is None or os.path.samestat(os.fstat(self._known), self.root.stat())
         except OSError:
             same = False
         if not same:

@@ -82,6 +82,7 @@ class Shards:
         for name in list(self._open):
             with self._hold(name):
                 self._close(name)
+        self._folders.close()
 
     def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
         """Insert or replace points, on disk once `sync` has returned."""
