@@ -43,6 +43,7 @@ class App(Rooms):
                     tasks.create_task(self.worker.run(), name="extraction"),
                     tasks.create_task(self.indexer.run(), name="indexing"),
                     tasks.create_task(self.reconciler.run(self.guilds), name="reconciling"),
+                    tasks.create_task(self.repair.run(self.guilds), name="repairing"),
                     tasks.create_task(self.catchup.run(), name="catching up"),
                     tasks.create_task(self.journal.run(), name="journal"),
                     tasks.create_task(self.recheck.run(self.client.ready.wait), name="rechecking"),

@@ -32,6 +32,7 @@ from bot.memory.naming import Speakers
 from bot.memory.recall import Recall
 from bot.memory.reconcile import Reconciler
 from bot.memory.reindexer import Reindexer
+from bot.memory.repair import Repair
 from bot.memory.shadow import Mirrored
 from bot.memory.sites import open_sites
 from bot.meters import Meters
@@ -46,6 +47,7 @@ from bot.storage.corrections import Corrections
 from bot.storage.database import Database
 from bot.storage.departures import Departures
 from bot.storage.doubts import Doubts
+from bot.storage.drift import Drift
 from bot.storage.facts import FactStore
 from bot.storage.guild_configs import GuildConfigs
 from bot.storage.keyword import KeywordSearch
@@ -167,6 +169,7 @@ class Core(ABC):
             self.clock,
             give_way=lambda: self.recall.quiet(),
             index_name=self.index_name,
+            on_back=lambda: self.repair.wake(),
         )
         self.own = OwnMemories(self.database)
         self.corrections = Corrections(self.database, self.clock, on_corrected=self.indexer.wake)
@@ -222,6 +225,14 @@ class Core(ABC):
             embed_messages,
             self.indexer.lock,
             language,
+            give_way=self.recall.quiet,
+        )
+        self.repair = Repair(
+            index,
+            Drift(self.database, self.clock),
+            self.messages,
+            self.retraction,
+            on_drift=self.indexer.wake,
             give_way=self.recall.quiet,
         )
         self.reindexer = Reindexer(

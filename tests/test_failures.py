@@ -10,6 +10,10 @@ OpenAI's embeddings are down, 429, out of quota
     test_an_outage_of_the_embedder_pays_for_no_fact_twice, memory/test_indexer.py, memory/test_embeddings.py
 Qdrant is down at start, or later
     test_a_qdrant_server_may_come_late_and_go_away, memory/test_indexer.py, memory/test_server.py
+the index is put back to an earlier time
+    test_a_qdrant_server_put_back_to_an_earlier_time_is_brought_up_to_date, memory/test_repair.py
+the folder of the embedded index is taken away
+    memory/test_edge.py, memory/test_rewrite.py
 the bot is killed at any instant
     test_chaos.py
 the gateway session cannot be resumed
@@ -26,6 +30,7 @@ import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -317,6 +322,41 @@ async def test_a_qdrant_server_may_come_late_and_go_away(stage: Stage) -> None:
             assert told[:4] == ["service_down", "service_back"] * 2
             indexing.cancel()
             await asyncio.wait({indexing})
+
+
+async def test_a_qdrant_server_put_back_to_an_earlier_time_is_brought_up_to_date(stage: Stage) -> None:
+    """Its snapshot knows of no deletion since, and lacks what was said since: both are put right once it answers."""
+    async with QdrantServer() as qdrant:
+        stage.sections |= {
+            "qdrant": {"url": qdrant.url},
+            "outages": {"first_pause": "50ms", "longest_pause": "50ms"},
+            "memory": {"index_interval": "50ms"},
+        }
+
+        async def holds(*words: str) -> bool:
+            if app.breakers.of("Qdrant").open:
+                return False
+            points, _ = await app.index.scroll(GUILD)
+            return {point.payload["data"] for point in points} == {f"I keep {word}" for word in words}
+
+        async with stage.bot(clock=lambda: datetime.now(UTC)) as app:
+            running = [asyncio.create_task(work) for work in (app.indexer.run(), app.repair.run(app.guilds))]
+            await hear(app, "I keep bees", "I keep boats")
+            await until(lambda: holds("bees", "boats"))
+            snapshot = deepcopy(qdrant.local)
+            await hear(app, "I keep goats")
+            await app.forget.messages(GUILD, [1])
+            await until(lambda: holds("boats", "goats"))
+
+            await qdrant.stop()
+            assert (await ask(app, "boats")).degraded is Degraded.INDEX_DOWN
+            await eventually(lambda: app.breakers.of("Qdrant").open)
+            qdrant.local = snapshot
+            await qdrant.start()
+            await until(lambda: holds("boats", "goats"))
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
 
 
 # The database

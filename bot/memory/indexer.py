@@ -48,7 +48,8 @@ class Indexer:
     some day. While the embedder's breaker is open, entries are indexed by keywords at once and get
     their vectors later. While the index's is open, everything waits. A guild whose part of the index
     is broken is left alone for a while, longer each time. `interval` bounds how long a message waits.
-    `give_way` is awaited before each batch is embedded and before it is written.
+    `give_way` is awaited before each batch is embedded and before it is written, and `on_back` is called when the
+    index was down and no longer is.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Indexer:
         clock: Callable[[], datetime] = utcnow,
         give_way: Callable[[], Awaitable[None]] | None = None,
         index_name: str = "Qdrant",
+        on_back: Callable[[], None] = lambda: None,
     ) -> None:
         self.lock = WriteLock()  # held around every write to the index, whoever writes
         self._draining = asyncio.Lock()  # of two batches at once, one could write what the other had read anew
@@ -84,6 +86,7 @@ class Indexer:
         self._doubted = asyncio.Event()
         self._index_breaker = index_breaker
         self._index_name = index_name
+        self._on_back = on_back
         self._reach = Reach(index, index_breaker.pauses, clock)
         self._outages = Outages(log)
 
@@ -146,7 +149,7 @@ class Indexer:
                 full = len(batch.entries) >= self._vectors.at_once
                 written += await self._write(batch)
             if not full:
-                self._index_breaker.succeeded()  # it holds all but the newest: recall may ask it again
+                self._answers()  # it holds all but the newest: recall may ask it again
                 await asyncio.sleep(gathering)
 
     async def settle(self) -> set[int]:
@@ -239,8 +242,12 @@ class Indexer:
         except (StorageUnavailable, IndexClosed):
             self._index_breaker.end_pause()  # that says nothing about what the index answers
             raise
-        self._index_breaker.succeeded()
+        self._answers()
         return written > 0
+
+    def _answers(self) -> None:
+        if self._index_breaker.succeeded():
+            self._on_back()
 
     async def _rest(self, busy: bool) -> None:
         """Give messages time to gather into a batch; with nothing gathering, wait for the first one."""

@@ -35,6 +35,15 @@ _TOUCH_ALL = """
     """
 _TOUCH = text(_TOUCH_ALL)
 _TOUCH_OTHERS = text(f"{_TOUCH_ALL} AND id NOT IN (SELECT value FROM json_each(:ids))")  # noqa: S608  (our own text)
+_TOUCH_AROUND = text(
+    """
+    UPDATE message SET indexing = 'pending' WHERE indexing <> 'pending' AND id IN (
+        SELECT id FROM (SELECT id FROM message WHERE channel_id = :channel AND id < :id ORDER BY id DESC LIMIT :few)
+        UNION ALL
+        SELECT id FROM (SELECT id FROM message WHERE channel_id = :channel AND id > :id ORDER BY id LIMIT :few)
+    )
+    """
+)
 _FORGET = text("DELETE FROM surrounding WHERE message_id IN (SELECT value FROM json_each(:ids))")
 _FORGET_NEAR = text("DELETE FROM surrounding WHERE near_id IN (SELECT value FROM json_each(:ids))")
 _RECORD = text(
@@ -92,6 +101,11 @@ def part(connection: Connection, ids: Iterable[int]) -> None:
     connection.execute(_TOUCH_OTHERS, parameter)
     connection.execute(_FORGET, parameter)
     connection.execute(_FORGET_NEAR, parameter)
+
+
+def touch_around(connection: Connection, channel_id: int, id: int) -> None:
+    """Send the messages before and after one back to be indexed that is gone, and was in windows nobody recorded."""
+    connection.execute(_TOUCH_AROUND, {"channel": channel_id, "id": id, "few": _FUTURE})
 
 
 def recorded(connection: Connection, ids: Iterable[int]) -> dict[int, set[int]]:
