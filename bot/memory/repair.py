@@ -24,6 +24,7 @@ from bot.telemetry import Outages
 log = structlog.get_logger(__name__)
 
 EVERY = timedelta(days=1)
+_RETRY = timedelta(hours=1)
 _PAGE = 256
 _FEW = 100  # so many points may be there or gone for other reasons
 
@@ -57,9 +58,10 @@ class Repair:
         self._woken.set()
 
     async def run(self, guild_ids: Callable[[], Awaitable[Iterable[int]]], every: timedelta = EVERY) -> None:
-        """Compare at the start, every day and when woken. An outage is one line in the log, and its end wakes."""
+        """Compare at the start, every day and when woken. An outage is one line in the log, and is tried again."""
         while True:
             self._woken.clear()
+            rest = every
             try:
                 await self.run_once(await guild_ids())
                 self._outages.over("repair_postponed")
@@ -67,10 +69,11 @@ class Repair:
                 raise
             except ServiceUnavailable as error:
                 self._outages.began("repair_postponed", str(error))
+                rest = min(every, _RETRY)
             except Exception:
                 log.exception("repair_failed")
             with suppress(TimeoutError):
-                async with asyncio.timeout(every.total_seconds()):
+                async with asyncio.timeout(rest.total_seconds()):
                     await self._woken.wait()
 
     async def run_once(self, guild_ids: Iterable[int]) -> int:
