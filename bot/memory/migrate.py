@@ -110,7 +110,7 @@ class Migration:
             return progress
         if held:
             raise RecollectError(
-                f"The target holds {sum(held.values()):,} memories that this migration did not bring there: name an "
+                f"The target holds {sum(held.values()):,} memories that no unfinished migration brought there: name an "
                 "empty target, or add --into to keep them beside the others."
             )
         return Progress()

@@ -119,7 +119,7 @@ async def test_others_points_are_safe(source: EdgeIndex, target: Cut, checkpoint
     """A target with other points is refused, be there a checkpoint or not; with `into` they stay beside ours."""
     other = point(999, 1001, "theirs")
     await target.upsert(1001, [other])
-    with pytest.raises(RecollectError, match="holds 1 memories that this migration did not bring there"):
+    with pytest.raises(RecollectError, match="holds 1 memories that no unfinished migration brought there"):
         await move(source, target, checkpoint)
     assert (await move(source, target, checkpoint, into=True)).copied == 30
     assert (await move(source, target, checkpoint, into=True)).copied == 0
@@ -134,7 +134,7 @@ async def test_the_target_wins_over_a_stale_checkpoint(source: EdgeIndex, target
     target.writes = 100
     kept = await hashes(target)
     await target.upsert(None, [point(500 + number, None) for number in range(PAGE + 1)])
-    with pytest.raises(RecollectError, match="did not bring there"):
+    with pytest.raises(RecollectError, match="no unfinished migration brought there"):
         await move(source, target, checkpoint)
     assert await hashes(target) | kept == await hashes(target)
     await target.clear()
