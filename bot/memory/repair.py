@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import structlog
 
-from bot.errors import IndexMismatch, IndexUnavailable, ServiceUnavailable
+from bot.errors import IndexUnavailable, RecollectError, ServiceUnavailable
 from bot.memory.index import IndexPoint, VectorIndex
 from bot.storage.drift import Copy, Drift
 from bot.storage.messages import MessageStore
@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 EVERY = timedelta(days=1)
 _RETRY = timedelta(hours=1)
 _PAGE = 256
+_LARGEST = 2**63 - 1
 _FEW = 100  # so many points may be there or gone for other reasons
 
 
@@ -51,6 +52,7 @@ class Repair:
         self._on_drift = on_drift
         self._give_way = give_way
         self._woken = asyncio.Event()
+        self.passed_over = False
         self._outages = Outages(log)
 
     def wake(self) -> None:
@@ -58,20 +60,19 @@ class Repair:
         self._woken.set()
 
     async def run(self, guild_ids: Callable[[], Awaitable[Iterable[int]]], every: timedelta = EVERY) -> None:
-        """Compare at the start, every day and when woken. An outage is one line in the log, and is tried again."""
+        """Compare at the start, every day and when woken; what could not be compared is tried again within the hour.
+
+        An outage is one line in the log. Raises `IndexMismatch`, which no waiting cures.
+        """
         while True:
             self._woken.clear()
-            rest = every
             try:
                 await self.run_once(await guild_ids())
                 self._outages.over("repair_postponed")
-            except IndexMismatch:
-                raise
             except ServiceUnavailable as error:
                 self._outages.began("repair_postponed", str(error))
-                rest = min(every, _RETRY)
-            except Exception:
-                log.exception("repair_failed")
+                self.passed_over = True
+            rest = min(every, _RETRY) if self.passed_over else every
             with suppress(TimeoutError):
                 async with asyncio.timeout(rest.total_seconds()):
                     await self._woken.wait()
@@ -79,49 +80,58 @@ class Repair:
     async def run_once(self, guild_ids: Iterable[int]) -> int:
         """Compare these guilds; how many points are to be removed or made again.
 
-        A guild whose part of the index is broken is passed over, and so is one that is being freed of a forgotten
-        member. Raises `ServiceUnavailable`; it can be repeated.
+        A guild is passed over if its part of the index is broken, or while it is freed of a forgotten member; then
+        `passed_over` is set. Raises `ServiceUnavailable`; it can be repeated.
         """
-        total = 0
+        total, self.passed_over = 0, False
         for guild_id in guild_ids:
             try:
-                total += await self._compare(guild_id)
+                total += await self._repair(guild_id)
             except IndexUnavailable as error:
                 await self._index.ping()  # raises if it is the whole index
                 log.error("guild_not_compared", guild_id=guild_id, reason=str(error))
+                self.passed_over = True
+            except RecollectError:
+                raise
+            except Exception:
+                log.exception("repair_failed", guild_id=guild_id)
+                self.passed_over = True
         if total:
             self._on_drift()
         return total
 
-    async def _compare(self, guild_id: int) -> int:
+    async def _repair(self, guild_id: int) -> int:
         if any(one.guild_id == guild_id for one in await self._retraction.pending_erasures()):
+            self.passed_over = True
             return 0
-        expected, held = await self._indexed(guild_id), 0
-        strange: list[Copy] = []
-        outdated: list[Copy] = []
+        expected = await self._indexed(guild_id)
+        held = indexed = unheard = 0
+        suspects: list[Copy] = []
         async for copies in self._copies(guild_id):
             found = await self._drift.compare(guild_id, copies)
-            held += found.held
-            strange += found.strange
-            outdated += found.outdated
-        if len(strange) > max(_FEW, held):
-            log.error("index_of_another_database", guild_id=guild_id, points=len(strange), with_record=held)
+            held, indexed, unheard = held + found.held, indexed + found.indexed, unheard + found.unheard
+            suspects += (*found.strange, *found.outdated)
+        if unheard > max(_FEW, held):
+            log.error("index_of_another_database", guild_id=guild_id, points=unheard, with_record=held)
             return 0
         # What came or went meanwhile makes one of the two counts too large.
-        missing = min(expected, await self._indexed(guild_id)) - held
-        marked = await self._mend(guild_id, strange + outdated)
-        lost = await self._lost(guild_id) if missing > (0 if marked else _FEW) else 0
+        missing = min(expected, await self._indexed(guild_id)) - indexed
+        wrong = await self._still_wrong(guild_id, suspects)
+        # First what is lost: that it matters, only what is wrong may prove, also to who repeats this after a crash.
+        lost = await self._lost(guild_id) if missing > (0 if wrong else _FEW) else 0
+        marked = sum([await self._drift.mend(guild_id, page) for page in wrong])
         if marked or lost:
             log.warning("index_repaired", guild_id=guild_id, wrong=marked, lost=lost)
         return marked + lost
 
-    async def _mend(self, guild_id: int, suspects: Sequence[Copy]) -> int:
-        """Mark those of these points that are still there and still wrong; how many."""
-        marked = 0
+    async def _still_wrong(self, guild_id: int, suspects: Sequence[Copy]) -> list[Sequence[Copy]]:
+        """Those of these points that are there and wrong on a second look, in pages."""
+        wrong = []
         for start in range(0, len(suspects), _PAGE):
             points = await self._index.retrieve(guild_id, [one.id for one in suspects[start : start + _PAGE]])
-            marked += await self._drift.mend(guild_id, list(_copies(points)))
-        return marked
+            found = await self._drift.compare(guild_id, list(_copies(points)))
+            wrong.append([*found.strange, *found.outdated])
+        return [page for page in wrong if page]
 
     async def _indexed(self, guild_id: int) -> int:
         """How many records of a guild the index is known to hold."""
@@ -158,14 +168,10 @@ def _copies(points: Iterable[IndexPoint]) -> Iterator[Copy]:
     """What of points tells of which records they are; any client may write anything here."""
     for point in points:
         match point.payload:
-            case {
-                "kind": str(kind),
-                "data": str(data),
-                "sources": list(sources),
-                "channel_id": int(channel),
-                **payload,
-            }:
-                message_id = sources[0] if kind == "message" and sources and isinstance(sources[0], int) else None
-                text = clean(data) if payload.get("updated_at") == payload.get("created_at") else None
-                ours = point.id[14:15] == "5" or payload.get("corrected") is True  # mem0's ids are uuid4
+            case {"kind": str(kind), "data": str(data), "sources": list(sources), "channel_id": int(channel)}:
+                if not all(isinstance(id, int) and 0 <= id <= _LARGEST for id in (channel, *sources)):
+                    continue
+                message_id = sources[0] if kind == "message" and sources else None
+                text = clean(data) if point.payload.get("updated_at") == point.payload.get("created_at") else None
+                ours = point.id[14:15] == "5" or point.payload.get("corrected") is True  # mem0's ids are uuid4
                 yield Copy(point.id, message_id, channel, text, ours)

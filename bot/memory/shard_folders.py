@@ -8,6 +8,7 @@ made, and what ends in `.removed` is on its way out.
 import json
 import os
 import shutil
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,12 +27,7 @@ class ShardFolders:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._known: int | None = None  # a descriptor, which keeps the folder's number from being given to another
-
-    def make(self) -> None:
-        """Make the root if need be; until `close`, `refuse_another` knows it."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        self.close()
-        self._known = os.open(self.root, os.O_RDONLY)
+        self._learning = threading.Lock()
 
     def close(self) -> None:
         """Let go of the root."""
@@ -42,16 +38,23 @@ class ShardFolders:
     def refuse_another(self) -> None:
         """Raise `IndexUnavailable` if the root is gone or another folder lies there, as where a disk was unmounted.
 
-        In that folder no shard would be found, and a deletion would seem done that was not.
+        In that folder no shard would be found, and a deletion would seem done that was not. The first call that finds
+        a folder learns which is right, until `close`.
         """
         try:
-            same = self._known is None or os.path.samestat(os.fstat(self._known), self.root.stat())
+            same = os.path.samestat(os.fstat(self._first()), self.root.stat())
         except OSError:
-            same = False
+            same = self._known is None
         if not same:
             raise IndexUnavailable(
                 f"The index folder {self.root} is gone, or another has taken its place: put it back, or start again."
             )
+
+    def _first(self) -> int:
+        with self._learning:
+            if self._known is None:
+                self._known = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+            return self._known
 
     def names(self) -> list[str]:
         """Whose shards exist."""

@@ -59,7 +59,8 @@ class Shards:
         """Make the folder, finish or undo what a crash cut short, and check what every shard was made with."""
         root = self._folders.root
         try:
-            self._folders.make()
+            root.mkdir(parents=True, exist_ok=True)
+            self._folders.refuse_another()
             for name in self._folders.unfinished():
                 with self._hold(name):
                     if name not in self._open or self._open[name].changed is None:

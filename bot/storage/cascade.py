@@ -65,8 +65,7 @@ def expire_messages(connection: Connection, guild_id: int, ids: Collection[int],
     Facts that rest on them stay, but their windows are indexed again without these words.
     """
     bury(connection, guild_id, ids, EXPIRED, at)
-    resting = fact.c.id.in_(resting_on(ids)) & (fact.c.indexing != "pending")
-    connection.execute(update(fact).where(resting).values(indexing="pending"))
+    touch_facts(connection, ids)
     return _take_out(connection, guild_id, ids, at)
 
 
@@ -74,16 +73,18 @@ def extract_again(connection: Connection, ids: Select[int], without: Collection[
     """Send these messages back to be extracted, and with each the others on which a fact drawn from it rests.
 
     A fact was drawn from the newest message it rests on, and falls when that is extracted again: what the others told
-    would be lost with it. Those `without` are left as they are.
+    would be lost with it. Those `without` are left as they are. Who waits already has brought its others along.
     """
     again = ids.cte("again", recursive=True)
-    drawn, resting, later = fact_source.alias("drawn"), fact_source.alias("resting"), fact_source.alias("later")
+    sent, drawn = message.alias("sent"), fact_source.alias("drawn")
+    resting, later = fact_source.alias("resting"), fact_source.alias("later")
     newer = select(later).where(later.c.fact_id == drawn.c.fact_id, later.c.message_id > drawn.c.message_id).exists()
     along = (
         select(resting.c.message_id)
-        .join_from(again, drawn, drawn.c.message_id == again.c.message_id)
+        .join_from(again, sent, sent.c.id == again.c.message_id)
+        .join(drawn, drawn.c.message_id == sent.c.id)
         .join(resting, resting.c.fact_id == drawn.c.fact_id)
-        .where(~newer)
+        .where(sent.c.extraction == "done", ~among(sent.c.id, without), ~newer)
     )
     chosen = message.c.id.in_(select(again.union(along))) & ~among(message.c.id, without)
     waiting = update(message).where(chosen, message.c.extraction == "done").values(extraction="waiting", attempts=0)
@@ -110,6 +111,12 @@ def hide(connection: Connection, guild_id: int, points: Collection[str], at: int
     residue.mark(connection, [guild_id], at)
     rows = select(each(points), literal(guild_id), literal(at)).where(true())
     connection.execute(insert(removal).from_select(list(removal.c.keys()), rows).on_conflict_do_nothing())
+
+
+def touch_facts(connection: Connection, message_ids: Iterable[int]) -> None:
+    """Send the facts that rest on these messages, which make their windows, back to be indexed."""
+    resting = fact.c.id.in_(resting_on(message_ids)) & (fact.c.indexing != "pending")
+    connection.execute(update(fact).where(resting).values(indexing="pending"))
 
 
 def of_guild(table: Table, guild_id: int) -> ColumnElement[bool]:

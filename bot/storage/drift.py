@@ -1,6 +1,6 @@
 """Where an index and the records it copies differ, as after it was put back to an earlier time."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -10,10 +10,10 @@ from sqlalchemy import Column, Connection, Select, Table, select, update
 
 from bot.model import memory_id, utcnow
 from bot.storage import windows
-from bot.storage.burial import hidden
-from bot.storage.cascade import hide, of_guild
+from bot.storage.burial import burials, hidden
+from bot.storage.cascade import hide, of_guild, touch_facts
 from bot.storage.database import Database
-from bot.storage.rows import among, ceil_ms
+from bot.storage.rows import AnyRow, among, ceil_ms
 from bot.storage.tables import fact, message
 
 _PAGE = 256
@@ -33,17 +33,26 @@ class Copy:
     text: str | None = None
     ours: bool = True
 
+    @property
+    def key(self) -> str:
+        """By which a tombstone names it."""
+        return self.id if self.message_id is None else str(self.message_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How many of some copies have a record; those of ours that have none, and those with other words than theirs.
+    """Between some copies and their records.
 
+    `held` copies have a record, `indexed` ones one that the index is known to hold. Those of ours without any are
+    `strange`, `unheard` of them not known to have been taken back. The `outdated` have other words than their record.
     What is on its way out of the index already, or waits to be indexed again, is in neither.
     """
 
-    held: int = 0
-    strange: Sequence[Copy] = ()
-    outdated: Sequence[Copy] = ()
+    held: int
+    indexed: int
+    unheard: int
+    strange: Sequence[Copy]
+    outdated: Sequence[Copy]
 
 
 class Drift:
@@ -60,7 +69,7 @@ class Drift:
     async def mend(self, guild_id: int, copies: Sequence[Copy]) -> int:
         """Have the strange ones of these removed, and the records of the outdated ones indexed again; how many.
 
-        So are the messages in whose windows they are.
+        So is what may have them in its window.
         """
         at = ceil_ms(self._clock())
 
@@ -68,9 +77,10 @@ class Drift:
             found = _compare(connection, guild_id, copies)
             hide(connection, guild_id, [one.id for one in found.strange], at)
             outdated = _index_again(connection, found.outdated)
-            for one in found.strange:
-                if one.message_id is not None:
-                    windows.touch_around(connection, one.channel_id, one.message_id)
+            gone = [(one.channel_id, one.message_id) for one in found.strange if one.message_id is not None]
+            for place in gone:
+                windows.touch_around(connection, *place)
+            touch_facts(connection, [id for _, id in gone])
             return len(found.strange) + outdated
 
         return await self._database.transact(mend)
@@ -89,25 +99,32 @@ class Drift:
 
 
 def _compare(connection: Connection, guild_id: int, copies: Sequence[Copy]) -> Difference:
-    said = select(message.c.id, message.c.text, message.c.indexing).where(
-        among(message.c.id, [one.message_id for one in copies if one.message_id is not None]),
-        of_guild(message, guild_id),
-    )
-    drawn = select(fact.c.id, fact.c.text, fact.c.indexing).where(
-        among(fact.c.id, [one.id for one in copies if one.message_id is None]), of_guild(fact, guild_id)
-    )
-    records = {row.id: row for query in (said, drawn) for row in connection.execute(query)}
-    found = [(one, records.get(one.id if one.message_id is None else one.message_id)) for one in copies]
-    leaving = hidden(connection, [one.id for one, record in found if record is None])
+    records = _records(connection, guild_id, copies)
+    leaving = hidden(connection, [one.id for one in copies if one.id not in records])
+    strange = [one for one in copies if one.ours and one.id not in records and one.id not in leaving]
+    buried = burials(connection, [one.key for one in strange])
     return Difference(
-        held=sum(record is not None for _, record in found),
-        strange=[one for one, record in found if record is None and one.ours and one.id not in leaving],
+        held=sum(one.id in records for one in copies),
+        indexed=sum(one.id in records and records[one.id].indexing in _INDEXED for one in copies),
+        unheard=sum(one.key not in buried for one in strange),
+        strange=strange,
         outdated=[
             one
-            for one, record in found
-            if record and one.text not in (None, record.text) and record.indexing in _INDEXED
+            for one in copies
+            if (record := records.get(one.id)) and one.text not in (None, record.text) and record.indexing in _INDEXED
         ],
     )
+
+
+def _records(connection: Connection, guild_id: int, copies: Iterable[Copy]) -> dict[str, AnyRow]:
+    """Text and state of the records of these points, by the points' ids."""
+    columns = (message.c.id, message.c.channel_id, message.c.author_id, message.c.text, message.c.indexing)
+    ids = [one.message_id for one in copies if one.message_id is not None]
+    said = connection.execute(select(*columns).where(among(message.c.id, ids), of_guild(message, guild_id)))
+    records: dict[str, AnyRow] = {memory_id(guild_id, row.channel_id, row.author_id, [row.id]): row for row in said}
+    fact_ids = [one.id for one in copies if one.message_id is None]
+    drawn = select(fact.c.id, fact.c.text, fact.c.indexing).where(among(fact.c.id, fact_ids), of_guild(fact, guild_id))
+    return records | {row.id: row for row in connection.execute(drawn)}
 
 
 def _index_again(connection: Connection, copies: Collection[Copy]) -> int:
@@ -118,6 +135,7 @@ def _index_again(connection: Connection, copies: Collection[Copy]) -> int:
         again = update(table).where(chosen, table.c.indexing.in_(_INDEXED)).values(indexing="pending")
         total += connection.execute(again).rowcount
     windows.touch(connection, ids)
+    touch_facts(connection, ids)
     return total
 
 

@@ -105,7 +105,7 @@ def part(connection: Connection, ids: Iterable[int]) -> None:
 
 def touch_around(connection: Connection, channel_id: int, id: int) -> None:
     """Send the messages before and after one back to be indexed that is gone, and was in windows nobody recorded."""
-    connection.execute(_TOUCH_AROUND, {"channel": channel_id, "id": id, "few": _FUTURE})
+    connection.execute(_TOUCH_AROUND, {"channel": channel_id, "id": id, "few": _HISTORY})
 
 
 def recorded(connection: Connection, ids: Iterable[int]) -> dict[int, set[int]]:

@@ -25,7 +25,7 @@ from house import (
 )
 from structlog.testing import capture_logs
 
-from bot.errors import IndexUnavailable
+from bot.errors import IndexUnavailable, StorageUnavailable
 from bot.memory.embeddings import OpenAIEmbedder
 from bot.memory.index import IndexPoint
 from bot.memory.mem0_adapter import to_payload
@@ -105,7 +105,8 @@ async def test_what_other_clients_wrote_changed_and_deleted_stays(house: House) 
     kiln = points[KILN.content]
     edited = {**kiln.payload, "data": "the oven arrives", "updated_at": "2030-01-01T00:00:00+00:00"}
     adopted = {**to_payload(fact_memory(fact_of("Ben knits.", [GLOVES]))), "sources": [2]}
-    odd = [{"color": "red"}, {**adopted, "sources": [[]]}, {**adopted, "kind": [1]}, adopted]
+    odd = [{"color": "red"}, {**adopted, "sources": [[]]}, {**adopted, "sources": [2**63]}, {**adopted, "kind": [1]}]
+    odd += [adopted, {**to_payload(message_memory(GLOVES)), "data": "a copy by another tool"}]
     await house.index.upsert(GUILD, [replace(kiln, payload=edited)])
     await house.index.upsert(GUILD, [IndexPoint(f"{FOREIGN}{n}", payload) for n, payload in enumerate(odd)])
     await house.index.delete(GUILD, [message_memory_id(GLAZE)])
@@ -141,6 +142,39 @@ async def test_the_index_of_another_database_is_left_alone(house: House) -> None
     assert await house.index.count(GUILD) == len(theirs) + 1
 
 
+async def test_much_that_was_taken_back_goes_however_little_is_held(house: House) -> None:
+    """The index holds what has expired or was deleted since, and hardly anything else: the tombstones know it."""
+    many = [said(id, f"message number {id}") for id in range(10, 150)]
+    await house.messages.capture_many([KILN, *many])
+    await house.indexer().drain()
+    points = await house.points()
+    await house.forget(house.indexer()).messages(GUILD, [one.id for one in many])
+    await house.index.upsert(GUILD, [points[one.content] for one in many])
+    assert await repair_of(house).run_once([GUILD]) == len(many)
+    await house.indexer().drain()
+    assert set(await house.points()) == {KILN.content}
+
+
+async def test_a_repair_that_was_cut_short_is_done_by_the_next(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few lost memories matter only as long as something wrong proves that the index is of an earlier time."""
+    await house.messages.capture_many([KILN, GLAZE])
+    await house.indexer().drain()
+    before = await house.points()
+    await house.index.delete(GUILD, [message_memory_id(GLAZE)])
+    await house.index.upsert(GUILD, [IndexPoint(message_memory_id(BOOTS), to_payload(message_memory(BOOTS)))])
+
+    async def fails(*_: object) -> int:
+        raise StorageUnavailable
+
+    for step in ("lost", "mend"):
+        with monkeypatch.context() as patch, pytest.raises(StorageUnavailable):
+            patch.setattr(Drift, step, fails)
+            await repair_of(house).run_once([GUILD])
+    assert await repair_of(house).run_once([GUILD]) == 1
+    await house.indexer().drain()
+    assert await house.points() == before
+
+
 async def test_what_is_on_its_way_is_nothing_to_repair(house: House) -> None:
     """A removal and an edit that the index does not know of yet are left to the indexer."""
     await house.messages.capture_many([KILN, GLAZE, GLOVES, MASKS])
@@ -160,7 +194,9 @@ async def test_a_guild_being_freed_of_a_member_is_left_alone(house: House) -> No
     forgotten = await house.retraction.bury_member(GUILD, BEN)
     await house.indexer().erase(forgotten.erasure)
     assert await house.index.count(GUILD) == 0
-    assert await repair_of(house).run_once([GUILD]) == 0
+    repair = repair_of(house)
+    assert await repair.run_once([GUILD]) == 0
+    assert repair.passed_over
 
 
 async def test_a_broken_guild_is_passed_over(house: House) -> None:
