@@ -80,10 +80,12 @@ class Shards:
 
     def close(self) -> None:
         """Flush and close every open shard."""
-        for name in list(self._open):
-            with self._hold(name):
-                self._close(name)
-        self._folders.close()
+        try:
+            for name in list(self._open):
+                with self._hold(name):
+                    self._close(name)
+        finally:
+            self._folders.close()
 
     def upsert(self, guild_id: int | None, points: Sequence[IndexPoint]) -> None:
         """Insert or replace points, on disk once `sync` has returned."""
