@@ -23,6 +23,7 @@ from bot.telemetry import Outages
 
 log = structlog.get_logger(__name__)
 
+FIRST = timedelta(minutes=1)  # a start has enough to do
 EVERY = timedelta(days=1)
 _RETRY = timedelta(hours=1)
 _PAGE = 256
@@ -59,12 +60,18 @@ class Repair:
         """Have `run` compare at once: the index was away and is back, perhaps not as it was."""
         self._woken.set()
 
-    async def run(self, guild_ids: Callable[[], Awaitable[Iterable[int]]], every: timedelta = EVERY) -> None:
-        """Compare at the start, every day and when woken; what could not be compared is tried again within the hour.
+    async def run(
+        self, guild_ids: Callable[[], Awaitable[Iterable[int]]], first: timedelta = FIRST, every: timedelta = EVERY
+    ) -> None:
+        """Compare soon after the start, every day and when woken; what could not be compared, again within the hour.
 
         An outage is one line in the log. Raises `IndexMismatch`, which no waiting cures.
         """
+        rest = first
         while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest.total_seconds()):
+                    await self._woken.wait()
             self._woken.clear()
             try:
                 await self.run_once(await guild_ids())
@@ -73,9 +80,6 @@ class Repair:
                 self._outages.began("repair_postponed", str(error))
                 self.passed_over = True
             rest = min(every, _RETRY) if self.passed_over else every
-            with suppress(TimeoutError):
-                async with asyncio.timeout(rest.total_seconds()):
-                    await self._woken.wait()
 
     async def run_once(self, guild_ids: Iterable[int]) -> int:
         """Compare these guilds; how many points are to be removed or made again.

@@ -222,7 +222,7 @@ async def running(house: House, down: Exception) -> AsyncIterator[tuple[Repair, 
         return [GUILD]
 
     repair = repair_of(house)
-    task = asyncio.create_task(repair.run(guilds))
+    task = asyncio.create_task(repair.run(guilds, first=timedelta(0)))
     async with asyncio.timeout(10):
         yield repair, begun
     task.cancel()
