@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ class Runs:
                 if until is not None and copied >= until:
                     running.kill()
                     break
-                time.sleep(_LOOK)
+                with suppress(subprocess.TimeoutExpired):
+                    running.wait(_LOOK)
             else:
                 running.kill()
             out, _ = running.communicate()

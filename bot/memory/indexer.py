@@ -149,7 +149,7 @@ class Indexer:
                 full = len(batch.entries) >= self._vectors.at_once
                 written += await self._write(batch)
             if not full:
-                self._answers()  # it holds all but the newest: recall may ask it again
+                self._index_answered()  # it holds all but the newest: recall may ask it again
                 await asyncio.sleep(gathering)
 
     async def settle(self) -> set[int]:
@@ -242,10 +242,10 @@ class Indexer:
         except (StorageUnavailable, IndexClosed):
             self._index_breaker.end_pause()  # that says nothing about what the index answers
             raise
-        self._answers()
+        self._index_answered()
         return written > 0
 
-    def _answers(self) -> None:
+    def _index_answered(self) -> None:
         if self._index_breaker.succeeded():
             self._on_back()
 

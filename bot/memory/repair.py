@@ -27,7 +27,7 @@ FIRST = timedelta(minutes=1)  # a start has enough to do
 EVERY = timedelta(days=1)
 _RETRY = timedelta(hours=1)
 _PAGE = 256
-_LARGEST = 2**63 - 1
+_LARGEST_ID = 2**63 - 1  # that SQLite holds
 _FEW = 100  # so many points may be there or gone for other reasons
 
 
@@ -173,7 +173,7 @@ def _copies(points: Iterable[IndexPoint]) -> Iterator[Copy]:
     for point in points:
         match point.payload:
             case {"kind": str(kind), "data": str(data), "sources": list(sources), "channel_id": int(channel)}:
-                if not all(isinstance(id, int) and 0 <= id <= _LARGEST for id in (channel, *sources)):
+                if not all(isinstance(id, int) and 0 <= id <= _LARGEST_ID for id in (channel, *sources)):
                     continue
                 message_id = sources[0] if kind == "message" and sources else None
                 text = clean(data) if point.payload.get("updated_at") == point.payload.get("created_at") else None

@@ -11,8 +11,11 @@ from sqlalchemy.dialects.sqlite import insert
 from bot.model import memory_id
 from bot.storage import residue, windows
 from bot.storage.burial import EXPIRED, bury, bury_selected
-from bot.storage.rows import among, each
+from bot.storage.rows import among, each, given, listed
 from bot.storage.tables import citation, fact, fact_source, message, removal
+
+# Made once: to make it anew for each window would take as long as to execute it.
+_NO_REMOVAL = delete(removal).where(given(removal.c.point_id, "ids"))
 
 
 def messages_edited(connection: Connection, guild_ids: Iterable[int], ids: Collection[int], at: int) -> None:
@@ -111,6 +114,11 @@ def hide(connection: Connection, guild_id: int, points: Collection[str], at: int
     residue.mark(connection, [guild_id], at)
     rows = select(each(points), literal(guild_id), literal(at)).where(true())
     connection.execute(insert(removal).from_select(list(removal.c.keys()), rows).on_conflict_do_nothing())
+
+
+def keep(connection: Connection, points: Iterable[str]) -> None:
+    """Have these points removed no more: what is held again must not fall to the removal of its former self."""
+    connection.execute(_NO_REMOVAL, {"ids": listed(points)})
 
 
 def touch_facts(connection: Connection, message_ids: Iterable[int]) -> None:

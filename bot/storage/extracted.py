@@ -2,16 +2,16 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from bot.model import Fact, Message, kept_fact_id, message_memory_id
 from bot.storage.burial import burials, drawn_from, is_buried, keys_of
-from bot.storage.cascade import extract_again, remove_facts
+from bot.storage.cascade import extract_again, keep, remove_facts
 from bot.storage.lease import NO_LEASE, Lease, back, held_by
 from bot.storage.rows import among, fact_row, given, listed, to_ms
 from bot.storage.states import LEASED
-from bot.storage.tables import fact, fact_source, message, removal
+from bot.storage.tables import fact, fact_source, message
 
 # Statements are made once: to make one anew for each window would take as long as to execute it.
 _UNCHANGED = select(message.c.id, message.c.author_id).where(
@@ -29,7 +29,6 @@ _DRAWN = (
 )
 _STORED = select(fact.c.id).where(given(fact.c.id, "ids"))
 _NEW_FACTS, _NEW_SOURCES = insert(fact), insert(fact_source)
-_NO_REMOVAL = delete(removal).where(given(removal.c.point_id, "ids"))
 
 
 def commit(connection: Connection, lease: Lease, facts: Sequence[Fact], shown: Collection[Message], now: int) -> int:
@@ -97,8 +96,7 @@ def store(connection: Connection, facts: Sequence[Fact], authors: Mapping[int, i
         {"fact_id": one.id, "message_id": id, "author_id": authors[id]} for one in facts for id in set(one.sources)
     ]
     connection.execute(_NEW_SOURCES, sources)
-    # A fact derived again must not fall to the removal of its former self.
-    connection.execute(_NO_REMOVAL, {"ids": listed(one.id for one in facts)})
+    keep(connection, [one.id for one in facts])
 
 
 def _drawn_before(connection: Connection, ids: Collection[int]) -> set[str]:

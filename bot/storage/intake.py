@@ -8,12 +8,12 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, select, update
+from sqlalchemy import Connection, bindparam, exists, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from bot.model import Message, message_memory_id
 from bot.storage.burial import EXPIRED, Burial, burials, is_buried, keys_of
-from bot.storage.cascade import facts_outdated, messages_edited
+from bot.storage.cascade import facts_outdated, keep, messages_edited
 from bot.storage.rows import MESSAGE_COLUMNS, given, listed, maybe_ms, message_of, message_row, to_ms
 from bot.storage.tables import message, removal, schedule
 
@@ -30,7 +30,6 @@ _COUNT = _new_schedule.on_conflict_do_update(
     set_={"since_attempt": schedule.c.since_attempt + _new_schedule.excluded.since_attempt},
 )
 _REMOVALS = select(exists(select(removal)))
-_NO_REMOVAL = delete(removal).where(given(removal.c.point_id, "ids"))
 _STAMP = update(message).where(message.c.id == bindparam("held_id"))
 
 
@@ -54,9 +53,7 @@ def record(connection: Connection, captured: Sequence[Message], now: int, first_
     if written := [plan.held[id] for id in (*plan.new, *plan.changed)]:
         _write(connection, [_values(message_row(one, now)) for one in written])
     if plan.new and connection.execute(_REMOVALS).scalar_one():
-        # A message held again must not fall to the removal of its former self.
-        points = [message_memory_id(plan.held[id]) for id in plan.new]
-        connection.execute(_NO_REMOVAL, {"ids": listed(points)})
+        keep(connection, [message_memory_id(plan.held[id]) for id in plan.new])
     if guilds := Counter(plan.held[id].guild_id for id in plan.new):
         rows = [{"guild_id": id, "due_at": first_due, "since_attempt": count} for id, count in guilds.items()]
         connection.execute(_COUNT, rows)
